@@ -1,0 +1,1 @@
+"""BERTScore as the training objective of fairseq translation models."""

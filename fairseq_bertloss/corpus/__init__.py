@@ -1,0 +1,1 @@
+"""Raw corpora -> the files that fairseq-preprocess reads."""

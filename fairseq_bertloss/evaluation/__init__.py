@@ -1,0 +1,1 @@
+"""From fairseq-generate's output to the figures that people look at."""

@@ -1,0 +1,187 @@
+"""A fairseq dictionary's symbols <-> a language model's token ids, aligned by symbol.
+
+fairseq puts its four specials first and pads the dictionary; a language model has its own order.
+Nothing here depends on either order: every symbol is looked up in the tokenizer by name, and the
+four specials meet by role (<s> is [CLS], </s> is [SEP], <pad> is [PAD], <unk> is [UNK]).
+"""
+
+import os
+import re
+from collections.abc import Iterable, Sequence
+from typing import NamedTuple
+
+import torch
+
+PADDING_SYMBOL = re.compile(r"madeupword\d{4}")
+"""What fairseq's Dictionary.finalize adds to round the dictionary's size up."""
+
+
+class Specials(NamedTuple):
+    """The four symbols that every fairseq dictionary has, by role; fairseq's names by default."""
+
+    bos: str = "<s>"
+    pad: str = "<pad>"
+    eos: str = "</s>"
+    unk: str = "<unk>"
+
+
+def load_tokenizer(name: str):
+    """The language model's tokenizer, set up as bert-score sets it up.
+
+    Args:
+        name: hub name or local folder.
+
+    Raises:
+        ValueError: there is no such tokenizer, or it lacks the special tokens of an encoder.
+    """
+    from transformers import AutoTokenizer
+
+    try:
+        tokenizer = AutoTokenizer.from_pretrained(name)
+        if type(tokenizer).__name__.startswith("Roberta"):
+            # RoBERTa's pieces know whether a space precedes them; bert-score always puts one first.
+            tokenizer = AutoTokenizer.from_pretrained(name, add_prefix_space=True)
+    except (OSError, ValueError) as error:
+        raise ValueError(not_loadable("tokenizer", name, error)) from error
+    special_ids(tokenizer)
+    return tokenizer
+
+
+def not_loadable(part: str, name: str, error: Exception) -> str:
+    """The message for a tokenizer or model that transformers could not load."""
+    reason = str(error).strip().splitlines()[0]
+    remedy = (
+        "the folder must hold config.json, the weights and the tokenizer's files"
+        if os.path.isdir(name)
+        else "pass a Hugging Face hub name (needs the network or a filled cache) or an existing folder"
+    )
+    return f"cannot load the language model's {part} from {name!r}: {reason} ({remedy})"
+
+
+def special_ids(tokenizer) -> Specials:
+    """The language model's ids for the four roles, as a Specials of ints.
+
+    Raises:
+        ValueError: the tokenizer misses one, as those of decoder-only models do.
+    """
+    roles = {
+        "bos": tokenizer.cls_token_id,
+        "pad": tokenizer.pad_token_id,
+        "eos": tokenizer.sep_token_id,
+        "unk": tokenizer.unk_token_id,
+    }
+    missing = [role for role, token_id in roles.items() if token_id is None]
+    if missing:
+        names = {"bos": "[CLS]", "pad": "[PAD]", "eos": "[SEP]", "unk": "[UNK]"}
+        raise ValueError(
+            f"the tokenizer {tokenizer.name_or_path!r} has no {', '.join(names[m] for m in missing)} token; "
+            "BERTScore needs an encoder such as BERT, RoBERTa or ELECTRA, not a decoder-only model"
+        )
+    return Specials(**roles)
+
+
+def symbol_names(symbols) -> tuple[list[str], Specials]:
+    """Symbols and specials of a fairseq Dictionary, or of a list that uses fairseq's names."""
+    if hasattr(symbols, "bos_word"):
+        specials = Specials(symbols.bos_word, symbols.pad_word, symbols.eos_word, symbols.unk_word)
+        return list(symbols.symbols), specials
+    return list(symbols), Specials()
+
+
+def align(symbols: Sequence[str], tokenizer, specials: Specials = Specials()) -> torch.Tensor:
+    """The language model's id of every symbol.
+
+    Args:
+        symbols: the target dictionary's symbols, in its order.
+        tokenizer: the language model's tokenizer.
+        specials: which of the symbols play the four roles.
+
+    Returns:
+        (len(symbols),) int64. fairseq's padding symbols (madeupword0000, ...) get [UNK]'s id.
+
+    Raises:
+        ValueError: symbols that the language model does not have, or a special that is not there.
+    """
+    absent = [f"{role}={name!r}" for role, name in specials._asdict().items() if name not in symbols]
+    if absent:
+        raise ValueError(f"the symbols lack the special {', '.join(absent)}; name all four: bos, pad, eos, unk")
+    vocabulary = tokenizer.get_vocab()
+    roles = special_ids(tokenizer)
+    by_role = {getattr(specials, role): token_id for role, token_id in roles._asdict().items()}
+
+    ids, unknown = [], []
+    for symbol in symbols:
+        token_id = by_role.get(symbol, vocabulary.get(symbol))
+        if token_id is None and PADDING_SYMBOL.fullmatch(symbol):
+            token_id = roles.unk
+        if token_id is None:
+            unknown.append(symbol)
+        ids.append(token_id)
+    if unknown:
+        raise ValueError(
+            f"{len(unknown)} of the target dictionary's {len(symbols)} symbols are not in the vocabulary of "
+            f"{tokenizer.name_or_path!r}, for example {', '.join(map(repr, unknown[:5]))}. The target side must be "
+            "made of that model's own pieces. 'bertloss prepare' tokenizes a corpus so, and "
+            f"'bertloss vocabulary --lm {tokenizer.name_or_path} --output dict.txt' writes the dictionary "
+            "for 'fairseq-preprocess --tgtdict dict.txt'"
+        )
+    return torch.tensor(ids)
+
+
+def dictionary_symbols(tokenizer) -> list[str]:
+    """The language model's vocabulary in its own order, without what fairseq adds by itself.
+
+    Left out are the four tokens that fairseq's own specials stand for, and symbols that no line of
+    tokenized text can hold (with white space in them, or spelt like one of fairseq's specials).
+    """
+    roles = set(special_ids(tokenizer))
+    by_id = sorted(tokenizer.get_vocab().items(), key=lambda item: item[1])
+    return [
+        symbol
+        for symbol, token_id in by_id
+        if token_id not in roles and symbol not in Specials() and symbol.split() == [symbol]
+    ]
+
+
+def write_dictionary(path: str, symbols: Iterable[str], counts: dict[str, int] | None = None) -> None:
+    """Writes a dict.txt that fairseq reads: one `symbol count` a line.
+
+    Args:
+        path: the file; it appears whole or not at all.
+        symbols: in the order of the file.
+        counts: how often each was seen; 1 where not given, since fairseq wants a number.
+    """
+    counts = counts or {}
+    partial = f"{path}.partial"
+    with open(partial, "w", encoding="utf-8", newline="\n") as file:
+        file.writelines(f"{symbol} {counts.get(symbol, 1)}\n" for symbol in symbols)
+    os.replace(partial, path)
+
+
+def tokenize(tokenizer, lines: Sequence[str]) -> list[list[str]]:
+    """Word pieces of each line, without sentence markers.
+
+    Text that spells a special token ("</s>", "[SEP]") is split like other text, or becomes the
+    unknown token where the model's pieces cannot spell it, so that it never ends a sentence.
+    """
+    specials = set(tokenizer.all_special_tokens)
+    return [
+        [tokenizer.unk_token if piece in specials else piece for piece in pieces]
+        for pieces in (tokenizer.tokenize(line.strip(), split_special_tokens=True) for line in lines)
+    ]
+
+
+def detokenize(tokenizer, pieces: Sequence[str]) -> str:
+    """The text of word pieces.
+
+    Where the pieces do not record spaces (WordPiece), the spaces before punctuation and English
+    clitics are taken out again, as transformers' clean_up_tokenization does.
+    """
+    text = tokenizer.convert_tokens_to_string(list(pieces))
+    return tokenizer.clean_up_tokenization(text) if loses_spaces(tokenizer) else text.strip()
+
+
+def loses_spaces(tokenizer) -> bool:
+    """Whether "a, b" comes back from word pieces as "a , b"."""
+    probe = tokenizer.convert_tokens_to_string(tokenizer.tokenize("a, b"))
+    return probe.strip() == "a , b"

@@ -1,0 +1,28 @@
+"""Installs the plug-in; fairseq itself is the user's choice (README, "Installation")."""
+
+from pathlib import Path
+
+from setuptools import find_packages, setup
+
+setup(
+    name="fairseq-bertloss",
+    version="0.1.0",
+    description="Fine-tune fairseq translation models with BERTScore as the training objective",
+    long_description=(Path(__file__).parent / "README.md").read_text(encoding="utf-8"),
+    long_description_content_type="text/markdown",
+    license="MIT",
+    packages=find_packages(include=["fairseq_bertloss", "fairseq_bertloss.*"]),
+    python_requires=">=3.11",
+    install_requires=[
+        "torch>=2.6",
+        "transformers>=4.48",
+        "entmax>=1.3",
+        "bert-score>=0.3.13",
+        "sacrebleu>=2.4",
+        "sacremoses>=0.1",
+        "jieba>=0.42",
+        "subword-nmt>=0.3.8",
+        "tqdm",
+    ],
+    entry_points={"console_scripts": ["bertloss = fairseq_bertloss.cli:main"]},
+)
