@@ -1,0 +1,172 @@
+"""Real parallel text out of a Home Assistant wheel: the strings of its user interface.
+
+    pip download --no-deps homeassistant==2024.3.3
+    bertloss homeassistant homeassistant-2024.3.3-py3-none-any.whl --source-lang de --target-lang en --destdir DIR
+
+The wheel (Apache 2.0) is read, never installed: translations/<language>.json of every component,
+joined on the keys of the strings.
+"""
+
+import json
+import os
+import random
+import re
+import zipfile
+from collections import defaultdict
+from collections.abc import Iterator, Sequence
+
+from fairseq_bertloss.corpus.folder import build_once, checksum
+from fairseq_bertloss.corpus.source import chinese_words
+from fairseq_bertloss.corpus.text import fold, normalize, write_lines
+
+RECORD = "homeassistant.json"
+TRANSLATION = re.compile(r"homeassistant/components/([^/]+)/translations/([^/]+)\.json")
+FILE_CODES = {"zh": "zh-Hans"}
+"""Languages that the wheel names otherwise than Moses and jieba do."""
+
+WORDS = range(3, 31)
+"""Lengths in words that both sides must have: labels are no sentences, and help texts are paragraphs."""
+
+HELD_OUT = 500
+SEED = 1
+
+Pair = tuple[str, str]
+
+
+def extract(
+    wheel: str, source_lang: str, target_lang: str, destdir: str, overwrite: bool = False
+) -> tuple[dict, bool]:
+    """Writes train, valid and test in both languages; a folder of the same wheel is left alone.
+
+    Args:
+        wheel: a homeassistant-*.whl.
+        source_lang, target_lang: such as de, es, tr, zh and en; also the endings of the files.
+        destdir: the folder to write.
+        overwrite: replace a folder that was written from another wheel or languages.
+
+    Returns:
+        The record that the folder holds (with the number of pairs), and whether it was written now.
+
+    Raises:
+        ValueError: no Home Assistant wheel, or one that lacks a language or enough strings in it.
+    """
+    settings = {
+        "wheel": f"sha256:{checksum(wheel)}",
+        "source_lang": source_lang,
+        "target_lang": target_lang,
+        "held_out": HELD_OUT,
+        "seed": SEED,
+    }
+
+    def build(folder: str, _lock: int) -> dict:
+        pairs = parallel_strings(wheel, source_lang, target_lang)
+        splits = isolated_splits(pairs, HELD_OUT, SEED)
+        for split, kept in splits.items():
+            for language, lines in zip((source_lang, target_lang), zip(*kept)):
+                write_lines(os.path.join(folder, f"{split}.{language}"), lines)
+        return {"counts": {split: len(kept) for split, kept in splits.items()}}
+
+    return build_once(destdir, RECORD, settings, build, overwrite)
+
+
+def parallel_strings(wheel: str, source_lang: str, target_lang: str) -> list[Pair]:
+    """The wheel's distinct pairs of a fit length, sorted.
+
+    Raises:
+        ValueError: as extract.
+    """
+    codes = [FILE_CODES.get(language, language) for language in (source_lang, target_lang)]
+    pairs = set()
+    try:
+        with zipfile.ZipFile(wheel) as archive:
+            for source, target in translation_files(archive, wheel, codes):
+                targets = dict(flatten(json.loads(archive.read(target))))
+                for key, text in flatten(json.loads(archive.read(source))):
+                    if key in targets:
+                        pairs.add((normalize(text), normalize(targets[key])))
+    except zipfile.BadZipFile as error:
+        raise ValueError(f"{wheel} is not a wheel: {error}") from error
+    return sorted(
+        (source, target)
+        for source, target in pairs
+        if word_count(source, source_lang) in WORDS and word_count(target, target_lang) in WORDS
+    )
+
+
+def translation_files(archive: zipfile.ZipFile, wheel: str, codes: Sequence[str]) -> list[tuple[str, str]]:
+    """The archive's names of every component's two translation files."""
+    files = defaultdict(dict)
+    for name in archive.namelist():
+        if match := TRANSLATION.fullmatch(name):
+            component, code = match.groups()
+            files[code][component] = name
+    if not files:
+        raise ValueError(f"{wheel} holds no homeassistant/components/*/translations; is it a homeassistant wheel?")
+    for code in codes:
+        if code not in files:
+            raise ValueError(f"{wheel} has no translations into {code!r}, only {', '.join(sorted(files))}")
+    sources, targets = (files[code] for code in codes)
+    return [(sources[component], targets[component]) for component in sorted(sources) if component in targets]
+
+
+def flatten(tree: dict, path: tuple[str, ...] = ()) -> Iterator[tuple[tuple[str, ...], str]]:
+    """The strings of nested JSON objects, with their paths."""
+    for key, value in tree.items():
+        if isinstance(value, dict):
+            yield from flatten(value, (*path, key))
+        elif isinstance(value, str):
+            yield (*path, key), value
+
+
+def word_count(text: str, language: str) -> int:
+    """Words of a normalised text; Chinese does not put spaces between them."""
+    return sum(map(str.isalnum, chinese_words(text))) if language.startswith("zh") else len(text.split())
+
+
+def isolated_splits(pairs: Sequence[Pair], held_out: int, seed: int) -> dict[str, list[Pair]]:
+    """Splits pairs so that no text of either side is in two splits, letter case and accents ignored.
+
+    Pairs that share a text, directly or through others, stay together. Validation and test get
+    whole such groups and one pair for each of their sources; training gets all pairs of its groups.
+
+    Args:
+        pairs: sorted, distinct.
+        held_out: sources of validation, and of test; all distinct.
+        seed: of the shuffle.
+
+    Raises:
+        ValueError: too few pairs.
+    """
+    groups = connected(pairs)
+    random.Random(seed).shuffle(groups)
+    splits = {"train": [], "valid": [], "test": []}
+    for group in groups:
+        by_source = {fold(source): (source, target) for source, target in reversed(group)}
+        for split in ("valid", "test"):
+            if len(splits[split]) + len(by_source) <= held_out:
+                splits[split] += by_source.values()
+                break
+        else:
+            splits["train"] += group
+    if not splits["train"] or len(splits["valid"]) < held_out or len(splits["test"]) < held_out:
+        raise ValueError(
+            f"{len(pairs)} pairs in {len(groups)} unconnected groups are too few to hold out {held_out} twice"
+        )
+    return splits
+
+
+def connected(pairs: Sequence[Pair]) -> list[list[Pair]]:
+    """The pairs in groups, connected through equal sources or equal targets (union-find)."""
+    parent = {}
+
+    def root(node):
+        while parent.setdefault(node, node) != node:
+            parent[node] = node = parent[parent[node]]  # halve the path on the way up
+        return node
+
+    for source, target in pairs:
+        parent[root(("source", fold(source)))] = root(("target", fold(target)))
+    groups = defaultdict(list)
+    for pair in pairs:
+        groups[root(("source", fold(pair[0])))].append(pair)
+    return list(groups.values())

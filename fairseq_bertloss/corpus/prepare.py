@@ -1,0 +1,253 @@
+"""A raw parallel corpus -> a folder that fairseq-train reads.
+
+    bertloss prepare --source a.de --target a.en --lm NAME --source-lang de --target-lang en --destdir DIR
+
+The source becomes words and then subwords, with merges learned on the training source alone; the target
+becomes the language model's own pieces. The stock fairseq-preprocess binarizes both. Besides its files
+DIR holds the merges (bpe.codes), the tokenized text (text/) and prepare.json: settings, checksums of
+the inputs, counts. The bytes depend on the settings and the inputs only, not on the number of workers.
+"""
+
+import dataclasses
+import importlib.util
+import os
+import re
+import subprocess
+import sys
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping
+from itertools import chain
+
+from tqdm import tqdm
+
+from fairseq_bertloss.corpus.folder import build_once, checksum
+from fairseq_bertloss.corpus.parallel import ordered_pool
+from fairseq_bertloss.corpus.source import CODES, RECORD, SourceText, learn_bpe
+from fairseq_bertloss.corpus.text import batches, lowercase, read_lines, read_pairs, write_lines
+from fairseq_bertloss.vocabulary import dictionary_symbols, load_tokenizer, tokenize, write_dictionary
+
+SPLITS = ("train", "valid", "test")
+
+BATCH = 1000
+"""Line pairs that a worker takes at a time."""
+
+Pair = tuple[list[str], list[str]]
+"""Source words (or subwords) and target pieces of one line."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Settings:
+    """What decides the bytes of a prepared folder, besides the inputs.
+
+    Args:
+        source_lang, target_lang: ISO codes, as fairseq has them in its file names.
+        lm: hub name or folder of the language model whose pieces the target is made of.
+        lowercase: lower-case both sides.
+        merges: BPE merges to learn on the source.
+        max_length: source words or target pieces above which a training pair is dropped.
+        observed_vocabulary: target dictionary of the pieces seen in training instead of all.
+
+    Raises:
+        ValueError: a language code that fairseq could not tell from the rest of a file name, the
+            same one twice, or a size below 1.
+    """
+
+    source_lang: str
+    target_lang: str
+    lm: str
+    lowercase: bool = False
+    merges: int = 32000
+    max_length: int = 175
+    observed_vocabulary: bool = False
+
+    def __post_init__(self):
+        for language in (self.source_lang, self.target_lang):
+            if not re.fullmatch(r"\w+", language):
+                raise ValueError(f"language code {language!r}: fairseq's file names allow letters, digits and _ only")
+        if self.source_lang == self.target_lang:
+            raise ValueError(f"source and target language are both {self.source_lang!r}")
+        for name in ("merges", "max_length"):
+            if getattr(self, name) < 1:
+                raise ValueError(f"{name} must be at least 1, not {getattr(self, name)}")
+
+
+def prepare(
+    settings: Settings,
+    corpora: Mapping[str, tuple[str, str]],
+    destdir: str,
+    workers: int = 1,
+    overwrite: bool = False,
+) -> tuple[dict, bool]:
+    """Prepares a corpus for fairseq-train; a folder with the same settings and inputs is left alone.
+
+    Args:
+        settings: see Settings.
+        corpora: source and target file of "train", and if wanted of "valid" and "test".
+        destdir: the folder to write.
+        workers: processes.
+        overwrite: replace a folder that was prepared with other settings.
+
+    Returns:
+        What prepare.json holds (settings, inputs, counts), and whether the folder was written now.
+
+    Raises:
+        ValueError: unreadable or mismatched inputs, no training pair left, no such language model,
+            destdir in the way, or fairseq is not installed.
+        ChildProcessError: fairseq-preprocess failed.
+    """
+    if workers < 1:
+        raise ValueError(f"workers must be at least 1, not {workers}")
+    if importlib.util.find_spec("fairseq_cli") is None:
+        raise ValueError("fairseq is not installed; install it with 'pip install --no-deps ve-fairseq'")
+    corpora = {split: corpora[split] for split in SPLITS if split in corpora}
+    languages = settings.source_lang, settings.target_lang
+    inputs = {
+        f"{split}.{language}": f"sha256:{checksum(path)}"
+        for split, paths in corpora.items()
+        for language, path in zip(languages, paths)
+    }
+    return build_once(
+        destdir,
+        RECORD,
+        {"settings": dataclasses.asdict(settings), "inputs": inputs},
+        lambda folder, lock: {"counts": build(settings, corpora, folder, workers, lock)},
+        overwrite,
+    )
+
+
+def build(settings: Settings, corpora: Mapping, folder: str, workers: int, lock: int) -> dict[str, dict[str, int]]:
+    """Writes all files of a prepared folder but prepare.json, and returns the counts of each split."""
+    tokenizer = load_tokenizer(settings.lm)
+    text = os.path.join(folder, "text")
+    os.mkdir(text)
+    counts, seen = {}, (Counter(), Counter())
+    with ordered_pool(PairTokenizer, (settings,), workers) as tokenized:
+        for split, paths in corpora.items():
+            pairs = with_progress(tokenized, paths, split)
+            prefix = os.path.join(text, split)
+            counts[split] = write_split(settings, pairs, prefix, is_training=split == "train", seen=seen)
+    if not counts["train"]["kept"]:
+        raise ValueError(f"none of the {counts['train']['read']} training pairs is left: {counts['train']}")
+
+    words, pieces = seen
+    codes = os.path.join(folder, CODES)
+    learn_bpe(words, settings.merges, codes)
+    with ordered_pool(SubwordApplier, (settings, codes), workers) as segmented:
+        for split in corpora:
+            apply_bpe(segmented, os.path.join(text, split), settings.source_lang)
+    symbols = dictionary_symbols(tokenizer)
+    if settings.observed_vocabulary:
+        symbols = [symbol for symbol in symbols if symbol in pieces]
+    write_dictionary(os.path.join(folder, f"dict.{settings.target_lang}.txt"), symbols, pieces)
+    fairseq_preprocess(settings, list(corpora), folder, workers, lock)
+    return counts
+
+
+class PairTokenizer:
+    """Cuts raw line pairs into source words and target pieces; one is built in every process."""
+
+    def __init__(self, settings: Settings):
+        self.settings = settings
+        self.source = SourceText(settings.source_lang, settings.lowercase)
+        self.tokenizer = load_tokenizer(settings.lm)
+
+    def __call__(self, pairs: list[tuple[str, str]]) -> list[Pair]:
+        sources, targets = zip(*pairs)
+        if self.settings.lowercase:
+            targets = [lowercase(line, self.settings.target_lang) for line in targets]
+        words = map(self.source.words, sources)
+        return list(zip(words, tokenize(self.tokenizer, targets)))
+
+
+def with_progress(tokenized: Callable, paths: tuple[str, str], split: str) -> Iterator[Pair]:
+    """The tokenized pairs of two raw files, in order, with a progress bar."""
+    with tqdm(desc=f"tokenize {split}", unit=" pairs") as progress:
+        for batch in tokenized(batches(read_pairs(*paths), BATCH)):
+            progress.update(len(batch))
+            yield from batch
+
+
+def write_split(
+    settings: Settings, pairs: Iterator[Pair], prefix: str, is_training: bool, seen: tuple[Counter, Counter]
+) -> dict[str, int]:
+    """Writes PREFIX.words (source words) and PREFIX.<target language> (pieces).
+
+    Args:
+        pairs: tokenized line pairs.
+        prefix: path without the ending.
+        is_training: drop unfit pairs and count the rest in `seen`. An evaluation set stays whole
+            and aligned with its raw reference; its unfit pairs are only counted.
+        seen: source words and target pieces so far; added to in place.
+
+    Returns:
+        How many pairs were read and kept, and how many are unfit for each reason.
+    """
+    counts = dict.fromkeys(("read", "kept", "empty_source", "empty_target", "long_source", "long_target"), 0)
+    words_file = open(f"{prefix}.words", "w", encoding="utf-8", newline="\n")
+    pieces_file = open(f"{prefix}.{settings.target_lang}", "w", encoding="utf-8", newline="\n")
+    with words_file, pieces_file:
+        for words, pieces in pairs:
+            counts["read"] += 1
+            if reason := unfit(words, pieces, settings.max_length):
+                counts[reason] += 1
+                if is_training:
+                    continue
+            counts["kept"] += 1
+            words_file.write(" ".join(words) + "\n")
+            pieces_file.write(" ".join(pieces) + "\n")
+            if is_training:
+                seen[0].update(words)
+                seen[1].update(pieces)
+    return counts
+
+
+def unfit(words: list[str], pieces: list[str], max_length: int) -> str | None:
+    """The first reason not to train on a pair, None where there is none."""
+    for side, tokens in (("source", words), ("target", pieces)):
+        if not tokens:
+            return f"empty_{side}"
+    for side, tokens in (("source", words), ("target", pieces)):
+        if len(tokens) > max_length:
+            return f"long_{side}"
+    return None
+
+
+class SubwordApplier:
+    """Cuts lines of words into lines of subwords; one is built in every process."""
+
+    def __init__(self, settings: Settings, codes: str):
+        self.source = SourceText(settings.source_lang, settings.lowercase, codes)
+
+    def __call__(self, lines: list[str]) -> list[str]:
+        return [" ".join(self.source.subwords(line.split())) for line in lines]
+
+
+def apply_bpe(segmented: Callable, prefix: str, source_lang: str) -> None:
+    """Turns PREFIX.words into PREFIX.<source language>."""
+    words = f"{prefix}.words"
+    write_lines(f"{prefix}.{source_lang}", chain.from_iterable(segmented(batches(read_lines(words), BATCH))))
+    os.unlink(words)
+
+
+def fairseq_preprocess(settings: Settings, splits: list[str], folder: str, workers: int, lock: int) -> None:
+    """Binarizes the tokenized text with the stock fairseq-preprocess.
+
+    Args:
+        lock: descriptor that the child keeps open, so that a run that follows a killed one waits
+            until nothing writes to the folder any more.
+
+    Raises:
+        ChildProcessError: it failed; the message ends with its last words.
+    """
+    command = [sys.executable, "-m", "fairseq_cli.preprocess", "--destdir", folder, "--workers", str(workers)]
+    command += ["--source-lang", settings.source_lang, "--target-lang", settings.target_lang]
+    command += ["--tgtdict", os.path.join(folder, f"dict.{settings.target_lang}.txt")]
+    for split in splits:
+        command += [f"--{split}pref", os.path.join(folder, "text", split)]
+    done = subprocess.run(
+        command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, errors="replace", pass_fds=[lock]
+    )
+    if done.returncode:
+        last_words = " | ".join(done.stdout.strip().splitlines()[-3:])
+        raise ChildProcessError(f"fairseq-preprocess failed with status {done.returncode}: {last_words}")
+    os.unlink(os.path.join(folder, "preprocess.log"))  # it speaks of the partial folder, which is no more

@@ -1,0 +1,89 @@
+"""Raw parallel text: files of one sentence a line, plain or gzip, read as a stream.
+
+A line ends at "\\n" and nowhere else, as every tool that aligns two files by line has it: U+2028 or
+U+0085 inside a line are white space, never a line break. White space is normalised on reading.
+"""
+
+import gzip
+import itertools
+import unicodedata
+import zlib
+from collections.abc import Iterable, Iterator
+
+DOTTED_I_LANGUAGES = ("tr", "az")
+"""Languages whose lower case of I is ı, and of İ is i."""
+
+
+def read_lines(path: str) -> Iterator[str]:
+    """The lines of a UTF-8 file, in order, white space normalised.
+
+    Args:
+        path: the file; gzip where the name ends in .gz. A byte order mark and "\\r\\n" are accepted.
+
+    Raises:
+        FileNotFoundError: there is no such file.
+        ValueError: a line is not UTF-8, the gzip stream is damaged or cut short, or the file is empty.
+    """
+    number = 0
+    opener = gzip.open if str(path).endswith(".gz") else open
+    with opener(path, "rb") as file:
+        try:
+            for number, raw in enumerate(file, 1):
+                yield normalize(raw.decode("utf-8-sig" if number == 1 else "utf-8"))
+        except UnicodeDecodeError as error:
+            raise ValueError(f"{path}:{number}: not UTF-8: {error.reason} at byte {error.start + 1}") from error
+        except (EOFError, zlib.error, gzip.BadGzipFile) as error:
+            raise ValueError(f"{path}:{number + 1}: damaged or truncated gzip file: {error}") from error
+    if number == 0:
+        raise ValueError(f"{path} is empty")
+
+
+def read_pairs(source: str, target: str) -> Iterator[tuple[str, str]]:
+    """The line pairs of two files.
+
+    Raises:
+        FileNotFoundError: one of the two is not there.
+        ValueError: as read_lines, or the files differ in their number of lines (found at the end).
+    """
+    sides = read_lines(source), read_lines(target)
+    paired = 0
+    for pair in itertools.zip_longest(*sides):
+        if None in pair:
+            counts = [paired + (line is not None) + sum(1 for _ in side) for line, side in zip(pair, sides)]
+            raise ValueError(
+                f"{source} has {counts[0]} lines but {target} has {counts[1]}; line i of one must be "
+                "the translation of line i of the other"
+            )
+        paired += 1
+        yield pair
+
+
+def normalize(line: str) -> str:
+    """The line with every run of Unicode white space as one space, none at its ends."""
+    return " ".join(line.split())
+
+
+def lowercase(line: str, language: str) -> str:
+    """The line in the lower case of its language: Turkish I becomes ı there, and i elsewhere."""
+    if language in DOTTED_I_LANGUAGES:
+        line = line.replace("I", "ı").replace("İ", "i")
+    return line.lower()
+
+
+def fold(line: str) -> str:
+    """A key under which all spellings of a line agree that some lower-casing or accent stripping equates."""
+    decomposed = unicodedata.normalize("NFKD", line.casefold())
+    return "".join(char for char in decomposed if not unicodedata.combining(char)).replace("ı", "i")
+
+
+def batches(items: Iterable, size: int) -> Iterator[list]:
+    """The items in lists of `size`, the last one possibly shorter."""
+    items = iter(items)
+    while batch := list(itertools.islice(items, size)):
+        yield batch
+
+
+def write_lines(path: str, lines: Iterable[str]) -> None:
+    """Writes one line each, UTF-8, ended by "\\n"."""
+    with open(path, "w", encoding="utf-8", newline="\n") as file:
+        file.writelines(f"{line}\n" for line in lines)

@@ -1,0 +1,73 @@
+"""fairseq's --tokenizer word_pieces: raw text in, the language model's word pieces back to text.
+
+    fairseq-generate DIR --user-dir fairseq_bertloss --tokenizer word_pieces --word-pieces-lm NAME ...
+    fairseq-interactive DIR ... --tokenizer word_pieces --word-pieces-lm NAME --word-pieces-source DIR
+    fairseq-train DIR ... --eval-bleu --eval-bleu-detok word_pieces --eval-bleu-detok-args '{"word_pieces_lm": "NAME"}'
+"""
+
+from dataclasses import dataclass, field
+from typing import Optional  # what fairseq's argument parser understands; it fails on `str | None`
+
+from fairseq.data.encoders import register_tokenizer
+from fairseq.dataclass import FairseqDataclass
+
+from fairseq_bertloss.corpus.source import SourceText, is_marked, readable
+from fairseq_bertloss.corpus.text import normalize
+
+
+@dataclass
+class WordPiecesConfig(FairseqDataclass):
+    """Options of --tokenizer word_pieces."""
+
+    word_pieces_lm: Optional[str] = field(
+        default=None, metadata={"help": "language model whose pieces the target is made of: hub name or folder"}
+    )
+    word_pieces_source: Optional[str] = field(
+        default=None,
+        metadata={"help": "folder written by 'bertloss prepare': raw source lines are treated as it treated them"},
+    )
+
+
+@register_tokenizer("word_pieces", dataclass=WordPiecesConfig)
+class WordPieces:
+    """Encodes raw source lines, decodes target lines of word pieces.
+
+    Args:
+        cfg: see WordPiecesConfig.
+
+    Raises:
+        ValueError: no language model is named or it cannot be loaded, or the source folder was
+            not written by `bertloss prepare`.
+    """
+
+    def __init__(self, cfg: WordPiecesConfig):
+        if not cfg.word_pieces_lm:
+            raise ValueError(
+                "the tokenizer word_pieces needs the language model's name: --word-pieces-lm NAME, or "
+                "--eval-bleu-detok-args '{\"word_pieces_lm\": \"NAME\"}' in training"
+            )
+        from fairseq_bertloss import vocabulary  # only here: transformers is slow to import
+
+        self._tokenizer = vocabulary.load_tokenizer(cfg.word_pieces_lm)
+        self._detokenize = vocabulary.detokenize
+        self._space = self._tokenizer.tokenize("a b")[-1].removesuffix("b")
+        self._source = SourceText.load(cfg.word_pieces_source) if cfg.word_pieces_source else None
+
+    def encode(self, x: str) -> str:
+        """A raw source line as the symbols that the model reads."""
+        return self._source.encode(x) if self._source else normalize(x)
+
+    def decode(self, x: str) -> str:
+        """The text of a line of word pieces; a line of the source is made readable in its own way.
+
+        fairseq-generate passes source lines through here as well. Pieces that record spaces (Ġ, ▁)
+        would run all words of such a line together.
+        """
+        pieces = x.split()
+        return readable(x) if self._is_source(pieces) else self._detokenize(self._tokenizer, pieces)
+
+    def _is_source(self, pieces: list[str]) -> bool:
+        """Whether these are no word pieces, but subwords of the source side."""
+        if self._space:
+            return not any(piece.startswith(self._space) for piece in pieces)
+        return any(is_marked(piece) for piece in pieces)
