@@ -5,6 +5,7 @@ import os
 from pathlib import Path
 
 import pytest
+from lms import real_pairs, tiny_lm  # noqa: F401, fixtures
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 

@@ -1,0 +1,268 @@
+"""The fairseq criterion `bertscore_loss`: minus BERTScore through a frozen language model.
+
+    fairseq-train DIR --user-dir fairseq_bertloss --criterion bertscore_loss \
+        --bert-model bert-base-uncased --finetune-from-model checkpoint_best.pt ...
+"""
+
+import logging
+import math
+from dataclasses import dataclass, field
+from typing import NamedTuple
+
+import torch
+from fairseq import utils
+from fairseq.criterions import FairseqCriterion, register_criterion
+from fairseq.criterions.label_smoothed_cross_entropy import label_smoothed_nll_loss
+from fairseq.dataclass import ChoiceEnum, FairseqDataclass
+from fairseq.logging import metrics
+from torch import Tensor
+
+from fairseq_bertloss.bertscore import BERTScore
+from fairseq_bertloss.loss import END_OF_SENTENCE, BERTScoreLoss
+from fairseq_bertloss.soft_predictions import (
+    DEFAULT_TEMPERATURE,
+    SOFT_PREDICTIONS,
+    TemperatureSchedule,
+    at_least_float32,
+)
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass
+class BERTScoreCriterionConfig(FairseqDataclass):
+    bert_model: str | None = field(
+        default=None, metadata={"help": "language model that scores: Hugging Face hub name or folder (required)"}
+    )
+    bert_layer: int | None = field(
+        default=None, metadata={"help": "layer whose embeddings are matched (default: bert-score's for a known name)"}
+    )
+    soft_prediction: ChoiceEnum(SOFT_PREDICTIONS) = field(
+        default="gumbel_softmax", metadata={"help": "how logits become a point on the vocabulary simplex"}
+    )
+    temperature: str | None = field(
+        default=None,
+        metadata={
+            "help": "of the soft prediction: a number, or START:END@UPDATES to move linearly, such as 1.0:0.1@2000; "
+            "validation uses END (default: 0.1 for gumbel_softmax, 1.0 for the others)"
+        },
+    )
+    gumbel_hard: bool = field(
+        default=False, metadata={"help": "one-hot Gumbel samples with the gradient of soft ones (straight-through)"}
+    )
+    score: ChoiceEnum(BERTScore._fields) = field(
+        default="f1", metadata={"help": "which part of BERTScore to maximise"}
+    )
+    bert_idf: str | None = field(
+        default=None, metadata={"help": "file of references (text, one a line) to compute idf weights from"}
+    )
+    rescale_with_baseline: bool = field(
+        default=False, metadata={"help": "rescale with bert-score's baseline for the target language"}
+    )
+    baseline_path: str | None = field(
+        default=None, metadata={"help": "baseline file for --rescale-with-baseline, in bert-score's format"}
+    )
+    cross_entropy_weight: float = field(
+        default=0.0, metadata={"help": "w in loss = (1 - w) * (-F) + w * cross-entropy, from 0 to 1"}
+    )
+    label_smoothing: float = field(
+        default=0.0, metadata={"help": "epsilon for label smoothing in the cross-entropy, 0 means none"}
+    )
+    end_of_sentence: ChoiceEnum(END_OF_SENTENCE) = field(
+        default="scored",
+        metadata={
+            "help": "at the reference's </s>: 'scored' feeds the soft prediction and counts it, 'context' feeds it "
+            "with weight 0, 'gold' feeds [SEP] with weight 0"
+        },
+    )
+
+
+@register_criterion("bertscore_loss", dataclass=BERTScoreCriterionConfig)
+class BERTScoreCriterion(FairseqCriterion):
+    """Sum of -F over the sentences of a batch; sample_size is the number of sentences scored.
+
+    With a cross-entropy weight w, each part is a mean in its own unit: the batch's mean cross-entropy
+    per token is given to each of its sentences. Targets longer than the language model's positions
+    are left out of the loss and of every statistic, and counted as `skipped`.
+    """
+
+    def __init__(self, cfg: BERTScoreCriterionConfig, task):
+        super().__init__(task)
+        if not cfg.bert_model:
+            raise ValueError("--criterion bertscore_loss needs --bert-model: a hub name or a folder")
+        if not 0 <= cfg.cross_entropy_weight <= 1:
+            raise ValueError(f"--cross-entropy-weight must lie between 0 and 1, not {cfg.cross_entropy_weight}")
+        if not 0 <= cfg.label_smoothing < 1:
+            raise ValueError(f"--label-smoothing must lie between 0 and 1, not {cfg.label_smoothing}")
+        self.cross_entropy_weight = cfg.cross_entropy_weight
+        self.label_smoothing = cfg.label_smoothing
+        kind = str(cfg.soft_prediction)
+        self.temperature = TemperatureSchedule.parse(cfg.temperature or str(DEFAULT_TEMPERATURE[kind]))
+        self.bertscore = BERTScoreLoss.from_pretrained(
+            cfg.bert_model,
+            task.target_dictionary,
+            cfg.bert_layer,
+            idf_references=cfg.bert_idf,
+            rescale_with_baseline=cfg.rescale_with_baseline,
+            baseline_path=cfg.baseline_path,
+            lang=task.cfg.target_lang,
+            soft_prediction=kind,
+            gumbel_hard=cfg.gumbel_hard,
+            score=str(cfg.score),
+            end_of_sentence=str(cfg.end_of_sentence),
+        )
+        self._warned_of_skipping = False
+
+    @classmethod
+    def build_criterion(cls, cfg: BERTScoreCriterionConfig, task):
+        return cls(cfg, task)
+
+    def forward(self, model, sample, reduce=True):
+        """The loss of a batch.
+
+        Returns:
+            The summed loss (with reduce=False: of each scored sentence, (sentences,)), the number of
+            sentences scored, and sums for the log.
+        """
+        if getattr(model.decoder, "adaptive_softmax", None) is not None:
+            raise ValueError(
+                "bertscore_loss needs the probability of every symbol, which an adaptive softmax does not give: "
+                "train the model without --adaptive-softmax-cutoff"
+            )
+        net_output = model(**sample["net_input"])
+        logits, target = self._scored_part(net_output[0], model.get_targets(sample, net_output))
+        sentences = sample["target"].size(0)
+        counts = {
+            "ntokens": sample["ntokens"],
+            "nsentences": sentences,
+            "sample_size": len(target),
+            "skipped": sentences - len(target),
+        }
+        if len(target) == 0:
+            # A sum over nothing still belongs to the graph, and its gradient is exactly zero.
+            nothing = logits.sum() if reduce else logits.sum(dim=(1, 2))
+            # Tensors, as from a scored batch: workers add up their logs by device and name.
+            return nothing, 0, {name: logits.new_zeros(()) for name in SUMS} | counts
+
+        self.bertscore.temperature = self._temperature()
+        probabilities = self.bertscore.soft_predictions(logits)
+        score = self.bertscore.score_predictions(probabilities, target)
+        with torch.set_grad_enabled(torch.is_grad_enabled() and self.cross_entropy_weight > 0):
+            lprobs = torch.log_softmax(at_least_float32(logits), dim=-1)
+            cross_entropy, nll = self._cross_entropy(lprobs, target)
+        loss = self._mixed(self.bertscore.objective(score), cross_entropy, target)
+        sums = {
+            "loss": loss.sum(),
+            "f_bert": score.f1.sum(),
+            "p_bert": score.precision.sum(),
+            "r_bert": score.recall.sum(),
+            "nll_loss": nll.sum(),
+            "ce_loss": cross_entropy.sum(),
+            **self._token_statistics(lprobs, probabilities, target),
+        }
+        logging_output = {name: value.detach() for name, value in sums.items()} | counts
+        return loss.sum() if reduce else loss, len(target), logging_output
+
+    def _scored_part(self, logits: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:
+        """The rows that the language model has positions for."""
+        fits = target.ne(self.padding_idx).sum(dim=1) <= self.bertscore.max_target_length
+        if fits.all():
+            return logits, target
+        if not self._warned_of_skipping:
+            self._warned_of_skipping = True
+            logger.warning(
+                "skipping targets of more than %d symbols, which the language model has no positions for; "
+                "'skipped' in the log counts them (said once)",
+                self.bertscore.max_target_length,
+            )
+        target = target[fits]
+        # Padding that only the skipped rows needed goes with them: the language model may lack its positions.
+        columns = target.ne(self.padding_idx).any(dim=0)
+        return logits[fits][:, columns], target[:, columns]
+
+    def _temperature(self) -> float:
+        """The schedule's value in training, its end in validation, whose figures must stay comparable."""
+        if not self.training:
+            return self.temperature.end
+        # fairseq's trainer publishes its number of updates here, also when it resumes.
+        updates = metrics.get_meter("default", "num_updates")
+        return self.temperature.at(0 if updates is None else updates.val)
+
+    def _cross_entropy(self, lprobs: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:
+        """Label-smoothed cross-entropy and negative log-likelihood of each sentence, (sentences,), in nats."""
+        nll = -lprobs.gather(-1, target.unsqueeze(-1)).squeeze(-1)
+        nll = nll.masked_fill(target.eq(self.padding_idx), 0.0).sum(dim=1)
+        if self.label_smoothing == 0:
+            return nll, nll
+        smoothed, _ = label_smoothed_nll_loss(
+            lprobs.flatten(0, 1), target.flatten(), self.label_smoothing, ignore_index=self.padding_idx, reduce=False
+        )
+        return smoothed.view_as(target).sum(dim=1), nll
+
+    def _mixed(self, objective: Tensor, cross_entropy: Tensor, target: Tensor) -> Tensor:
+        """(1 - w) * objective + w * cross-entropy, (sentences,), the latter per token of the batch."""
+        if self.cross_entropy_weight == 0:
+            return objective
+        sentences, tokens = len(target), target.ne(self.padding_idx).sum()
+        per_token = cross_entropy * (sentences / tokens)
+        return (1 - self.cross_entropy_weight) * objective + self.cross_entropy_weight * per_token
+
+    @torch.no_grad()
+    def _token_statistics(self, lprobs: Tensor, probabilities: Tensor, target: Tensor) -> dict[str, Tensor]:
+        """Sums over real positions; `p_eos_*` are the model's own probabilities of </s>, without Gumbel noise."""
+        real = target.ne(self.padding_idx)
+        eos = self.task.target_dictionary.eos()
+        end = target.eq(eos)
+        before_end = real & ~end
+        p_eos = lprobs[..., eos].exp()
+        return {
+            "accuracy": (lprobs.argmax(dim=-1).eq(target) & real).sum(),
+            "entropy": torch.special.entr(probabilities).sum(dim=-1)[real].sum(),
+            "support": (probabilities > 0).sum(dim=-1)[real].sum(),
+            "p_eos_end": p_eos[end].sum(),
+            "p_eos_before": p_eos[before_end].sum(),
+            "ntokens_scored": real.sum(),
+            "ntokens_before_end": before_end.sum(),
+        }
+
+    @classmethod
+    def reduce_metrics(cls, logging_outputs) -> None:
+        """Logs the means over workers, accumulated batches and validation batches."""
+        total = {key: utils.item(sum(log.get(key, 0) for log in logging_outputs)) for key in (*SUMS, *COUNTS)}
+        for name, mean in MEANS.items():
+            denominator = total[mean.denominator]
+            value = mean.factor * total[name] / denominator if denominator else 0.0
+            metrics.log_scalar(name, value, denominator, round=mean.digits)
+        metrics.log_scalar_sum("skipped", total["skipped"])
+        metrics.log_derived("ppl", lambda meters: utils.get_perplexity(meters["nll_loss"].avg))
+
+    @staticmethod
+    def logging_outputs_can_be_summed() -> bool:
+        """Everything logged is a sum."""
+        return True
+
+
+class Mean(NamedTuple):
+    """How a logged sum becomes a mean: what it is divided by, and the factor that gives its unit."""
+
+    denominator: str
+    factor: float = 1.0
+    digits: int = 4
+
+
+MEANS = {
+    "loss": Mean("sample_size"),
+    "f_bert": Mean("sample_size"),
+    "p_bert": Mean("sample_size"),
+    "r_bert": Mean("sample_size"),
+    "nll_loss": Mean("ntokens_scored", 1 / math.log(2), 3),  # bits, as in fairseq's own criteria
+    "ce_loss": Mean("ntokens_scored", 1 / math.log(2), 3),
+    "accuracy": Mean("ntokens_scored", 100.0, 3),
+    "entropy": Mean("ntokens_scored"),
+    "support": Mean("ntokens_scored", digits=2),
+    "p_eos_end": Mean("sample_size"),
+    "p_eos_before": Mean("ntokens_before_end", digits=6),
+}
+
+SUMS = (*MEANS, "ntokens_scored", "ntokens_before_end")
+COUNTS = ("sample_size", "skipped")

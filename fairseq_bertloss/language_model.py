@@ -1,0 +1,177 @@
+"""A Hugging Face encoder, frozen and cut at the scoring layer, and the facts that scoring needs of it."""
+
+import contextlib
+import csv
+import importlib.util
+import inspect
+import os
+from collections.abc import Callable, Iterator
+
+import torch
+from torch import Tensor
+
+from fairseq_bertloss.vocabulary import not_loadable
+
+
+class FrozenLanguageModel:
+    """Embeddings in, contextual embeddings of one layer out; its weights never learn.
+
+    On purpose not an nn.Module: a module that holds it has neither its parameters nor its state, so
+    they stay out of optimizers, checkpoints, DDP and train mode. Device and precision it follows
+    through `apply`.
+    """
+
+    def __init__(self, encoder: torch.nn.Module, name: str, layer: int):
+        self._encoder = encoder.eval().requires_grad_(False)
+        self.name = name
+        self.layer = layer
+        self.max_length = _max_length(encoder)
+
+    @classmethod
+    def from_pretrained(cls, name: str, layer: int | None = None) -> "FrozenLanguageModel":
+        """Loads the layers up to the scoring layer.
+
+        Args:
+            name: hub name or local folder of a BERT-like encoder.
+            layer: the layer whose output is matched; None: bert-score's choice for a known name.
+
+        Raises:
+            ValueError: not loadable, not an encoder, no such layer, or no layer known for the name.
+        """
+        from transformers import AutoConfig, AutoModel
+
+        try:
+            config = AutoConfig.from_pretrained(name)
+        except (OSError, ValueError) as error:
+            raise ValueError(not_loadable("configuration", name, error)) from error
+        if config.is_encoder_decoder or config.is_decoder:
+            raise ValueError(f"the language model {name!r} ({config.model_type}) is not an encoder such as BERT")
+        layer = _scoring_layer(name, layer, config.num_hidden_layers)
+        config.num_hidden_layers = layer
+        try:
+            with _quiet_loading():
+                encoder = AutoModel.from_pretrained(name, config=config).float()
+        except (OSError, ValueError, RuntimeError) as error:
+            raise ValueError(not_loadable("weights", name, error)) from error
+        if not (hasattr(encoder, "embeddings") and "inputs_embeds" in inspect.signature(encoder.forward).parameters):
+            raise ValueError(f"the language model {name!r} ({config.model_type}) is not built like BERT and its kin")
+        if getattr(encoder, "pooler", None) is not None:
+            encoder.pooler = None
+        return cls(encoder, name, layer)
+
+    @property
+    def embedding_table(self) -> Tensor:
+        """(vocabulary, embedding size), before position, type and normalisation are added."""
+        return self._encoder.get_input_embeddings().weight
+
+    def apply(self, function: Callable[[Tensor], Tensor]) -> None:
+        """Applies a change of device or precision, as nn.Module._apply gets it, to every weight."""
+        self._encoder._apply(function)
+
+    def __call__(self, embeddings: Tensor, mask: Tensor) -> Tensor:
+        """Contextual embeddings at the scoring layer.
+
+        Args:
+            embeddings: (batch, length, embedding size), as from `embedding_table`; gradients flow.
+            mask: (batch, length), True for the positions to attend to; padding is on the right.
+
+        Returns:
+            (batch, length, hidden size).
+        """
+        output = self._encoder(inputs_embeds=embeddings, attention_mask=mask.long())
+        return output.last_hidden_state
+
+
+def _scoring_layer(name: str, layer: int | None, layers: int) -> int:
+    if layer is None:
+        from bert_score.utils import model2layers
+
+        if name not in model2layers:
+            raise ValueError(
+                f"bert-score names no scoring layer for {name!r}: pass --bert-layer N (layer=N in Python) with N "
+                f"from 1 to {layers}; three quarters of the depth, {round(0.75 * layers)}, is a usual start"
+            )
+        layer = model2layers[name]
+    if not 0 <= layer <= layers:
+        raise ValueError(f"the language model {name!r} has layers 0 (its embeddings) to {layers}, no layer {layer}")
+    return layer
+
+
+def _max_length(encoder: torch.nn.Module) -> int:
+    """How many positions a sequence may have, sentence markers included."""
+    positions = getattr(encoder.embeddings, "position_embeddings", None)
+    if positions is None:
+        return encoder.config.max_position_embeddings
+    # RoBERTa's kin count positions from the one after the padding's.
+    first = 0 if positions.padding_idx is None else positions.padding_idx + 1
+    return positions.num_embeddings - first
+
+
+@contextlib.contextmanager
+def _quiet_loading() -> Iterator[None]:
+    """Hides transformers' report of the weights left out, which are the layers above the scoring layer."""
+    from transformers.utils import logging
+
+    verbosity = logging.get_verbosity()
+    logging.set_verbosity_error()
+    try:
+        yield
+    finally:
+        logging.set_verbosity(verbosity)
+
+
+def idf_weights(path: str, tokenizer) -> dict[int, float]:
+    """Inverse document frequencies of token ids, as bert-score computes them from references.
+
+    Args:
+        path: references as text, one a line.
+        tokenizer: the language model's.
+
+    Returns:
+        A mapping with a default: ids that no reference has weigh log(N + 1).
+
+    Raises:
+        ValueError: the file is missing, empty or not UTF-8.
+    """
+    from bert_score.utils import get_idf_dict
+
+    try:
+        with open(path, encoding="utf-8", newline="\n") as file:
+            references = [line.strip() for line in file]
+    except (OSError, UnicodeDecodeError) as error:
+        raise ValueError(f"cannot read the references for idf weights from {path!r}: {error}") from error
+    if not any(references):
+        raise ValueError(f"{path}: no references to compute idf weights from: the file has no text")
+    return get_idf_dict([reference for reference in references if reference], tokenizer, nthreads=0)
+
+
+def rescaling_baseline(name: str, layer: int, lang: str | None, path: str | None = None) -> Tensor:
+    """bert-score's baseline for precision, recall and F1 at a layer, (3,).
+
+    Args:
+        name: the language model's hub name, under which bert-score keeps a baseline for some languages.
+        layer: the scoring layer.
+        lang: the target language.
+        path: a file of one's own in bert-score's format: LAYER,P,R,F.
+
+    Raises:
+        ValueError: there is no baseline for this model, language or layer.
+    """
+    if path is None:
+        package = os.path.dirname(importlib.util.find_spec("bert_score").origin)
+        path = os.path.join(package, "rescale_baseline", str(lang), f"{name}.tsv")
+        if not os.path.isfile(path):
+            raise ValueError(
+                f"bert-score has no rescaling baseline for the model {name!r} and the language {lang!r}: "
+                "leave out --rescale-with-baseline, or pass a file of your own with --baseline-path"
+            )
+    try:
+        with open(path, encoding="utf-8", newline="") as file:
+            rows = {int(row["LAYER"]): [float(row[column]) for column in "PRF"] for row in csv.DictReader(file)}
+    except (OSError, KeyError, TypeError, ValueError) as error:
+        raise ValueError(
+            f"cannot read the rescaling baseline {path!r}: {error!r} (bert-score's format: LAYER,P,R,F)"
+        ) from error
+    if layer not in rows:
+        raise ValueError(f"{path}: no baseline for layer {layer}, only for {sorted(rows)}")
+    return torch.tensor(rows[layer])
