@@ -3,6 +3,9 @@
     fairseq-generate DIR --user-dir fairseq_bertloss --tokenizer word_pieces --word-pieces-lm NAME ...
     fairseq-interactive DIR ... --tokenizer word_pieces --word-pieces-lm NAME --word-pieces-source DIR
     fairseq-train DIR ... --eval-bleu --eval-bleu-detok word_pieces --eval-bleu-detok-args '{"word_pieces_lm": "NAME"}'
+
+Give fairseq-generate and fairseq-train --required-batch-size-multiple 1 as well: with its default of 8 fairseq
+leaves out the last sentences of a set, up to seven of them, without a word.
 """
 
 from dataclasses import dataclass, field

@@ -3,8 +3,10 @@
 import importlib.util
 import os
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
+from prepared import command, run, write_corpus
 from lms import real_pairs, tiny_lm  # noqa: F401, fixtures
 
 REPOSITORY = Path(__file__).resolve().parent.parent
@@ -26,3 +28,14 @@ def shared() -> Path:
     if not folder.is_dir():
         pytest.skip("needs the folder ../shared, which is not part of the repository")
     return folder
+
+
+@pytest.fixture(scope="session")
+def prepared(minilm, tmp_path_factory):
+    """A corpus of three batches, so that workers have something to share, prepared by one process."""
+    folder = tmp_path_factory.mktemp("prepared")
+    corpus = write_corpus(folder, repeats=300)
+    destdir = folder / "prepared"
+    done = run(command(corpus, minilm, destdir, "--workers", "1"))
+    assert done.returncode == 0, done.stderr
+    return SimpleNamespace(corpus=corpus, lm=minilm, destdir=destdir, stderr=done.stderr)

@@ -94,15 +94,20 @@ def learn_bpe(word_counts: Mapping[str, int], merges: int, path: str) -> None:
         word_counts: how often each word was seen in training.
         merges: how many to learn; fewer where no pair is seen twice any more.
         path: the file to write.
+
+    Raises:
+        ValueError: there is nothing to merge (subword-nmt cannot read a file without merges).
     """
     from subword_nmt.learn_bpe import learn_bpe as learn
 
     counted = io.StringIO("".join(f"{word} {count}\n" for word, count in sorted(word_counts.items())))
+    learned = io.StringIO()
+    if any(len(word) > 1 for word in word_counts):
+        learn(counted, learned, merges, is_dict=True)
+    if learned.getvalue().count("\n") < 2:  # the first line is the version
+        raise ValueError("no two characters stand together twice in the training source; it is too small for BPE")
     with open(path, "w", encoding="utf-8", newline="\n") as codes:
-        if any(len(word) > 1 for word in word_counts):
-            learn(counted, codes, merges, is_dict=True)
-        else:
-            codes.write("#version: 0.2\n")  # subword-nmt fails where there is no pair to count
+        codes.write(learned.getvalue())
 
 
 def load_bpe(path: str):
