@@ -46,7 +46,12 @@ class FrozenLanguageModel:
             raise ValueError(not_loadable("configuration", name, error)) from error
         if config.is_encoder_decoder or config.is_decoder:
             raise ValueError(f"the language model {name!r} ({config.model_type}) is not an encoder such as BERT")
-        layer = _scoring_layer(name, layer, config.num_hidden_layers)
+        layer = scoring_layer(name, layer)
+        if not 0 <= layer <= config.num_hidden_layers:
+            raise ValueError(
+                f"the language model {name!r} has layers 0 (its embeddings) to {config.num_hidden_layers}, "
+                f"no layer {layer}"
+            )
         config.num_hidden_layers = layer
         try:
             with _quiet_loading():
@@ -82,19 +87,22 @@ class FrozenLanguageModel:
         return output.last_hidden_state
 
 
-def _scoring_layer(name: str, layer: int | None, layers: int) -> int:
-    if layer is None:
-        from bert_score.utils import model2layers
+def scoring_layer(name: str, layer: int | None = None) -> int:
+    """The layer given, or bert-score's choice for a known name.
 
-        if name not in model2layers:
-            raise ValueError(
-                f"bert-score names no scoring layer for {name!r}: pass --bert-layer N (layer=N in Python) with N "
-                f"from 1 to {layers}; three quarters of the depth, {round(0.75 * layers)}, is a usual start"
-            )
-        layer = model2layers[name]
-    if not 0 <= layer <= layers:
-        raise ValueError(f"the language model {name!r} has layers 0 (its embeddings) to {layers}, no layer {layer}")
-    return layer
+    Raises:
+        ValueError: no layer is given and bert-score does not know the name.
+    """
+    if layer is not None:
+        return layer
+    from bert_score.utils import model2layers
+
+    if name not in model2layers:
+        raise ValueError(
+            f"bert-score names no scoring layer for {name!r}: pass --bert-layer N (layer=N in Python), from 1 to the "
+            "model's number of layers; about three quarters of it is usual, such as 9 of 12"
+        )
+    return model2layers[name]
 
 
 def _max_length(encoder: torch.nn.Module) -> int:

@@ -6,7 +6,7 @@ import torch
 from bert_score.utils import get_model, model2layers
 from transformers import AutoModel, AutoTokenizer, GPT2Config, T5Config
 
-from fairseq_bertloss.language_model import FrozenLanguageModel, _scoring_layer, idf_weights, rescaling_baseline
+from fairseq_bertloss.language_model import FrozenLanguageModel, idf_weights, rescaling_baseline, scoring_layer
 
 
 @pytest.mark.parametrize("family", lms.FAMILIES)
@@ -48,11 +48,11 @@ def test_is_frozen_and_deterministic(tiny_lm):
 
 def test_known_names_have_their_layer():
     for name in ("bert-base-uncased", "roberta-large"):
-        assert _scoring_layer(name, None, 24) == model2layers[name]
+        assert scoring_layer(name) == model2layers[name]
 
 
 def test_unknown_name_needs_a_layer(tiny_lm):
-    with pytest.raises(ValueError, match="pass --bert-layer N .* with N from 1 to 3"):
+    with pytest.raises(ValueError, match="pass --bert-layer N .* 9 of 12"):
         FrozenLanguageModel.from_pretrained(tiny_lm("bert"))
 
 
