@@ -71,7 +71,7 @@ def test_workers_end_with_a_killed_parent():
     pids = [int(pid) for pid in parent.stdout.readline().split()]
     assert pids and all(map(is_running, pids))
     parent.send_signal(signal.SIGKILL)
-    parent.communicate()
+    parent.wait()  # not communicate(): a worker left behind would hold the pipe open
     end = time.monotonic() + 10
     while any(map(is_running, pids)):
         assert time.monotonic() < end

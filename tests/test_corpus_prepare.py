@@ -64,14 +64,14 @@ def test_folder_is_complete_and_alone(prepared):
 
 def test_killed_run_is_not_trusted_and_two_workers_give_the_same_bytes(prepared, tmp_path):
     destdir, partial = tmp_path / "killed", tmp_path / "killed.partial"
-    arguments = command(prepared.corpus, prepared.lm, destdir, "--workers", "2")
-    process = subprocess.Popen(arguments, stderr=subprocess.DEVNULL, stdout=subprocess.DEVNULL)
+    arguments = command(prepared.corpus, prepared.lm, destdir, "--workers")
+    process = subprocess.Popen([*arguments, "1"], stderr=subprocess.DEVNULL, stdout=subprocess.DEVNULL)
     wait_for(lambda: (partial / "dict.de.txt").exists())  # fairseq-preprocess, a child, is at work
     process.send_signal(signal.SIGKILL)
     process.wait()
     assert partial.exists() and not destdir.exists()
     (partial / "train.de-en.de.bin.leftover").touch()
-    done = run(arguments)
+    done = run([*arguments, "2"])
     assert done.returncode == 0, done.stderr
     assert contents(destdir) == contents(prepared.destdir)
     assert not partial.exists()

@@ -22,7 +22,7 @@ from tqdm import tqdm
 
 from fairseq_bertloss.corpus.folder import build_once, checksum
 from fairseq_bertloss.corpus.parallel import ordered_pool
-from fairseq_bertloss.corpus.source import CODES, RECORD, SourceText, learn_bpe
+from fairseq_bertloss.corpus.source import CODES, RECORD, SourceText, SubwordApplier, learn_bpe
 from fairseq_bertloss.corpus.text import batches, lowercase, read_lines, read_pairs, write_lines
 from fairseq_bertloss.vocabulary import dictionary_symbols, load_tokenizer, tokenize, write_dictionary
 
@@ -132,7 +132,7 @@ def build(settings: Settings, corpora: Mapping, folder: str, workers: int, lock:
     words, pieces = seen
     codes = os.path.join(folder, CODES)
     learn_bpe(words, settings.merges, codes)
-    with ordered_pool(SubwordApplier, (settings, codes), workers) as segmented:
+    with ordered_pool(SubwordApplier, (settings.source_lang, codes), workers) as segmented:
         for split in corpora:
             apply_bpe(segmented, os.path.join(text, split), settings.source_lang)
     symbols = dictionary_symbols(tokenizer)
@@ -210,16 +210,6 @@ def unfit(words: list[str], pieces: list[str], max_length: int) -> str | None:
         if len(tokens) > max_length:
             return f"long_{side}"
     return None
-
-
-class SubwordApplier:
-    """Cuts lines of words into lines of subwords; one is built in every process."""
-
-    def __init__(self, settings: Settings, codes: str):
-        self.source = SourceText(settings.source_lang, settings.lowercase, codes)
-
-    def __call__(self, lines: list[str]) -> list[str]:
-        return [" ".join(self.source.subwords(line.split())) for line in lines]
 
 
 def apply_bpe(segmented: Callable, prefix: str, source_lang: str) -> None:

@@ -72,6 +72,19 @@ class SourceText:
         return " ".join(self.subwords(self.words(line)))
 
 
+class SubwordApplier:
+    """Cuts lines of words into lines of subwords; one is built in every process.
+
+    It lives here, not beside its caller, so that those processes need not import the language model's libraries.
+    """
+
+    def __init__(self, language: str, codes: str):
+        self._source = SourceText(language, codes=codes)
+
+    def __call__(self, lines: list[str]) -> list[str]:
+        return [" ".join(self._source.subwords(line.split())) for line in lines]
+
+
 def moses_words(language: str):
     """A function from a line to its Moses words, escapes on."""
     from sacremoses import MosesTokenizer
