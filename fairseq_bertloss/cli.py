@@ -70,7 +70,7 @@ def add_prepare(subparsers) -> None:
     add_lm(parser)
     add_languages(parser)
     add_destdir(parser)
-    parser.add_argument("--lowercase", action="store_true", help="lower-case both sides")
+    parser.add_argument("--lowercase", action="store_true", help="lower-case the source (the language model's tokenizer decides for the target)")
     parser.add_argument("--merges", type=int, default=32000, help="BPE merges of the source (%(default)s)")
     parser.add_argument(
         "--max-length",
@@ -145,6 +145,33 @@ def run_homeassistant(args: argparse.Namespace) -> None:
     report(", ".join(f"{split}: {count} pairs" for split, count in record["counts"].items()))
 
 
+def add_score(subparsers) -> None:
+    """`bertloss score`."""
+    parser = subparsers.add_parser("score", help="BLEU, F_BERT and length ratio of translations")
+    parser.add_argument("--reference", required=True, metavar="FILE", help="the references as text, one a line")
+    parser.add_argument(
+        "systems", nargs="+", metavar="[NAME=]FILE", help="translations: text, or what fairseq-generate printed"
+    )
+    add_lm(parser)
+    parser.add_argument("--layer", type=int, metavar="N", help="scoring layer (bert-score's for a known name)")
+    parser.add_argument("--lowercase", action="store_true", help="BLEU without regard to case")
+    parser.set_defaults(run=run_score)
+
+
+def run_score(args: argparse.Namespace) -> None:
+    """Prints the table and the metrics' signatures."""
+    from fairseq_bertloss.evaluation.metrics import score_files, table
+
+    systems = {}
+    for argument in args.systems:
+        name, equals, path = argument.rpartition("=")
+        systems[name if equals else path] = path
+    if len(systems) < len(args.systems):
+        raise ValueError(f"two systems have the same name: {' '.join(args.systems)}")
+    rows, signatures = score_files(args.reference, systems, args.lm, args.layer, args.lowercase)
+    print(table(rows), "", *signatures, sep="\n")
+
+
 def add_lm(parser: argparse.ArgumentParser) -> None:
     """The option that names the language model."""
     parser.add_argument("--lm", required=True, metavar="NAME", help="language model: hub name or local folder")
@@ -167,7 +194,7 @@ def report_folder(destdir: str, is_new: bool) -> None:
     report(f"{destdir}: {'written' if is_new else 'already prepared'}")
 
 
-COMMANDS = (add_vocabulary, add_prepare, add_homeassistant)
+COMMANDS = (add_vocabulary, add_prepare, add_homeassistant, add_score)
 
 if __name__ == "__main__":
     sys.exit(main())

@@ -7,7 +7,7 @@
 import logging
 import math
 from dataclasses import dataclass, field
-from typing import NamedTuple
+from typing import NamedTuple, Optional  # fairseq's argument parser cannot read `str | None`
 
 import torch
 from fairseq import utils
@@ -31,18 +31,20 @@ logger = logging.getLogger(__name__)
 
 @dataclass
 class BERTScoreCriterionConfig(FairseqDataclass):
-    bert_model: str | None = field(
+    bert_model: Optional[str] = field(
         default=None, metadata={"help": "language model that scores: Hugging Face hub name or folder (required)"}
     )
-    bert_layer: int | None = field(
+    bert_layer: Optional[int] = field(
         default=None, metadata={"help": "layer whose embeddings are matched (default: bert-score's for a known name)"}
     )
     soft_prediction: ChoiceEnum(SOFT_PREDICTIONS) = field(
         default="gumbel_softmax", metadata={"help": "how logits become a point on the vocabulary simplex"}
     )
-    temperature: str | None = field(
+    # fairseq fills its groups from one set of names, and `generation` has a `temperature`, a number.
+    soft_temperature: Optional[str] = field(
         default=None,
         metadata={
+            "argparse_alias": "--temperature",
             "help": "of the soft prediction: a number, or START:END@UPDATES to move linearly, such as 1.0:0.1@2000; "
             "validation uses END (default: 0.1 for gumbel_softmax, 1.0 for the others)"
         },
@@ -53,13 +55,13 @@ class BERTScoreCriterionConfig(FairseqDataclass):
     score: ChoiceEnum(BERTScore._fields) = field(
         default="f1", metadata={"help": "which part of BERTScore to maximise"}
     )
-    bert_idf: str | None = field(
+    bert_idf: Optional[str] = field(
         default=None, metadata={"help": "file of references (text, one a line) to compute idf weights from"}
     )
     rescale_with_baseline: bool = field(
         default=False, metadata={"help": "rescale with bert-score's baseline for the target language"}
     )
-    baseline_path: str | None = field(
+    baseline_path: Optional[str] = field(
         default=None, metadata={"help": "baseline file for --rescale-with-baseline, in bert-score's format"}
     )
     cross_entropy_weight: float = field(
@@ -97,7 +99,7 @@ class BERTScoreCriterion(FairseqCriterion):
         self.cross_entropy_weight = cfg.cross_entropy_weight
         self.label_smoothing = cfg.label_smoothing
         kind = str(cfg.soft_prediction)
-        self.temperature = TemperatureSchedule.parse(cfg.temperature or str(DEFAULT_TEMPERATURE[kind]))
+        self.temperature = TemperatureSchedule.parse(cfg.soft_temperature or str(DEFAULT_TEMPERATURE[kind]))
         self.bertscore = BERTScoreLoss.from_pretrained(
             cfg.bert_model,
             task.target_dictionary,

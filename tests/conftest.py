@@ -6,8 +6,8 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
-from prepared import command, run, write_corpus
 from lms import real_pairs, tiny_lm  # noqa: F401, fixtures
+from prepared import command, run, write_corpus
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 
@@ -39,3 +39,12 @@ def prepared(minilm, tmp_path_factory):
     done = run(command(corpus, minilm, destdir, "--workers", "1"))
     assert done.returncode == 0, done.stderr
     return SimpleNamespace(corpus=corpus, lm=minilm, destdir=destdir, stderr=done.stderr)
+
+
+@pytest.fixture(scope="session")
+def corpus(tmp_path_factory, tiny_lm) -> Path:
+    """A small real corpus, prepared for fairseq-train with the tiny BERT's whole vocabulary on the target side."""
+    folder = tmp_path_factory.mktemp("corpus")
+    done = run(command(write_corpus(folder), tiny_lm("bert"), folder / "data"))
+    assert done.returncode == 0, done.stderr
+    return folder / "data"

@@ -23,7 +23,7 @@ from tqdm import tqdm
 from fairseq_bertloss.corpus.folder import build_once, checksum
 from fairseq_bertloss.corpus.parallel import ordered_pool
 from fairseq_bertloss.corpus.source import CODES, RECORD, SourceText, SubwordApplier, learn_bpe
-from fairseq_bertloss.corpus.text import batches, lowercase, read_lines, read_pairs, write_lines
+from fairseq_bertloss.corpus.text import batches, read_lines, read_pairs, write_lines
 from fairseq_bertloss.vocabulary import dictionary_symbols, load_tokenizer, tokenize, write_dictionary
 
 SPLITS = ("train", "valid", "test")
@@ -42,7 +42,7 @@ class Settings:
     Args:
         source_lang, target_lang: ISO codes, as fairseq has them in its file names.
         lm: hub name or folder of the language model whose pieces the target is made of.
-        lowercase: lower-case both sides.
+        lowercase: lower-case the source; the target's case is its language model's affair.
         merges: BPE merges to learn on the source.
         max_length: source words or target pieces above which a training pair is dropped.
         observed_vocabulary: target dictionary of the pieces seen in training instead of all.
@@ -153,8 +153,6 @@ class PairTokenizer:
 
     def __call__(self, pairs: list[tuple[str, str]]) -> list[Pair]:
         sources, targets = zip(*pairs)
-        if self.settings.lowercase:
-            targets = [lowercase(line, self.settings.target_lang) for line in targets]
         words = map(self.source.words, sources)
         return list(zip(words, tokenize(self.tokenizer, targets)))
 

@@ -1,0 +1,257 @@
+"""The criterion inside fairseq's objects: one process, real models of fairseq, a real (tiny) language model."""
+
+import logging
+import math
+
+import pytest
+import torch
+from fairseq import options, tasks
+from fairseq.dataclass.utils import convert_namespace_to_omegaconf
+from fairseq.logging import metrics
+from training import MODELS
+
+import fairseq_bertloss.criterion  # noqa: F401  (registers bertscore_loss)
+from fairseq_bertloss.loss import END_OF_SENTENCE
+from fairseq_bertloss.soft_predictions import SOFT_PREDICTIONS
+
+
+@pytest.fixture
+def build(corpus, tiny_lm):
+    """A function that builds criterion and model as fairseq-train does from its command line."""
+
+    def build_from(*arguments, model="transformer"):
+        line = [str(corpus), *MODELS[model].split(), "--dropout", "0", *arguments]
+        if "--criterion" not in arguments:
+            line += ["--criterion", "bertscore_loss", "--bert-model", tiny_lm("bert"), "--bert-layer", "2"]
+        cfg = convert_namespace_to_omegaconf(options.parse_args_and_arch(options.get_training_parser(), line))
+        torch.manual_seed(1)
+        task = tasks.setup_task(cfg.task)
+        network = task.build_model(cfg.model)
+        return task.build_criterion(cfg.criterion), network, task
+
+    return build_from
+
+
+def make_sample(task, sentences, target_repeats=1) -> dict:
+    """A batch of the given pairs, as the translation task collates it; targets can be made longer by repetition."""
+    source = [task.source_dictionary.encode_line(s, add_if_not_exist=False).long() for s, _ in sentences]
+    target = [
+        task.target_dictionary.encode_line(" ".join([t] * target_repeats), add_if_not_exist=False).long()
+        for _, t in sentences
+    ]
+    dataset = task.build_dataset_for_inference(source, [len(s) for s in source])
+    dataset.tgt, dataset.tgt_sizes = target, [len(t) for t in target]
+    return dataset.collater([dataset[i] for i in range(len(source))])
+
+
+PIECES = [(source, "two men are sit ##ting on the roof of a house .".replace("house", house)) for source, house in
+          [("zwei", "house"), ("ein", "dog and a dog"), ("die", "")]]  # fmt: skip
+
+
+def gradients(loss, network):
+    names, parameters = zip(*network.named_parameters())
+    return dict(zip(names, torch.autograd.grad(loss, parameters, allow_unused=True)))
+
+
+@pytest.mark.parametrize("kind", ["softmax", "sparsemax", "entmax15"])
+@pytest.mark.parametrize("weight", ["0", "0.3"])
+def test_a_batch_is_the_sum_of_its_sentences(build, kind, weight):
+    """Also with cross-entropy for the F part; its mean per token is the batch's, so that only the sum of nll is."""
+    criterion, network, task = build("--soft-prediction", kind, "--cross-entropy-weight", weight)
+    _, size, whole = criterion(network, make_sample(task, PIECES))
+    parts = [criterion(network, make_sample(task, [pair]))[2] for pair in PIECES]
+    assert size == whole["sample_size"] == len(PIECES)
+    names = ["f_bert", "p_bert", "r_bert", "nll_loss", "ce_loss", "accuracy", "support", "ntokens_scored"]
+    for name in names + ["loss"] * (weight == "0"):
+        assert float(whole[name]) == pytest.approx(sum(float(part[name]) for part in parts), abs=2e-5), name
+
+
+@pytest.mark.parametrize("weight", ["0", "0.3", "1"])
+def test_reduce_false_sums_to_reduce_true(build, weight):
+    criterion, network, task = build("--cross-entropy-weight", weight, "--soft-prediction", "softmax")
+    sample = make_sample(task, PIECES)
+    summed, _, log = criterion(network, sample)
+    single, _, _ = criterion(network, sample, reduce=False)
+    assert single.shape == (len(PIECES),)
+    torch.testing.assert_close(single.sum(), summed)
+    torch.testing.assert_close(log["loss"], summed.detach())
+
+
+@pytest.mark.parametrize("smoothing", ["0", "0.1"])
+@pytest.mark.parametrize("weight", [0.3, 1.0])
+def test_mixed_loss_is_two_means_each_in_its_unit(build, weight, smoothing):
+    """The cross-entropy is fairseq's label_smoothed_cross_entropy, in value and gradient."""
+    mixed, network, task = build(
+        "--soft-prediction", "softmax", "--cross-entropy-weight", str(weight), "--label-smoothing", smoothing
+    )
+    pure, _, _ = build("--soft-prediction", "softmax")
+    theirs, _, _ = build("--criterion", "label_smoothed_cross_entropy", "--label-smoothing", smoothing)
+    sample = make_sample(task, PIECES)
+    (loss, size, log), (f, _, _), (ce, tokens, ce_log) = (c(network, sample) for c in (mixed, pure, theirs))
+    expected = (1 - weight) * f / size + weight * ce / tokens
+    torch.testing.assert_close(loss / size, expected)
+    torch.testing.assert_close(log["nll_loss"], ce_log["nll_loss"])
+    torch.testing.assert_close(log["ce_loss"], ce_log["loss"])
+    ours, wanted = gradients(loss / size, network), gradients(expected, network)
+    for name, gradient in wanted.items():
+        torch.testing.assert_close(ours[name], gradient, atol=1e-6, rtol=1e-4)
+
+
+@pytest.mark.parametrize("model", MODELS)
+@pytest.mark.parametrize("end_of_sentence", END_OF_SENTENCE)
+def test_every_decoder_parameter_learns_from_f_alone(build, model, end_of_sentence):
+    criterion, network, task = build("--end-of-sentence", end_of_sentence, "--temperature", "1", model=model)
+    loss, _, _ = criterion(network.train(), make_sample(task, PIECES))
+    for name, gradient in gradients(loss, network).items():
+        assert gradient is not None and gradient.isfinite().all(), name
+        if name.startswith("decoder"):
+            assert gradient.abs().sum() > 0, name
+    lm = criterion.bertscore.language_model
+    assert lm.embedding_table.grad is None and not lm.embedding_table.requires_grad
+
+
+@pytest.mark.parametrize("kind", SOFT_PREDICTIONS)
+def test_validation_draws_no_noise(build, kind):
+    criterion, network, task = build("--soft-prediction", kind)
+    sample = make_sample(task, PIECES)
+    network.eval()
+
+    def draw():
+        return criterion(network, sample)[0].item()
+
+    criterion.train()
+    assert (draw() != draw()) == (kind == "gumbel_softmax")
+    criterion.eval()
+    assert draw() == draw()
+
+
+# Sentences that do not fit.
+
+
+def test_long_targets_are_left_out(build, caplog):
+    criterion, network, task = build("--soft-prediction", "softmax")
+    short, long = make_sample(task, PIECES[:2]), make_sample(task, PIECES[:2], target_repeats=12)
+    both = make_sample(task, PIECES[:2])
+    both["target"] = torch.cat([_pad_to(short["target"], long["target"].size(1)), long["target"]])
+    for key in ("src_tokens", "src_lengths", "prev_output_tokens"):
+        first, second = short["net_input"][key], long["net_input"][key]
+        both["net_input"][key] = torch.cat([_pad_to(first, second.size(1)) if first.dim() == 2 else first, second])
+    assert long["target"].size(1) > criterion.bertscore.max_target_length
+    expected, _, expected_log = criterion(network, short)
+    with caplog.at_level(logging.WARNING):
+        loss, size, log = criterion(network, both)
+        criterion(network, both)
+    torch.testing.assert_close(loss, expected)
+    assert (size, log["nsentences"], log["skipped"]) == (2, 4, 2)
+    assert log["ntokens_scored"] == expected_log["ntokens_scored"]
+    assert [r.message for r in caplog.records if "skipping targets of more than 99 symbols" in r.message].__len__() == 1
+
+
+def _pad_to(tokens, length):
+    return torch.nn.functional.pad(tokens, (0, length - tokens.size(1)), value=1)
+
+
+@pytest.mark.parametrize("reduce", [True, False])
+def test_a_batch_without_a_fitting_target_changes_nothing(build, reduce):
+    criterion, network, task = build()
+    loss, size, log = criterion(network, make_sample(task, PIECES, target_repeats=12), reduce=reduce)
+    assert (loss.sum().item(), size, log["skipped"], log["sample_size"]) == (0.0, 0, 3, 0)
+    for name, gradient in gradients(loss.sum(), network).items():
+        assert gradient is not None and (gradient == 0).all(), name
+    # Workers add up their logs by name and by where the values live.
+    _, _, usual = criterion(network, make_sample(task, PIECES))
+    assert usual.keys() == log.keys()
+    assert {k: torch.is_tensor(v) for k, v in usual.items()} == {k: torch.is_tensor(v) for k, v in log.items()}
+
+
+def test_an_empty_reference(build):
+    criterion, network, task = build()
+    loss, size, _ = criterion(network, make_sample(task, [("zwei", "")]))
+    assert size == 1 and loss.isfinite()
+    assert all(g.isfinite().all() for g in gradients(loss, network).values())
+
+
+# The log.
+
+
+def test_logged_means_have_the_right_denominators(build):
+    criterion, network, task = build()
+    criterion.eval()
+    network.eval()
+    sample = make_sample(task, PIECES)
+    unequal = [make_sample(task, PIECES[:1]), make_sample(task, PIECES[1:]), make_sample(task, PIECES, target_repeats=12)]
+
+    def reduced(samples):
+        with metrics.aggregate(new_root=True) as aggregator:
+            criterion.reduce_metrics([criterion(network, s)[2] for s in samples])
+        return aggregator.get_smoothed_values()
+
+    together, apart = reduced([sample]), reduced(unequal)
+    assert together.pop("skipped") == 0 and apart.pop("skipped") == 3
+    assert together == {name: pytest.approx(value, abs=2e-3) for name, value in apart.items()}
+
+    lprobs = network(**sample["net_input"])[0].log_softmax(-1)
+    real, end = sample["target"] != 1, sample["target"] == 2
+    nll = -lprobs.gather(-1, sample["target"].unsqueeze(-1)).squeeze(-1)[real].mean() / math.log(2)
+    assert together["nll_loss"] == pytest.approx(nll.item(), abs=2e-3)
+    assert together["ppl"] == pytest.approx(2 ** nll.item(), rel=1e-2)
+    assert together["p_eos_end"] == pytest.approx(lprobs[..., 2].exp()[end].mean().item(), abs=1e-4)
+    assert together["p_eos_before"] == pytest.approx(lprobs[..., 2].exp()[real & ~end].mean().item(), abs=1e-6)
+    sharp = (lprobs / 0.1).softmax(-1)
+    entropy = -(sharp * sharp.clamp(min=1e-30).log()).sum(-1)[real].mean().item()
+    assert together["entropy"] == pytest.approx(entropy, abs=1e-3)
+    assert together["support"] == pytest.approx((sharp > 0).sum(-1)[real].float().mean().item(), abs=0.01)
+    assert together["loss"] == pytest.approx(-together["f_bert"], abs=1e-4)
+    assert together["accuracy"] == pytest.approx(100 * (lprobs.argmax(-1) == sample["target"])[real].float().mean().item(), abs=1e-2)
+
+
+def test_temperature_follows_the_number_of_updates(build):
+    criterion, network, task = build("--temperature", "1.0:0.1@10")
+    sample = make_sample(task, PIECES)
+    seen = {}
+    metrics.reset()
+    for update in (None, 5, 20):
+        if update is not None:
+            metrics.log_scalar("num_updates", update, weight=0)  # as fairseq's trainer does
+        seen[update] = _temperature_used(criterion.train(), network, sample)
+        assert _temperature_used(criterion.eval(), network, sample) == 0.1
+    metrics.reset()
+    assert seen == {None: 1.0, 5: pytest.approx(0.55), 20: 0.1}
+
+
+def _temperature_used(criterion, network, sample):
+    criterion(network, sample)
+    return criterion.bertscore.temperature
+
+
+# What fairseq must not see of the language model, and what it must refuse.
+
+
+def test_nothing_of_the_language_model_is_fairseqs(build):
+    criterion, _, _ = build()
+    assert list(criterion.parameters()) == [] and criterion.state_dict() == {}
+    assert [type(m).__name__ for m in criterion.modules()] == ["BERTScoreCriterion", "BERTScoreLoss"]
+    criterion.half()
+    assert criterion.bertscore.language_model.embedding_table.dtype == torch.float16
+
+
+@pytest.mark.parametrize(
+    "arguments, message",
+    [
+        (["--criterion", "bertscore_loss"], "needs --bert-model"),
+        (["--cross-entropy-weight", "1.5"], "--cross-entropy-weight must lie between 0 and 1, not 1.5"),
+        (["--label-smoothing", "1"], "--label-smoothing must lie between 0 and 1"),
+        (["--temperature", "cold"], "cannot read the temperature 'cold'"),
+        (["--rescale-with-baseline"], "no rescaling baseline .* language 'en'"),
+        (["--bert-idf", "/nowhere"], "references for idf weights from '/nowhere'"),
+    ],
+)
+def test_bad_options(build, arguments, message):
+    with pytest.raises(ValueError, match=message):
+        build(*arguments)
+
+
+def test_adaptive_softmax_is_refused(build):
+    criterion, network, task = build("--adaptive-softmax-cutoff", "20,40")
+    with pytest.raises(ValueError, match="without --adaptive-softmax-cutoff"):
+        criterion(network, make_sample(task, PIECES))
