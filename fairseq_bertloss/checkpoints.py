@@ -1,25 +1,27 @@
 """Lets torch load fairseq's checkpoints with its safety check on.
 
-torch.load admits tensors and plain containers alone unless told otherwise; fairseq's checkpoints also
-hold the command's argparse.Namespace and the numpy numbers of its meters.
+torch.load admits tensors and plain containers alone unless told otherwise. fairseq's checkpoints also hold
+the command's argparse.Namespace and the numpy numbers of its meters, and the first of several workers
+sends what it read on to the others by way of torch.load too, by then with an omegaconf configuration.
 """
 
 import argparse
+import collections
+import typing
 
 import numpy as np
 import torch
+from fairseq.distributed.utils import _TensorPlaceholder
+from omegaconf import DictConfig, ListConfig
+from omegaconf.base import ContainerMetadata, Metadata
+from omegaconf.nodes import AnyNode
 
 
 def allow_fairseq_classes() -> None:
-    """Adds the classes that fairseq's own checkpoints hold to those that torch.load admits."""
+    """Adds the classes that fairseq's own checkpoints hold to those that torch.load admits; all are plain data."""
     numpy_core = np._core if hasattr(np, "_core") else np.core
-    torch.serialization.add_safe_globals(
-        [
-            argparse.Namespace,
-            np.dtype,
-            np.ndarray,
-            numpy_core.multiarray.scalar,
-            numpy_core.multiarray._reconstruct,
-            *{type(np.dtype(kind)) for kind in ("float16", "float32", "float64", "int32", "int64", "bool")},
-        ]
-    )
+    numpy_classes = [np.dtype, np.ndarray, numpy_core.multiarray.scalar, numpy_core.multiarray._reconstruct]
+    dtypes = {type(np.dtype(kind)) for kind in ("float16", "float32", "float64", "int32", "int64", "bool")}
+    omegaconf_classes = [DictConfig, ListConfig, ContainerMetadata, Metadata, AnyNode]
+    containers = [argparse.Namespace, collections.defaultdict, dict, list, int, typing.Any, _TensorPlaceholder]
+    torch.serialization.add_safe_globals([*numpy_classes, *dtypes, *omegaconf_classes, *containers])

@@ -43,8 +43,11 @@ def prepared(minilm, tmp_path_factory):
 
 @pytest.fixture(scope="session")
 def corpus(tmp_path_factory, tiny_lm) -> Path:
-    """A small real corpus, prepared for fairseq-train with the tiny BERT's whole vocabulary on the target side."""
+    """A small real corpus, prepared for fairseq-train with the tiny BERT's whole vocabulary on the target side.
+
+    Each pair stands in it 32 times: a batch of few samples is too few for the gradient of Gumbel-Softmax.
+    """
     folder = tmp_path_factory.mktemp("corpus")
-    done = run(command(write_corpus(folder), tiny_lm("bert"), folder / "data"))
+    done = run(command(write_corpus(folder, repeats=32), tiny_lm("bert"), folder / "data"))
     assert done.returncode == 0, done.stderr
     return folder / "data"

@@ -7,7 +7,7 @@ from pydoc_data.topics import topics
 
 import pytest
 import torch
-from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, processors, trainers
+from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers, processors, trainers
 from transformers import AutoConfig, AutoModel, PreTrainedTokenizerFast
 
 TEXT = [
@@ -44,11 +44,13 @@ def make_tokenizer(family: str) -> PreTrainedTokenizerFast:
     if family == "xlm-roberta":
         tokenizer = Tokenizer(models.Unigram())
         tokenizer.pre_tokenizer = pre_tokenizers.Metaspace()
+        tokenizer.decoder = decoders.Metaspace()
         trainer = trainers.UnigramTrainer(vocab_size=150, special_tokens=specials, unk_token=unk, show_progress=False)
     else:
         tokenizer = Tokenizer(models.WordPiece(unk_token=unk))
         tokenizer.normalizer = normalizers.BertNormalizer()
         tokenizer.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
+        tokenizer.decoder = decoders.WordPiece()
         trainer = trainers.WordPieceTrainer(vocab_size=150, special_tokens=specials, show_progress=False)
     tokenizer.train_from_iterator(TEXT, trainer)
     ids = [(token, tokenizer.token_to_id(token)) for token in (cls, sep)]
@@ -64,11 +66,11 @@ def make_tokenizer(family: str) -> PreTrainedTokenizerFast:
     )
 
 
-def save_tiny(family: str, folder: str) -> str:
-    """Saves a tiny model of the family with its tokenizer into the folder and returns the folder."""
-    tokenizer = make_tokenizer(family)
+def save_tiny(family: str, folder: str, tokenizer=None, **changes) -> str:
+    """Saves a tiny model of the family with a tokenizer into the folder and returns the folder."""
+    tokenizer = tokenizer or make_tokenizer(family)
     config = AutoConfig.for_model(
-        family, vocab_size=len(tokenizer), pad_token_id=tokenizer.pad_token_id, **FAMILIES[family]
+        family, vocab_size=len(tokenizer), pad_token_id=tokenizer.pad_token_id, **(FAMILIES[family] | changes)
     )
     with torch.random.fork_rng():
         torch.manual_seed(7)

@@ -31,8 +31,8 @@ def fairseq(tool: str, *arguments: str, check: bool = True) -> subprocess.Comple
 
 def train(data: Path, save_dir: Path, *arguments: str, model: str = "transformer", check: bool = True):
     """fairseq-train on the whole corpus as one batch; the log is JSON, a line an update."""
-    options = "--optimizer adam --lr 5e-3 --seed 1 --log-format json --log-interval 1 --num-workers 0 --cpu"
-    batch = "--max-tokens 4000 --no-epoch-checkpoints --dropout 0"
+    options = "--optimizer adam --lr 2e-3 --seed 1 --log-format json --log-interval 1 --num-workers 0 --cpu"
+    batch = "--max-tokens 20000 --required-batch-size-multiple 1 --no-epoch-checkpoints --dropout 0"
     return fairseq(
         "train", data, "--save-dir", save_dir, *MODELS[model].split(), *options.split(), *batch.split(), *arguments,
         check=check,
