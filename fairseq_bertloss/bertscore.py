@@ -16,8 +16,8 @@ class BERTScore(NamedTuple):
     recall: Tensor
     f1: Tensor
 
-    def rescaled(self, baseline: Tensor) -> "BERTScore":
-        """(score - b) / (1 - b), with b a (3,) tensor in the order of the fields."""
+    def rescaled(self, baseline: tuple[float, float, float]) -> "BERTScore":
+        """(score - b) / (1 - b), with a b for each field."""
         return BERTScore(*((score - b) / (1 - b) for score, b in zip(self, baseline)))
 
 
@@ -50,9 +50,10 @@ def greedy_cosine_match(
     """
     _check_shapes(predicted, predicted_weights, predicted_mask, "predicted")
     _check_shapes(reference, reference_weights, reference_mask, "reference")
-    cosine = F.normalize(at_least_float32(predicted), dim=-1) @ (
-        F.normalize(at_least_float32(reference), dim=-1).transpose(1, 2)
-    )  # (batch, k, l)
+    with torch.autocast(predicted.device.type, enabled=False):  # half precision would round the cosines
+        cosine = F.normalize(at_least_float32(predicted), dim=-1) @ (
+            F.normalize(at_least_float32(reference), dim=-1).transpose(1, 2)
+        )  # (batch, k, l)
     precision = _weighted_mean(_best_match(cosine, reference_mask), predicted_weights)
     recall = _weighted_mean(_best_match(cosine.transpose(1, 2), predicted_mask), reference_weights)
     return BERTScore(precision, recall, _harmonic_mean(precision, recall))

@@ -153,8 +153,8 @@ def idf_weights(path: str, tokenizer) -> dict[int, float]:
     return get_idf_dict([reference for reference in references if reference], tokenizer, nthreads=0)
 
 
-def rescaling_baseline(name: str, layer: int, lang: str | None, path: str | None = None) -> Tensor:
-    """bert-score's baseline for precision, recall and F1 at a layer, (3,).
+def rescaling_baseline(name: str, layer: int, lang: str | None, path: str | None = None) -> tuple[float, float, float]:
+    """bert-score's baseline for precision, recall and F1 at a layer.
 
     Args:
         name: the language model's hub name, under which bert-score keeps a baseline for some languages.
@@ -175,11 +175,11 @@ def rescaling_baseline(name: str, layer: int, lang: str | None, path: str | None
             )
     try:
         with open(path, encoding="utf-8", newline="") as file:
-            rows = {int(row["LAYER"]): [float(row[column]) for column in "PRF"] for row in csv.DictReader(file)}
+            rows = {int(row["LAYER"]): tuple(float(row[column]) for column in "PRF") for row in csv.DictReader(file)}
     except (OSError, KeyError, TypeError, ValueError) as error:
         raise ValueError(
             f"cannot read the rescaling baseline {path!r}: {error!r} (bert-score's format: LAYER,P,R,F)"
         ) from error
     if layer not in rows:
         raise ValueError(f"{path}: no baseline for layer {layer}, only for {sorted(rows)}")
-    return torch.tensor(rows[layer])
+    return rows[layer]

@@ -39,7 +39,7 @@ class BERTScoreLoss(nn.Module):
         score: str = "f1",
         end_of_sentence: str = "scored",
         idf: Tensor | None = None,
-        baseline: Tensor | None = None,
+        baseline: tuple[float, float, float] | None = None,
     ):
         """See from_pretrained, which makes the arguments from names and files.
 
@@ -48,7 +48,7 @@ class BERTScoreLoss(nn.Module):
             symbol_ids: the language model's id of every target symbol, (vocabulary,).
             specials: indices of the four specials among the symbols.
             idf: weight of every symbol, (vocabulary,); None weighs all alike.
-            baseline: what to rescale precision, recall and F1 with, (3,); None: do not rescale.
+            baseline: what to rescale precision, recall and F1 with; None: do not rescale.
 
         Raises:
             ValueError: an option that is not among its choices.
@@ -67,7 +67,7 @@ class BERTScoreLoss(nn.Module):
         table = language_model.embedding_table.detach()[symbol_ids.to(language_model.embedding_table.device)]
         self.register_buffer("embedding_table", table, persistent=False)  # (vocabulary, embedding size)
         self.register_buffer("idf", idf, persistent=False)
-        self.register_buffer("baseline", baseline, persistent=False)
+        self.baseline = baseline
 
     @classmethod
     def from_pretrained(

@@ -73,6 +73,15 @@ def test_gradient():
     assert (gradient[:, :4].abs().sum(-1) > 0).all() and (gradient[:, 4:] == 0).all()
 
 
+def test_matching_keeps_its_precision_under_autocast():
+    generator = torch.Generator().manual_seed(4)
+    sides = [random_side(generator, 3, 5) for _ in range(2)]
+    predicted, reference = [(embeddings.float(), weights.float(), mask) for embeddings, weights, mask in sides]
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        under_autocast = match(predicted, reference)
+    torch.testing.assert_close(tuple(under_autocast), tuple(match(predicted, reference)))
+
+
 def test_no_weight_scores_zero_with_finite_gradient():
     generator = torch.Generator().manual_seed(4)
     embeddings, weights, mask = random_side(generator, 2, 4)
@@ -107,5 +116,5 @@ def test_disagreeing_shapes():
 
 def test_rescaled():
     score = BERTScore(torch.tensor([0.9]), torch.tensor([0.8]), torch.tensor([0.85]))
-    rescaled = score.rescaled(torch.tensor([0.5, 0.6, 0.55]))
+    rescaled = score.rescaled((0.5, 0.6, 0.55))
     torch.testing.assert_close(torch.cat(rescaled), torch.tensor([0.8, 0.5, 2 / 3]))

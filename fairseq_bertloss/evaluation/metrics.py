@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 from fairseq_bertloss.evaluation.hypotheses import read_hypotheses, read_lines
 from fairseq_bertloss.language_model import scoring_layer
@@ -55,7 +56,9 @@ def score_files(
     bleu = BLEU(lowercase=lowercase)
     bert_scorer = BERTScorer(model_type=lm, num_layers=scoring_layer(lm, layer))
     rows = [_score(name, sentences, references, bleu, bert_scorer) for name, sentences in hypotheses.items()]
-    return rows, [f"BLEU {bleu.get_signature()}", f"F_BERT {bert_scorer.hash}"]
+    # bert-score's hash begins with the name given; of a folder the end says which model it is.
+    name = "/".join(Path(lm).parts[-2:])
+    return rows, [f"BLEU {bleu.get_signature()}", f"F_BERT {bert_scorer.hash.replace(lm, name, 1)}"]
 
 
 def _score(name: str, hypotheses: Sequence[str], references: Sequence[str], bleu, bert_scorer) -> SystemScore:

@@ -1,0 +1,59 @@
+"""README's examples, run as they stand there; only the model's name and the length of training differ."""
+
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+from prepared import write_corpus
+
+README = (Path(__file__).resolve().parent.parent / "README.md").read_text(encoding="utf-8")
+
+
+def example(language: str) -> str:
+    """The fenced block of a language, of which README has one."""
+    (block,) = re.findall(rf"^```{language}\n(.*?)^```$", README, re.M | re.S)
+    return block
+
+
+def replace(text: str, replacements: dict[str, str]) -> str:
+    for old, new in replacements.items():
+        assert old in text, f"README no longer has {old!r}"
+        text = text.replace(old, new)
+    return text
+
+
+def test_five_commands(tiny_lm, tmp_path):
+    write_corpus(tmp_path)
+    for split in ("train", "valid", "test"):
+        for side, language in (("source", "de"), ("target", "en")):
+            prefix = "" if split == "train" else f"{split}-"
+            (tmp_path / f"{prefix}{side}.txt").rename(tmp_path / f"{split}.{language}")
+    script = replace(example("bash"), {
+        "LM=bert-base-uncased LAYER=9": f"LM={tiny_lm('bert')} LAYER=2",
+        "--max-epoch 60": "--max-update 2",
+        "--max-epoch 10": "--max-update 2",
+    })  # fmt: skip
+    path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
+    done = subprocess.run(
+        ["bash", "-euo", "pipefail", "-c", script], cwd=tmp_path, env=os.environ | {"PATH": path}, capture_output=True, text=True
+    )
+    assert done.returncode == 0, done.stderr[-3000:]
+    table = [line for line in done.stdout.splitlines() if line.startswith("| fine-tuned")]
+    assert len(table) == 1 and len(re.findall(r"\d+\.\d+", table[0])) == 3
+
+
+def test_python_example(minilm):
+    variables = {}
+    exec(replace(example("python"), {"bert-base-uncased": minilm, "layer=9": "layer=5"}), variables)
+    assert variables["logits"].grad.abs().sum() > 0
+    assert variables["score"].f1.shape == (2,)
+
+
+def test_every_option_is_in_the_table():
+    from fairseq_bertloss.criterion import BERTScoreCriterionConfig
+
+    fields = BERTScoreCriterionConfig.__dataclass_fields__.values()
+    names = {f.metadata.get("argparse_alias", "--" + f.name.replace("_", "-")) for f in fields if f.name != "_name"}
+    assert {name for name in names if f"`{name}" not in README} == set()
