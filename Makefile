@@ -5,6 +5,12 @@ PYTHON ?= python3
 VENV := .venv
 INSTALLED := $(VENV)/.installed
 
+# Caches and temporary files stay under the checkout too.
+export XDG_CACHE_HOME := $(CURDIR)/$(VENV)/cache
+export PIP_CACHE_DIR := $(XDG_CACHE_HOME)/pip
+export MPLCONFIGDIR := $(XDG_CACHE_HOME)/matplotlib
+export TMPDIR := $(CURDIR)/$(VENV)/tmp
+
 .PHONY: quickstart test install
 
 quickstart: install
@@ -17,6 +23,7 @@ install: $(INSTALLED)
 
 $(INSTALLED): requirements.txt requirements-no-deps.txt setup.py
 	$(PYTHON) -c 'import sys; assert sys.version_info[:2] in ((3, 11), (3, 12)), "Python 3.11 or 3.12 is needed, this is %s: make PYTHON=python3.11 ..." % sys.version.split()[0]'
+	mkdir -p $(TMPDIR)
 	$(PYTHON) -m venv $(VENV)
 	$(VENV)/bin/pip install -r requirements.txt
 	$(VENV)/bin/pip install --no-deps -r requirements-no-deps.txt

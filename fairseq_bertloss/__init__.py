@@ -7,13 +7,22 @@
 
 import sys
 
-__all__ = ["BERTScoreLoss"]
+__all__ = ["BERTScoreLoss", "register"]
 
-if "fairseq" in sys.modules:
-    # Imported by fairseq's --user-dir, or beside fairseq: register what fairseq finds by name.
+
+def register() -> None:
+    """Makes fairseq know the criterion and the tokenizer, and torch's safe loading know fairseq's checkpoints.
+
+    Importing the package beside fairseq does it, as --user-dir has it; a program that imports
+    fairseq later calls it.
+    """
     from fairseq_bertloss import checkpoints, criterion, encoders  # noqa: F401
 
     checkpoints.allow_fairseq_classes()
+
+
+if "fairseq" in sys.modules:
+    register()
 
 
 def __getattr__(name: str):

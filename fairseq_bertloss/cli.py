@@ -164,8 +164,8 @@ def run_score(args: argparse.Namespace) -> None:
 
     systems = {}
     for argument in args.systems:
-        name, equals, path = argument.rpartition("=")
-        systems[name if equals else path] = path
+        name, equals, path = ("", "", argument) if os.path.exists(argument) else argument.partition("=")
+        systems[name if equals else argument] = path if equals else argument
     if len(systems) < len(args.systems):
         raise ValueError(f"two systems have the same name: {' '.join(args.systems)}")
     rows, signatures = score_files(args.reference, systems, args.lm, args.layer, args.lowercase)

@@ -12,7 +12,6 @@ from typing import NamedTuple, Optional  # fairseq's argument parser cannot read
 import torch
 from fairseq import utils
 from fairseq.criterions import FairseqCriterion, register_criterion
-from fairseq.criterions.label_smoothed_cross_entropy import label_smoothed_nll_loss
 from fairseq.dataclass import ChoiceEnum, FairseqDataclass
 from fairseq.logging import metrics
 from torch import Tensor
@@ -83,8 +82,9 @@ class BERTScoreCriterionConfig(FairseqDataclass):
 class BERTScoreCriterion(FairseqCriterion):
     """Sum of -F over the sentences of a batch; sample_size is the number of sentences scored.
 
-    With a cross-entropy weight w, each part is a mean in its own unit: the batch's mean cross-entropy
-    per token is given to each of its sentences. Targets longer than the language model's positions
+    With a cross-entropy weight w, each part is a mean in its own unit. fairseq divides gradients by one
+    sample_size, so the mean per token is that of a batch, and batches that make up one update (of several
+    workers or --update-freq) weigh by their sentences; the logged loss has both means exact. Targets longer than the language model's positions
     are left out of the loss and of every statistic, and counted as `skipped`.
     """
 
@@ -152,9 +152,11 @@ class BERTScoreCriterion(FairseqCriterion):
         with torch.set_grad_enabled(torch.is_grad_enabled() and self.cross_entropy_weight > 0):
             lprobs = torch.log_softmax(at_least_float32(logits), dim=-1)
             cross_entropy, nll = self._cross_entropy(lprobs, target)
-        loss = self._mixed(self.bertscore.objective(score), cross_entropy, target)
+        objective = self.bertscore.objective(score)
+        loss = self._mixed(objective, cross_entropy, target)
         sums = {
-            "loss": loss.sum(),
+            "_objective": (1 - self.cross_entropy_weight) * objective.sum(),
+            "_cross_entropy": self.cross_entropy_weight * cross_entropy.sum(),
             "f_bert": score.f1.sum(),
             "p_bert": score.precision.sum(),
             "r_bert": score.recall.sum(),
@@ -162,7 +164,7 @@ class BERTScoreCriterion(FairseqCriterion):
             "ce_loss": cross_entropy.sum(),
             **self._token_statistics(lprobs, probabilities, target),
         }
-        logging_output = {name: value.detach() for name, value in sums.items()} | counts
+        logging_output = {name: sums[name].detach() for name in SUMS} | counts
         return loss.sum() if reduce else loss, len(target), logging_output
 
     def _scored_part(self, logits: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:
@@ -177,10 +179,7 @@ class BERTScoreCriterion(FairseqCriterion):
                 "'skipped' in the log counts them (said once)",
                 self.bertscore.max_target_length,
             )
-        target = target[fits]
-        # Padding that only the skipped rows needed goes with them: the language model may lack its positions.
-        columns = target.ne(self.padding_idx).any(dim=0)
-        return logits[fits][:, columns], target[:, columns]
+        return logits[fits], target[fits]
 
     def _temperature(self) -> float:
         """The schedule's value in training, its end in validation, whose figures must stay comparable."""
@@ -192,14 +191,14 @@ class BERTScoreCriterion(FairseqCriterion):
 
     def _cross_entropy(self, lprobs: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:
         """Label-smoothed cross-entropy and negative log-likelihood of each sentence, (sentences,), in nats."""
-        nll = -lprobs.gather(-1, target.unsqueeze(-1)).squeeze(-1)
-        nll = nll.masked_fill(target.eq(self.padding_idx), 0.0).sum(dim=1)
+        padding = target.eq(self.padding_idx)
+        nll = -lprobs.gather(-1, target.unsqueeze(-1)).squeeze(-1).masked_fill(padding, 0.0).sum(dim=1)
         if self.label_smoothing == 0:
             return nll, nll
-        smoothed, _ = label_smoothed_nll_loss(
-            lprobs.flatten(0, 1), target.flatten(), self.label_smoothing, ignore_index=self.padding_idx, reduce=False
-        )
-        return smoothed.view_as(target).sum(dim=1), nll
+        # A symbol that the model rules out takes no part in the smoothing, which it would make infinite.
+        uniform = -lprobs.masked_fill(lprobs.isneginf(), 0.0).sum(dim=-1).masked_fill(padding, 0.0).sum(dim=1)
+        share = self.label_smoothing / (lprobs.size(-1) - 1)
+        return (1 - self.label_smoothing - share) * nll + share * uniform, nll
 
     def _mixed(self, objective: Tensor, cross_entropy: Tensor, target: Tensor) -> Tensor:
         """(1 - w) * objective + w * cross-entropy, (sentences,), the latter per token of the batch."""
@@ -235,6 +234,7 @@ class BERTScoreCriterion(FairseqCriterion):
             denominator = total[mean.denominator]
             value = mean.factor * total[name] / denominator if denominator else 0.0
             metrics.log_scalar(name, value, denominator, round=mean.digits)
+        metrics.log_derived("loss", _loss, priority=0)
         metrics.log_scalar_sum("skipped", total["skipped"])
         metrics.log_derived("ppl", lambda meters: utils.get_perplexity(meters["nll_loss"].avg))
 
@@ -242,6 +242,11 @@ class BERTScoreCriterion(FairseqCriterion):
     def logging_outputs_can_be_summed() -> bool:
         """Everything logged is a sum."""
         return True
+
+
+def _loss(meters) -> float:
+    """The loss from the means of its two parts."""
+    return round(float(meters["_objective"].avg + meters["_cross_entropy"].avg), 4)
 
 
 class Mean(NamedTuple):
@@ -253,7 +258,8 @@ class Mean(NamedTuple):
 
 
 MEANS = {
-    "loss": Mean("sample_size"),
+    "_objective": Mean("sample_size"),  # the two parts of the loss
+    "_cross_entropy": Mean("ntokens_scored"),
     "f_bert": Mean("sample_size"),
     "p_bert": Mean("sample_size"),
     "r_bert": Mean("sample_size"),

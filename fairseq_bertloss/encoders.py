@@ -54,6 +54,7 @@ class WordPieces:
         self._tokenizer = vocabulary.load_tokenizer(cfg.word_pieces_lm)
         self._detokenize = vocabulary.detokenize
         self._space = self._tokenizer.tokenize("a b")[-1].removesuffix("b")
+        self._vocabulary = self._tokenizer.get_vocab()
         self._source = SourceText.load(cfg.word_pieces_source) if cfg.word_pieces_source else None
 
     def encode(self, x: str) -> str:
@@ -71,6 +72,9 @@ class WordPieces:
 
     def _is_source(self, pieces: list[str]) -> bool:
         """Whether these are no word pieces, but subwords of the source side."""
-        if self._space:
-            return not any(piece.startswith(self._space) for piece in pieces)
-        return any(is_marked(piece) for piece in pieces)
+        if any(is_marked(piece) for piece in pieces):
+            return True
+        if not self._space or any(piece.startswith(self._space) for piece in pieces):
+            return False
+        # No piece has a space before it: a translation of one word, or words that are no pieces at all.
+        return any(piece not in self._vocabulary for piece in pieces)

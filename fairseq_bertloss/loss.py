@@ -66,7 +66,7 @@ class BERTScoreLoss(nn.Module):
         self.end_of_sentence = end_of_sentence
         table = language_model.embedding_table.detach()[symbol_ids.to(language_model.embedding_table.device)]
         self.register_buffer("embedding_table", table, persistent=False)  # (vocabulary, embedding size)
-        self.register_buffer("idf", idf, persistent=False)
+        self.idf = idf  # no buffer: half precision would round it
         self.baseline = baseline
 
     @classmethod
@@ -76,12 +76,16 @@ class BERTScoreLoss(nn.Module):
         symbols,
         layer: int | None = None,
         *,
+        soft_prediction: str = "gumbel_softmax",
+        temperature: float | None = None,
+        gumbel_hard: bool = False,
+        score: str = "f1",
+        end_of_sentence: str = "scored",
         specials: Specials | None = None,
         idf_references: str | None = None,
         rescale_with_baseline: bool = False,
         baseline_path: str | None = None,
         lang: str | None = None,
-        **options,
     ) -> "BERTScoreLoss":
         """The loss through a pretrained language model.
 
@@ -90,18 +94,18 @@ class BERTScoreLoss(nn.Module):
             symbols: the target vocabulary: a fairseq Dictionary, or a list of the language model's own
                 pieces together with four specials.
             layer: the scoring layer; None: bert-score's choice for a known name.
+            soft_prediction: "gumbel_softmax" (default), "softmax", "sparsemax" or "entmax15".
+            temperature: of the soft prediction; 0.1 by default for gumbel_softmax, 1.0 for the others.
+            gumbel_hard: one-hot samples with the gradient of soft ones (straight-through).
+            score: what `objective` negates: "f1" (default), "precision" or "recall".
+            end_of_sentence: what stands at the reference's </s>. "scored" (default): the soft
+                prediction, which counts like any other. "context": the soft prediction, with weight
+                0. "gold": [SEP]'s own embedding, with weight 0, as in bert-score.
             specials: how a list of symbols spells beginning, padding, end and unknown; fairseq's way by default.
             idf_references: file of reference sentences to compute idf weights from; None: no idf.
             rescale_with_baseline: rescale as bert-score does, for the language `lang`.
             baseline_path: a baseline file of one's own, in bert-score's format.
-            **options:
-                soft_prediction: "gumbel_softmax" (default), "softmax", "sparsemax" or "entmax15".
-                temperature: of the soft prediction; 0.1 by default for gumbel_softmax, 1.0 for the others.
-                gumbel_hard: one-hot samples with the gradient of soft ones (straight-through).
-                score: which of "f1" (default), "precision", "recall" `objective` negates.
-                end_of_sentence: what stands at the reference's </s>. "scored" (default): the soft
-                    prediction, which counts like any other. "context": the soft prediction, with weight
-                    0. "gold": [SEP]'s own embedding, with weight 0, as in bert-score.
+            lang: the target language, for bert-score's baselines.
 
         Raises:
             ValueError: the model cannot be loaded or used, or symbols are not in its vocabulary.
@@ -111,13 +115,24 @@ class BERTScoreLoss(nn.Module):
         tokenizer = load_tokenizer(lm)
         symbol_ids = align(names, tokenizer, specials)
         language_model = FrozenLanguageModel.from_pretrained(lm, layer)
+        baseline, idf = None, None
         if rescale_with_baseline:
-            options["baseline"] = rescaling_baseline(lm, language_model.layer, lang, baseline_path)
+            baseline = rescaling_baseline(lm, language_model.layer, lang, baseline_path)
         if idf_references is not None:
             weights = idf_weights(idf_references, tokenizer)
-            options["idf"] = torch.tensor([weights[i] for i in symbol_ids.tolist()])
-        indices = Specials(*(names.index(special) for special in specials))
-        return cls(language_model, symbol_ids, indices, **options)
+            idf = torch.tensor([weights[i] for i in symbol_ids.tolist()])
+        return cls(
+            language_model,
+            symbol_ids,
+            Specials(*(names.index(special) for special in specials)),
+            soft_prediction=soft_prediction,
+            temperature=temperature,
+            gumbel_hard=gumbel_hard,
+            score=score,
+            end_of_sentence=end_of_sentence,
+            idf=idf,
+            baseline=baseline,
+        )
 
     def objective(self, score: BERTScore) -> Tensor:
         """What training minimises: -F1, -precision or -recall of each sentence, (batch,)."""
@@ -159,7 +174,7 @@ class BERTScoreLoss(nn.Module):
             )
         self._follow(target)
         embeddings = expected_embeddings(probabilities, self.embedding_table)
-        weights = None if self.idf is None else (probabilities * self.idf).sum(dim=-1)
+        weights = None if self.idf is None else probabilities @ self.idf.to(probabilities.dtype)
         return self._score(embeddings, weights, target, target)
 
     @torch.no_grad()
@@ -201,7 +216,7 @@ class BERTScoreLoss(nn.Module):
         if self.end_of_sentence != "scored":
             weights = weights.masked_fill(end, 0.0)
 
-        embeddings, weights, real = _pad_right(embeddings, weights, real)
+        embeddings, weights, real = _without_padding(embeddings, weights, real)
         start = self.embedding_table[self.specials.bos].expand(len(ids), 1, -1)
         embeddings = torch.cat([start, embeddings], dim=1)
         weights = torch.cat([weights.new_zeros(len(ids), 1), weights], dim=1)
@@ -227,7 +242,10 @@ class BERTScoreLoss(nn.Module):
 
     def _apply(self, fn, recurse=True):
         self.language_model.apply(fn)
-        return super()._apply(fn, recurse)
+        super()._apply(fn, recurse)
+        if self.idf is not None:
+            self.idf = self.idf.to(self.embedding_table.device)
+        return self
 
 
 def _check_choice(option: str, value: str, choices: Sequence[str]) -> None:
@@ -235,8 +253,8 @@ def _check_choice(option: str, value: str, choices: Sequence[str]) -> None:
         raise ValueError(f"unknown {option} {value!r}: choose one of {', '.join(choices)}")
 
 
-def _pad_right(embeddings: Tensor, weights: Tensor, real: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """Moves padding to the right, where the language model's positions leave it out."""
-    order = (~real).to(torch.uint8).argsort(dim=1, stable=True)
-    embeddings = embeddings.gather(1, order.unsqueeze(-1).expand_as(embeddings))
+def _without_padding(embeddings: Tensor, weights: Tensor, real: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """Moves padding to the right and cuts what all rows have of it: the language model may lack positions for it."""
+    order = (~real).to(torch.uint8).argsort(dim=1, stable=True)[:, : int(real.sum(dim=1).max())]
+    embeddings = embeddings.gather(1, order.unsqueeze(-1).expand(-1, -1, embeddings.size(-1)))
     return embeddings, weights.gather(1, order), real.gather(1, order)

@@ -5,6 +5,7 @@ Nothing here depends on either order: every symbol is looked up in the tokenizer
 four specials meet by role (<s> is [CLS], </s> is [SEP], <pad> is [PAD], <unk> is [UNK]).
 """
 
+import functools
 import os
 import re
 from collections.abc import Iterable, Sequence
@@ -181,6 +182,7 @@ def detokenize(tokenizer, pieces: Sequence[str]) -> str:
     return tokenizer.clean_up_tokenization(text) if loses_spaces(tokenizer) else text.strip()
 
 
+@functools.lru_cache(maxsize=8)
 def loses_spaces(tokenizer) -> bool:
     """Whether "it's" comes back from word pieces as "it ' s"."""
     probe = tokenizer.convert_tokens_to_string(tokenizer.tokenize("it's"))

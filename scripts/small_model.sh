@@ -12,12 +12,14 @@ model=(--arch transformer_iwslt_de_en --encoder-layers 2 --decoder-layers 2
   --encoder-embed-dim 128 --decoder-embed-dim 128 --encoder-ffn-embed-dim 512 --decoder-ffn-embed-dim 512
   --share-decoder-input-output-embed --dropout 0.3)
 # fairseq drops the last batch unless --required-batch-size-multiple is 1.
-training=(--user-dir fairseq_bertloss --max-tokens 1024 --required-batch-size-multiple 1
+# One worker, also where there are more GPUs: another batch size would be another experiment.
+training=(--user-dir fairseq_bertloss --max-tokens 1024 --required-batch-size-multiple 1 --distributed-world-size 1
   --optimizer adam --adam-betas '(0.9, 0.98)' --weight-decay 0.0001 --seed 1
   --no-epoch-checkpoints --save-interval-updates 500 --keep-interval-updates 1
   --num-workers 0 --log-format simple --log-interval 50)
 cross_entropy=(--criterion label_smoothed_cross_entropy --label-smoothing 0.1)
 bertscore=(--criterion bertscore_loss --bert-model "$lm" --bert-layer "$layer")
+mixed=("${bertscore[@]}" --cross-entropy-weight 0.5 --label-smoothing 0.1)
 
 # train NAME ARGUMENTS...
 train() {
@@ -36,5 +38,6 @@ fine_tune() {
 translate() {
   fairseq-generate "$work/data" --user-dir fairseq_bertloss --path "$work/$1/checkpoint_last.pt" --gen-subset "$2" \
     --beam 5 --max-tokens 4096 --required-batch-size-multiple 1 \
-    --tokenizer word_pieces --word-pieces-lm "$lm" >"$work/$1/$2.out"
+    --tokenizer word_pieces --word-pieces-lm "$lm" >"$work/$1/$2.partial"
+  mv "$work/$1/$2.partial" "$work/$1/$2.out"
 }

@@ -10,7 +10,7 @@ from fairseq.dataclass.utils import convert_namespace_to_omegaconf
 from fairseq.logging import metrics
 from training import MODELS
 
-import fairseq_bertloss.criterion  # noqa: F401  (registers bertscore_loss)
+import fairseq_bertloss.criterion as criterion_module  # registers bertscore_loss
 from fairseq_bertloss.loss import END_OF_SENTENCE
 from fairseq_bertloss.soft_predictions import SOFT_PREDICTIONS
 
@@ -56,13 +56,11 @@ def gradients(loss, network):
 @pytest.mark.parametrize("kind", ["softmax", "sparsemax", "entmax15"])
 @pytest.mark.parametrize("weight", ["0", "0.3"])
 def test_a_batch_is_the_sum_of_its_sentences(build, kind, weight):
-    """Also with cross-entropy for the F part; its mean per token is the batch's, so that only the sum of nll is."""
     criterion, network, task = build("--soft-prediction", kind, "--cross-entropy-weight", weight)
     _, size, whole = criterion(network, make_sample(task, PIECES))
     parts = [criterion(network, make_sample(task, [pair]))[2] for pair in PIECES]
     assert size == whole["sample_size"] == len(PIECES)
-    names = ["f_bert", "p_bert", "r_bert", "nll_loss", "ce_loss", "accuracy", "support", "ntokens_scored"]
-    for name in names + ["loss"] * (weight == "0"):
+    for name in criterion_module.SUMS:
         assert float(whole[name]) == pytest.approx(sum(float(part[name]) for part in parts), abs=2e-5), name
 
 
@@ -70,11 +68,10 @@ def test_a_batch_is_the_sum_of_its_sentences(build, kind, weight):
 def test_reduce_false_sums_to_reduce_true(build, weight):
     criterion, network, task = build("--cross-entropy-weight", weight, "--soft-prediction", "softmax")
     sample = make_sample(task, PIECES)
-    summed, _, log = criterion(network, sample)
+    summed, _, _ = criterion(network, sample)
     single, _, _ = criterion(network, sample, reduce=False)
     assert single.shape == (len(PIECES),)
     torch.testing.assert_close(single.sum(), summed)
-    torch.testing.assert_close(log["loss"], summed.detach())
 
 
 @pytest.mark.parametrize("smoothing", ["0", "0.1"])
@@ -106,8 +103,11 @@ def test_every_decoder_parameter_learns_from_f_alone(build, model, end_of_senten
         assert gradient is not None and gradient.isfinite().all(), name
         if name.startswith("decoder"):
             assert gradient.abs().sum() > 0, name
-    lm = criterion.bertscore.language_model
-    assert lm.embedding_table.grad is None and not lm.embedding_table.requires_grad
+    loss, _, _ = criterion(network, make_sample(task, PIECES))
+    loss.backward()
+    assert network.decoder.embed_tokens.weight.grad is not None
+    for parameter in criterion.bertscore.language_model._encoder.parameters():
+        assert parameter.grad is None and not parameter.requires_grad
 
 
 @pytest.mark.parametrize("kind", SOFT_PREDICTIONS)
@@ -158,9 +158,9 @@ def test_a_batch_without_a_fitting_target_changes_nothing(build, reduce):
     assert (loss.sum().item(), size, log["skipped"], log["sample_size"]) == (0.0, 0, 3, 0)
     for name, gradient in gradients(loss.sum(), network).items():
         assert gradient is not None and (gradient == 0).all(), name
-    # Workers add up their logs by name and by where the values live.
+    # Workers add up their logs in this order and by where the values live.
     _, _, usual = criterion(network, make_sample(task, PIECES))
-    assert usual.keys() == log.keys()
+    assert list(usual) == list(log)
     assert {k: torch.is_tensor(v) for k, v in usual.items()} == {k: torch.is_tensor(v) for k, v in log.items()}
 
 
@@ -171,11 +171,25 @@ def test_an_empty_reference(build):
     assert all(g.isfinite().all() for g in gradients(loss, network).values())
 
 
+@pytest.mark.parametrize("smoothing", ["0", "0.1"])
+def test_symbols_that_the_model_rules_out(build, smoothing):
+    criterion, network, task = build("--cross-entropy-weight", "0.3", "--label-smoothing", smoothing)
+    sample = make_sample(task, PIECES)
+    ruled_out = torch.zeros(len(task.target_dictionary))
+    ruled_out[[s for s in range(4, 30) if not (sample["target"] == s).any()]] = -torch.inf
+    network.decoder.output_projection.register_forward_hook(lambda module, inputs, logits: logits + ruled_out)
+    loss, _, log = criterion(network, sample)
+    assert all(torch.as_tensor(value).isfinite() for value in log.values())
+    assert all(g.isfinite().all() for g in gradients(loss, network).values())
+    assert ruled_out.isinf().sum() > 5
+
+
 # The log.
 
 
-def test_logged_means_have_the_right_denominators(build):
-    criterion, network, task = build()
+@pytest.mark.parametrize("weight", [0.0, 0.3])
+def test_logged_means_have_the_right_denominators(build, weight):
+    criterion, network, task = build("--cross-entropy-weight", str(weight), "--label-smoothing", "0.1")
     criterion.eval()
     network.eval()
     sample = make_sample(task, PIECES)
@@ -201,7 +215,8 @@ def test_logged_means_have_the_right_denominators(build):
     entropy = -(sharp * sharp.clamp(min=1e-30).log()).sum(-1)[real].mean().item()
     assert together["entropy"] == pytest.approx(entropy, abs=1e-3)
     assert together["support"] == pytest.approx((sharp > 0).sum(-1)[real].float().mean().item(), abs=0.01)
-    assert together["loss"] == pytest.approx(-together["f_bert"], abs=1e-4)
+    cross_entropy = together["ce_loss"] * math.log(2)
+    assert together["loss"] == pytest.approx((1 - weight) * -together["f_bert"] + weight * cross_entropy, abs=2e-3)
     assert together["accuracy"] == pytest.approx(100 * (lprobs.argmax(-1) == sample["target"])[real].float().mean().item(), abs=1e-2)
 
 

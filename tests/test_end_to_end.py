@@ -159,7 +159,7 @@ def test_a_bad_option_ends_fairseq_train_with_its_message(fine_tune):
 
 
 def test_two_workers_of_which_one_has_nothing_to_score(corpus, baseline, tiny_lm, tmp_path):
-    """They stay in step and give the same model; targets over 14 symbols do not fit this language model."""
+    """They stay in step, and what is logged is the mean of what was scored; targets over 14 symbols do not fit."""
     tokenizer = AutoTokenizer.from_pretrained(tiny_lm("bert"))
     short = save_tiny("bert", str(tmp_path / "lm"), tokenizer, max_position_embeddings=15)
     with_port = f"tcp://127.0.0.1:{_free_port()}"

@@ -150,6 +150,13 @@ def test_padding_on_the_left_or_right_is_the_same(tiny_lm):
     assert_scores(loss.score_ids(left_target, target), loss.score_ids(target, target), atol=1e-6)
 
 
+def test_padding_beyond_the_language_models_positions(tiny_lm):
+    loss = make_loss(tiny_lm("roberta"), soft_prediction="softmax")
+    logits, target = random_batch(loss, [9, 4])
+    wide, wide_target = torch.nn.functional.pad(logits, (0, 0, 0, 200)), torch.nn.functional.pad(target, (0, 200), value=PAD)
+    assert_scores(loss(wide, wide_target), loss(logits, target), atol=1e-6)
+
+
 def test_padding_symbols_stand_for_the_unknown_token(tiny_lm):
     loss = make_loss(tiny_lm("bert"))
     assert torch.equal(loss.embedding_table[-1], loss.embedding_table[UNK])
@@ -274,6 +281,13 @@ def test_precision_follows_the_module(tiny_lm):
     loss.bfloat16()
     assert loss.language_model.embedding_table.dtype == loss.embedding_table.dtype == torch.bfloat16
     assert_scores(loss(logits, target), expected, atol=0.02)
+
+
+def test_idf_keeps_its_precision(tiny_lm, tmp_path):
+    (tmp_path / "references").write_text("\n".join(lms.TEXT))
+    loss = make_loss(tiny_lm("bert"), idf_references=str(tmp_path / "references"))
+    idf = loss.idf.clone()
+    assert torch.equal(loss.bfloat16().idf, idf) and idf.dtype == torch.float32
 
 
 def test_noise_in_training_only(tiny_lm):
