@@ -8,7 +8,13 @@ from pydoc_data.topics import topics
 import pytest
 import torch
 from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers, processors, trainers
-from transformers import AutoConfig, AutoModel, PreTrainedTokenizerFast
+from transformers import (
+    AutoConfig,
+    AutoModel,
+    DebertaTokenizerFast,
+    PreTrainedTokenizerFast,
+    RobertaTokenizerFast,
+)
 
 TEXT = [
     "The man with pierced ears is wearing glasses and an orange hat.",
@@ -21,6 +27,7 @@ TEXT = [
 COMMON = dict(num_hidden_layers=3, num_attention_heads=2, intermediate_size=24, max_position_embeddings=100)
 FAMILIES = {
     "bert": dict(hidden_size=16, **COMMON),
+    "multilingual-e5": dict(hidden_size=16, **COMMON),
     "distilbert": dict(dim=16, hidden_dim=24, n_layers=3, n_heads=2, max_position_embeddings=100),
     "roberta": dict(hidden_size=16, **COMMON),
     "xlm-roberta": dict(hidden_size=16, **COMMON),
@@ -30,22 +37,32 @@ FAMILIES = {
     "deberta": dict(hidden_size=16, relative_attention=True, pos_att_type=["c2p", "p2c"], **COMMON),
     "deberta-v2": dict(hidden_size=16, relative_attention=True, pos_att_type=["c2p", "p2c"], **COMMON),
 }
-ROBERTA_LIKE = ("roberta", "xlm-roberta", "mpnet")
+ROBERTA_LIKE = ("roberta", "xlm-roberta", "mpnet")  # in their positions and special tokens
+UNIGRAM = ("xlm-roberta", "multilingual-e5")  # the latter has XLM-R's tokenizer on a BERT
+BYTE_LEVEL = {"roberta": RobertaTokenizerFast, "deberta": DebertaTokenizerFast}
 
 
 def make_tokenizer(family: str) -> PreTrainedTokenizerFast:
-    """A tokenizer learned on TEXT: SentencePiece-like Unigram for XLM-R, word pieces elsewhere."""
+    """A tokenizer learned on TEXT, of the family's kind: Unigram, byte-level BPE or word pieces."""
     cls, pad, sep, unk, mask = (
         ("<s>", "<pad>", "</s>", "<unk>", "<mask>")
-        if family in ROBERTA_LIKE
+        if family in ROBERTA_LIKE + UNIGRAM
         else ("[CLS]", "[PAD]", "[SEP]", "[UNK]", "[MASK]")
     )
-    specials = [cls, pad, sep, unk, mask] if family in ROBERTA_LIKE else [pad, unk, cls, sep, mask]
-    if family == "xlm-roberta":
+    specials = [cls, pad, sep, unk, mask] if cls == "<s>" else [pad, unk, cls, sep, mask]
+    if family in UNIGRAM:
         tokenizer = Tokenizer(models.Unigram())
         tokenizer.pre_tokenizer = pre_tokenizers.Metaspace()
         tokenizer.decoder = decoders.Metaspace()
         trainer = trainers.UnigramTrainer(vocab_size=150, special_tokens=specials, unk_token=unk, show_progress=False)
+    elif family in BYTE_LEVEL:
+        tokenizer = Tokenizer(models.BPE())
+        tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+        tokenizer.decoder = decoders.ByteLevel()
+        alphabet = pre_tokenizers.ByteLevel.alphabet()
+        trainer = trainers.BpeTrainer(
+            vocab_size=400, special_tokens=specials, initial_alphabet=alphabet, show_progress=False
+        )
     else:
         tokenizer = Tokenizer(models.WordPiece(unk_token=unk))
         tokenizer.normalizer = normalizers.BertNormalizer()
@@ -55,7 +72,7 @@ def make_tokenizer(family: str) -> PreTrainedTokenizerFast:
     tokenizer.train_from_iterator(TEXT, trainer)
     ids = [(token, tokenizer.token_to_id(token)) for token in (cls, sep)]
     tokenizer.post_processor = processors.TemplateProcessing(single=f"{cls} $A {sep}", special_tokens=ids)
-    return PreTrainedTokenizerFast(
+    return BYTE_LEVEL.get(family, PreTrainedTokenizerFast)(
         tokenizer_object=tokenizer,
         cls_token=cls,
         sep_token=sep,
@@ -69,9 +86,8 @@ def make_tokenizer(family: str) -> PreTrainedTokenizerFast:
 def save_tiny(family: str, folder: str, tokenizer=None, **changes) -> str:
     """Saves a tiny model of the family with a tokenizer into the folder and returns the folder."""
     tokenizer = tokenizer or make_tokenizer(family)
-    config = AutoConfig.for_model(
-        family, vocab_size=len(tokenizer), pad_token_id=tokenizer.pad_token_id, **(FAMILIES[family] | changes)
-    )
+    settings = FAMILIES[family] | changes | {"vocab_size": len(tokenizer), "pad_token_id": tokenizer.pad_token_id}
+    config = AutoConfig.for_model("bert" if family == "multilingual-e5" else family, **settings)
     with torch.random.fork_rng():
         torch.manual_seed(7)
         model = AutoModel.from_config(config)

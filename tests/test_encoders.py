@@ -56,6 +56,14 @@ def test_pieces_that_record_spaces(shared):
     assert tokenizer.decode("two dogs") == "two dogs"
 
 
+@pytest.mark.parametrize("family", ["roberta", "deberta", "multilingual-e5"])
+@pytest.mark.parametrize("text", ["The roof", "roof", "Größe"])
+def test_a_translation_of_few_words(family, text, tiny_lm):
+    """DeBERTa's first piece records no space before it, and a line of one word has no other."""
+    (pieces,) = tokenize(load_tokenizer(tiny_lm(family)), [text])
+    assert build(word_pieces_lm=tiny_lm(family)).decode(" ".join(pieces)) == text
+
+
 def test_encode_without_a_folder_only_normalises_white_space(word_pieces):
     assert word_pieces.encode(" Zwei\u2028 Hunde\tlaufen. ") == "Zwei Hunde laufen."
 

@@ -1,4 +1,4 @@
-"""README's examples, run as they stand there; only the model's name and the length of training differ."""
+"""README's examples, run as they stand there; only the models' names and the length of training differ."""
 
 import os
 import re
@@ -12,9 +12,8 @@ README = (Path(__file__).resolve().parent.parent / "README.md").read_text(encodi
 
 
 def example(language: str) -> str:
-    """The fenced block of a language, of which README has one."""
-    (block,) = re.findall(rf"^```{language}\n(.*?)^```$", README, re.M | re.S)
-    return block
+    """The fenced blocks of a language."""
+    return "\n".join(re.findall(rf"^```{language}\n(.*?)^```$", README, re.M | re.S))
 
 
 def replace(text: str, replacements: dict[str, str]) -> str:
@@ -24,7 +23,7 @@ def replace(text: str, replacements: dict[str, str]) -> str:
     return text
 
 
-def test_five_commands(tiny_lm, tmp_path):
+def test_commands(tiny_lm, tmp_path):
     write_corpus(tmp_path)
     for split in ("train", "valid", "test"):
         for side, language in (("source", "de"), ("target", "en")):
@@ -32,6 +31,7 @@ def test_five_commands(tiny_lm, tmp_path):
             (tmp_path / f"{prefix}{side}.txt").rename(tmp_path / f"{split}.{language}")
     script = replace(example("bash"), {
         "LM=bert-base-uncased LAYER=9": f"LM={tiny_lm('bert')} LAYER=2",
+        "--arch transformer_iwslt_de_en": "--arch transformer_tiny",
         "--max-epoch 60": "--max-update 2",
         "--max-epoch 10": "--max-update 2",
     })  # fmt: skip
@@ -42,6 +42,8 @@ def test_five_commands(tiny_lm, tmp_path):
     assert done.returncode == 0, done.stderr[-3000:]
     table = [line for line in done.stdout.splitlines() if line.startswith("| fine-tuned")]
     assert len(table) == 1 and len(re.findall(r"\d+\.\d+", table[0])) == 3
+    assert len(re.findall(r"^D-\d+\t", done.stdout, re.M)) == 3, "fairseq-interactive did not translate"
+    assert (tmp_path / "dict.txt").is_file()
 
 
 def test_python_example(minilm):

@@ -1,0 +1,44 @@
+#!/usr/bin/env bash
+# Ways to fine-tune the quickstart's baseline, on its validation set, three seeds each: what is measured is
+# BLEU, F_BERT and length by beam search, and p(</s>) and F_BERT by forced decoding.
+#
+#     make quickstart && PATH="$PWD/.venv/bin:$PATH" benchmarks/fine_tuning.sh
+#
+# Finished runs are not repeated.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+source scripts/small_model.sh
+
+systems=(baseline="$work/baseline/valid.out")
+[ -e "$work/baseline/valid.out" ] || translate baseline valid
+
+# run NAME SEED CRITERION...
+run() {
+  local name=fine-tuning/$1-$2 seed=$2
+  shift 2
+  if [ ! -e "$work/$name/done" ]; then
+    fine_tune "$name" "$@" --seed "$seed" --disable-validation
+    translate "$name" valid
+    touch "$work/$name/done"
+  fi
+  systems+=("${name#*/}=$work/$name/valid.out")
+}
+
+# forced NAME: the log of fairseq-validate, which knows these figures of bertscore_loss alone.
+forced() {
+  fairseq-validate "$work/data" --task translation --user-dir fairseq_bertloss --log-format simple --max-tokens 4096 \
+    --required-batch-size-multiple 1 --path "$work/fine-tuning/$1/checkpoint_last.pt" 2>&1 |
+    grep -o 'f_bert.*skipped [0-9]*' | sed "s/^/$1: /"
+}
+
+for seed in 1 2 3; do
+  run control "$seed" "${cross_entropy[@]}"
+  for mode in scored context gold; do
+    run "$mode" "$seed" "${bertscore[@]}" --end-of-sentence "$mode"
+  done
+  run mixed "$seed" "${mixed[@]}"
+done
+for mode in scored context gold mixed; do
+  forced "$mode-1"
+done
+bertloss score --reference "$work/corpus/valid.en" --lm "$lm" --layer "$layer" --lowercase "${systems[@]}"
