@@ -70,7 +70,9 @@ def add_prepare(subparsers) -> None:
     add_lm(parser)
     add_languages(parser)
     add_destdir(parser)
-    parser.add_argument("--lowercase", action="store_true", help="lower-case the source (the language model's tokenizer decides for the target)")
+    parser.add_argument(
+        "--lowercase", action="store_true", help="lower-case the source; the language model decides for the target"
+    )
     parser.add_argument("--merges", type=int, default=32000, help="BPE merges of the source (%(default)s)")
     parser.add_argument(
         "--max-length",
