@@ -187,7 +187,7 @@ def add_languages(parser: argparse.ArgumentParser) -> None:
 
 def add_destdir(parser: argparse.ArgumentParser) -> None:
     """The options of a command that writes a folder."""
-    parser.add_argument("--destdir", required=True, metavar="DIR", help="folder to write; it appears whole or not at all")
+    parser.add_argument("--destdir", required=True, metavar="DIR", help="folder to write, whole or not at all")
     parser.add_argument("--overwrite", action="store_true", help="replace a folder that this command wrote")
 
 

@@ -84,8 +84,10 @@ class BERTScoreCriterion(FairseqCriterion):
 
     With a cross-entropy weight w, each part is a mean in its own unit. fairseq divides gradients by one
     sample_size, so the mean per token is that of a batch, and batches that make up one update (of several
-    workers or --update-freq) weigh by their sentences; the logged loss has both means exact. Targets longer than the language model's positions
-    are left out of the loss and of every statistic, and counted as `skipped`.
+    workers or --update-freq) weigh by their sentences; the logged loss has both means exact.
+
+    Targets longer than the language model's positions are left out of the loss and of every statistic,
+    and counted as `skipped`.
     """
 
     def __init__(self, cfg: BERTScoreCriterionConfig, task):
