@@ -172,6 +172,7 @@ class BERTScoreLoss(nn.Module):
             raise ValueError(
                 f"the predictions have {probabilities.size(-1)} symbols, the dictionary has {len(self.embedding_table)}"
             )
+        self._check_ends(target)
         self._follow(target)
         embeddings = expected_embeddings(probabilities, self.embedding_table)
         weights = None if self.idf is None else probabilities @ self.idf.to(probabilities.dtype)
@@ -191,14 +192,14 @@ class BERTScoreLoss(nn.Module):
         Raises:
             ValueError: as in forward.
         """
+        self._check_ends(hypothesis)
+        self._check_ends(target)
         self._follow(target)
         weights = None if self.idf is None else self.idf[hypothesis]
         return self._score(self.embedding_table[hypothesis], weights, hypothesis, target)
 
     def _score(self, embeddings: Tensor, weights: Tensor | None, hypothesis: Tensor, target: Tensor) -> BERTScore:
         """Scores predicted embeddings, (batch, k, size), whose padding and </s> stand where hypothesis has them."""
-        self._check_ends(hypothesis)
-        self._check_ends(target)
         with torch.no_grad():
             reference_weights = None if self.idf is None else self.idf[target]
             reference = self._encode(self.embedding_table[target], reference_weights, target)
