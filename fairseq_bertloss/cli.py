@@ -1,13 +1,26 @@
 """The `bertloss` command: reads arguments, calls the package, reports. The work is done elsewhere.
 
-A subcommand is one function that adds a parser and sets `run` to what it runs; COMMANDS lists them.
-Heavy modules are imported by the function that needs them, so that --help is instant.
+Its subcommands are in commands/; COMMANDS lists them. Heavy modules are imported by the function that
+needs them, so that --help is instant.
 """
 
 import argparse
-import os
 import sys
 from collections.abc import Sequence
+
+from fairseq_bertloss.commands import corpus, evaluation
+from fairseq_bertloss.commands.common import report
+
+COMMANDS = (
+    corpus.add_vocabulary,
+    corpus.add_prepare,
+    corpus.add_homeassistant,
+    evaluation.add_score,
+    evaluation.add_compare,
+    evaluation.add_entropy,
+    evaluation.add_curve,
+    evaluation.add_report,
+)
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -35,168 +48,6 @@ def argument_parser() -> argparse.ArgumentParser:
         add_command(subparsers)
     return parser
 
-
-def report(line: str) -> None:
-    """Prints a line for the user to stderr; stdout is for results."""
-    print(line, file=sys.stderr)
-
-
-def add_vocabulary(subparsers) -> None:
-    """`bertloss vocabulary`."""
-    parser = subparsers.add_parser("vocabulary", help="write a language model's vocabulary as fairseq's dict.txt")
-    add_lm(parser)
-    parser.add_argument("--output", required=True, metavar="DICT", help="file for fairseq-preprocess --tgtdict")
-    parser.set_defaults(run=run_vocabulary)
-
-
-def run_vocabulary(args: argparse.Namespace) -> None:
-    """Writes the dictionary of a language model's whole vocabulary."""
-    from fairseq_bertloss.vocabulary import dictionary_symbols, load_tokenizer, write_dictionary
-
-    symbols = dictionary_symbols(load_tokenizer(args.lm))
-    write_dictionary(args.output, symbols)
-    report(f"{args.output}: {len(symbols)} symbols (fairseq adds its four specials)")
-
-
-def add_prepare(subparsers) -> None:
-    """`bertloss prepare`."""
-    parser = subparsers.add_parser("prepare", help="turn raw parallel text into a folder for fairseq-train")
-    files = parser.add_argument_group("raw text, one sentence a line, UTF-8, plain or .gz")
-    files.add_argument("--source", required=True, metavar="FILE", help="training source")
-    files.add_argument("--target", required=True, metavar="FILE", help="training target")
-    for split in ("valid", "test"):
-        files.add_argument(f"--{split}-source", metavar="FILE")
-        files.add_argument(f"--{split}-target", metavar="FILE")
-    add_lm(parser)
-    add_languages(parser)
-    add_destdir(parser)
-    parser.add_argument(
-        "--lowercase", action="store_true", help="lower-case the source; the language model decides for the target"
-    )
-    parser.add_argument("--merges", type=int, default=32000, help="BPE merges of the source (%(default)s)")
-    parser.add_argument(
-        "--max-length",
-        type=int,
-        default=175,
-        help="drop training pairs with more source words or target pieces (%(default)s)",
-    )
-    parser.add_argument(
-        "--observed-vocabulary",
-        action="store_true",
-        help="target dictionary of the pieces seen in training, not of the language model's whole vocabulary",
-    )
-    parser.add_argument(
-        "--workers",
-        type=int,
-        default=min(8, os.cpu_count() or 1),
-        help="processes (%(default)s); any number gives the same files",
-    )
-    parser.set_defaults(run=run_prepare)
-
-
-def run_prepare(args: argparse.Namespace) -> None:
-    """Prepares a corpus and reports what was read, kept and dropped."""
-    from fairseq_bertloss.corpus.prepare import Settings, prepare
-
-    corpora = {"train": (args.source, args.target)}
-    for split in ("valid", "test"):
-        paths = getattr(args, f"{split}_source"), getattr(args, f"{split}_target")
-        if any(paths):
-            if not all(paths):
-                raise ValueError(f"--{split}-source and --{split}-target go together")
-            corpora[split] = paths
-    settings = Settings(
-        source_lang=args.source_lang,
-        target_lang=args.target_lang,
-        lm=args.lm,
-        lowercase=args.lowercase,
-        merges=args.merges,
-        max_length=args.max_length,
-        observed_vocabulary=args.observed_vocabulary,
-    )
-    record, is_new = prepare(settings, corpora, args.destdir, args.workers, args.overwrite)
-    report_folder(args.destdir, is_new)
-    for split, counts in record["counts"].items():
-        report(split_summary(split, **counts))
-
-
-def split_summary(split: str, read: int, kept: int, **unfit: int) -> str:
-    """One line on a split: what was dropped from training, or what is empty in an evaluation set."""
-    reasons = ", ".join(f"{count} {reason.replace('_', ' ')}" for reason, count in unfit.items() if count)
-    if split == "train":
-        return f"{split}: {kept} of {read} pairs kept" + (f"; dropped: {reasons}" if reasons else "")
-    warning = "; warning: " if unfit["empty_source"] or unfit["empty_target"] else "; "
-    return f"{split}: {kept} pairs" + (f"{warning}{reasons}, all kept" if reasons else "")
-
-
-def add_homeassistant(subparsers) -> None:
-    """`bertloss homeassistant`."""
-    parser = subparsers.add_parser("homeassistant", help="extract real parallel text from a homeassistant wheel")
-    parser.add_argument("wheel", help="homeassistant-*.whl, from 'pip download --no-deps homeassistant==2024.3.3'")
-    add_languages(parser)
-    add_destdir(parser)
-    parser.set_defaults(run=run_homeassistant)
-
-
-def run_homeassistant(args: argparse.Namespace) -> None:
-    """Writes the wheel's parallel strings and reports how many there are."""
-    from fairseq_bertloss.corpus.homeassistant import extract
-
-    record, is_new = extract(args.wheel, args.source_lang, args.target_lang, args.destdir, args.overwrite)
-    report_folder(args.destdir, is_new)
-    report(", ".join(f"{split}: {count} pairs" for split, count in record["counts"].items()))
-
-
-def add_score(subparsers) -> None:
-    """`bertloss score`."""
-    parser = subparsers.add_parser("score", help="BLEU, F_BERT and length ratio of translations")
-    parser.add_argument("--reference", required=True, metavar="FILE", help="the references as text, one a line")
-    parser.add_argument(
-        "systems", nargs="+", metavar="[NAME=]FILE", help="translations: text, or what fairseq-generate printed"
-    )
-    add_lm(parser)
-    parser.add_argument("--layer", type=int, metavar="N", help="scoring layer (bert-score's for a known name)")
-    parser.add_argument("--lowercase", action="store_true", help="BLEU without regard to case")
-    parser.set_defaults(run=run_score)
-
-
-def run_score(args: argparse.Namespace) -> None:
-    """Prints the table and the metrics' signatures."""
-    from fairseq_bertloss.evaluation.metrics import score_files, table
-
-    systems = {}
-    for argument in args.systems:
-        name, equals, path = ("", "", argument) if os.path.exists(argument) else argument.partition("=")
-        systems[name if equals else argument] = path if equals else argument
-    if len(systems) < len(args.systems):
-        raise ValueError(f"two systems have the same name: {' '.join(args.systems)}")
-    rows, signatures = score_files(args.reference, systems, args.lm, args.layer, args.lowercase)
-    print(table(rows), "", *signatures, sep="\n")
-
-
-def add_lm(parser: argparse.ArgumentParser) -> None:
-    """The option that names the language model."""
-    parser.add_argument("--lm", required=True, metavar="NAME", help="language model: hub name or local folder")
-
-
-def add_languages(parser: argparse.ArgumentParser) -> None:
-    """The options that name the language pair."""
-    parser.add_argument("--source-lang", required=True, metavar="CODE", help="such as de, es, tr or zh")
-    parser.add_argument("--target-lang", required=True, metavar="CODE", help="such as en")
-
-
-def add_destdir(parser: argparse.ArgumentParser) -> None:
-    """The options of a command that writes a folder."""
-    parser.add_argument("--destdir", required=True, metavar="DIR", help="folder to write, whole or not at all")
-    parser.add_argument("--overwrite", action="store_true", help="replace a folder that this command wrote")
-
-
-def report_folder(destdir: str, is_new: bool) -> None:
-    """Says whether the folder was written or was there already."""
-    report(f"{destdir}: {'written' if is_new else 'already prepared'}")
-
-
-COMMANDS = (add_vocabulary, add_prepare, add_homeassistant, add_score)
 
 if __name__ == "__main__":
     sys.exit(main())

@@ -25,7 +25,7 @@ class FrozenLanguageModel:
         self._encoder = encoder.eval().requires_grad_(False)
         self.name = name
         self.layer = layer
-        self.max_length = _max_length(encoder)
+        self.max_length = max_length(encoder)
 
     @classmethod
     def from_pretrained(cls, name: str, layer: int | None = None) -> "FrozenLanguageModel":
@@ -38,14 +38,7 @@ class FrozenLanguageModel:
         Raises:
             ValueError: not loadable, not an encoder, no such layer, or no layer known for the name.
         """
-        from transformers import AutoConfig, AutoModel
-
-        try:
-            config = AutoConfig.from_pretrained(name)
-        except (OSError, ValueError) as error:
-            raise ValueError(not_loadable("configuration", name, error)) from error
-        if config.is_encoder_decoder or config.is_decoder:
-            raise ValueError(f"the language model {name!r} ({config.model_type}) is not an encoder such as BERT")
+        config = encoder_config(name)
         layer = scoring_layer(name, layer)
         if not 0 <= layer <= config.num_hidden_layers:
             raise ValueError(
@@ -53,16 +46,7 @@ class FrozenLanguageModel:
                 f"no layer {layer}"
             )
         config.num_hidden_layers = layer
-        try:
-            with _quiet_loading():
-                encoder = AutoModel.from_pretrained(name, config=config).float()
-        except (OSError, ValueError, RuntimeError) as error:
-            raise ValueError(not_loadable("weights", name, error)) from error
-        if not (hasattr(encoder, "embeddings") and "inputs_embeds" in inspect.signature(encoder.forward).parameters):
-            raise ValueError(f"the language model {name!r} ({config.model_type}) is not built like BERT and its kin")
-        if getattr(encoder, "pooler", None) is not None:
-            encoder.pooler = None
-        return cls(encoder, name, layer)
+        return cls(load_encoder(name, config), name, layer)
 
     @property
     def embedding_table(self) -> Tensor:
@@ -87,6 +71,43 @@ class FrozenLanguageModel:
         return output.last_hidden_state
 
 
+def encoder_config(name: str):
+    """The configuration of a BERT-like encoder, in which a caller may lower num_hidden_layers before loading.
+
+    Raises:
+        ValueError: not loadable, or not an encoder.
+    """
+    from transformers import AutoConfig
+
+    try:
+        config = AutoConfig.from_pretrained(name)
+    except (OSError, ValueError) as error:
+        raise ValueError(not_loadable("configuration", name, error)) from error
+    if config.is_encoder_decoder or config.is_decoder:
+        raise ValueError(f"the language model {name!r} ({config.model_type}) is not an encoder such as BERT")
+    return config
+
+
+def load_encoder(name: str, config) -> torch.nn.Module:
+    """The encoder, as many layers of it as the configuration says, in float32 and without a pooler.
+
+    Raises:
+        ValueError: not loadable, or not built like BERT.
+    """
+    from transformers import AutoModel
+
+    try:
+        with _quiet_loading():
+            encoder = AutoModel.from_pretrained(name, config=config).float()
+    except (OSError, ValueError, RuntimeError) as error:
+        raise ValueError(not_loadable("weights", name, error)) from error
+    if not (hasattr(encoder, "embeddings") and "inputs_embeds" in inspect.signature(encoder.forward).parameters):
+        raise ValueError(f"the language model {name!r} ({config.model_type}) is not built like BERT and its kin")
+    if getattr(encoder, "pooler", None) is not None:
+        encoder.pooler = None
+    return encoder
+
+
 def scoring_layer(name: str, layer: int | None = None) -> int:
     """The layer given, or bert-score's choice for a known name.
 
@@ -105,7 +126,7 @@ def scoring_layer(name: str, layer: int | None = None) -> int:
     return model2layers[name]
 
 
-def _max_length(encoder: torch.nn.Module) -> int:
+def max_length(encoder: torch.nn.Module) -> int:
     """How many positions a sequence may have, sentence markers included."""
     positions = getattr(encoder.embeddings, "position_embeddings", None)
     if positions is None:

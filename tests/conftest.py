@@ -51,3 +51,15 @@ def corpus(tmp_path_factory, tiny_lm) -> Path:
     done = run(command(write_corpus(folder, repeats=32), tiny_lm("bert"), folder / "data"))
     assert done.returncode == 0, done.stderr
     return folder / "data"
+
+
+@pytest.fixture
+def write(tmp_path):
+    """A function that writes a file and returns its path."""
+
+    def write_file(name: str, content: str | bytes) -> str:
+        path = tmp_path / name
+        path.write_bytes(content if isinstance(content, bytes) else content.encode())
+        return str(path)
+
+    return write_file

@@ -1,29 +1,70 @@
 """Translations from plain text files and from what fairseq-generate printed."""
 
 import re
+import unicodedata
+from collections.abc import Sequence
+from itertools import pairwise
+from typing import NamedTuple
+
+import numpy as np
 
 from fairseq_bertloss.vocabulary import detokenize
 
-GENERATED = re.compile(r"H-(\d+)\t[^\t]*\t(.*)")
+HYPOTHESIS = re.compile(r"H-(\d+)\t[^\t]*\t(.*)")
+TARGET = re.compile(r"T-(\d+)\t(.*)")
+ENOUGH_SENTENCES = 20
+"""Fewer sentences do not tell whether translations belong to their references."""
+
+
+class Generated(NamedTuple):
+    """fairseq-generate's output in the order of the test set.
+
+    Both are lists of strings, one a sentence: hypotheses the best ones, as symbols of the target dictionary;
+    targets the references as fairseq printed them, None where the test set has none.
+    """
+
+    hypotheses: list[str]
+    targets: list[str] | None
+
+
+class Translations(NamedTuple):
+    """The translations of one test set by one system: their text, and what fairseq-generate knew about them."""
+
+    path: str
+    text: list[str]
+    generated: Generated | None
 
 
 def read_lines(path: str) -> list[str]:
     """The lines of a UTF-8 text file, which end at line feeds alone.
 
     Raises:
-        ValueError: missing, empty or not UTF-8.
+        ValueError: the file is missing or empty, or a line is not UTF-8.
     """
+    lines = []
     try:
-        with open(path, encoding="utf-8", newline="\n") as file:
-            lines = [line.rstrip("\r\n") for line in file]
-    except (OSError, UnicodeDecodeError) as error:
-        raise ValueError(f"cannot read {path}: {error}") from error
+        with open(path, "rb") as file:
+            for number, raw in enumerate(file, 1):
+                lines.append(raw.decode("utf-8-sig" if number == 1 else "utf-8").rstrip("\r\n"))
+    except OSError as error:
+        raise ValueError(f"cannot read {path}: {error.strerror}") from error
+    except UnicodeDecodeError as error:
+        raise ValueError(f"{path}:{number}: not UTF-8: {error.reason} at byte {error.start + 1}") from error
     if not lines:
         raise ValueError(f"{path} is empty")
     return lines
 
 
-def read_hypotheses(path: str, tokenizer) -> list[str]:
+def read_generated(path: str) -> Generated | None:
+    """What fairseq-generate printed into a file, None if the file is plain text.
+
+    Raises:
+        ValueError: the file cannot be read, or sentences are missing.
+    """
+    return _generated(path, read_lines(path))
+
+
+def read_translations(path: str, tokenizer) -> Translations:
     """One translation a sentence, in the order of the test set.
 
     Args:
@@ -35,15 +76,113 @@ def read_hypotheses(path: str, tokenizer) -> list[str]:
         ValueError: the file cannot be read, or sentences are missing from fairseq-generate's output.
     """
     lines = read_lines(path)
-    best = {}
-    for match in filter(None, map(GENERATED.fullmatch, lines)):
-        best.setdefault(int(match[1]), match[2])
-    if not best:
+    generated = _generated(path, lines)
+    if generated is None:
+        return Translations(path, lines, None)
+    return Translations(path, [detokenize(tokenizer, line.split()) for line in generated.hypotheses], generated)
+
+
+def read_references(path: str, tokenizer) -> list[str]:
+    """One reference a sentence: plain text, or the targets in fairseq-generate's output.
+
+    Raises:
+        ValueError: the file cannot be read, or is fairseq-generate's output without targets.
+    """
+    lines = read_lines(path)
+    generated = _generated(path, lines)
+    if generated is None:
         return lines
-    missing = next((i for i in range(len(best)) if i not in best), None)
+    if generated.targets is None:
+        raise ValueError(f"{path} is fairseq-generate's output without targets (T- lines): pass the references as text")
+    return [_text_of_target(target, tokenizer) for target in generated.targets]
+
+
+def check_belongs(translations: Translations, references: Sequence[str], reference_path: str, tokenizer) -> None:
+    """Makes sure that translations are of the test set that the references are of.
+
+    fairseq-generate's output has the targets, which must be the references. Of plain text, translations that
+    share no more with their own reference than with the next one are of other sentences; where most lines
+    are alike the system has collapsed instead, which is a result and no mistake.
+
+    Raises:
+        ValueError: another number of sentences, or another test set.
+    """
+    path, text, generated = translations
+    if len(text) != len(references):
+        raise ValueError(
+            f"{path} has {len(text)} sentences and the reference {reference_path} has {len(references)}; "
+            "both must be of one test set"
+        )
+    if generated is not None and generated.targets is not None:
+        differ = [i for i, pair in enumerate(zip(generated.targets, references)) if not _agree(*pair, tokenizer)]
+        if 2 * len(differ) > len(references):
+            first = differ[0]
+            raise ValueError(
+                f"{path} is of another test set than {reference_path}: sentence {first + 1} has the target "
+                f"{generated.targets[first]!r} there and {references[first]!r} here"
+            )
+    elif not _is_collapsed(text) and not _fit_their_own(text, references):
+        raise ValueError(
+            f"{path} is of another test set than {reference_path}, or in another order: its sentences share no more "
+            "with the references on their own lines than with those on the next"
+        )
+
+
+def _generated(path: str, lines: Sequence[str]) -> Generated | None:
+    hypotheses, targets = _numbered(HYPOTHESIS, lines), _numbered(TARGET, lines)
+    if not hypotheses:
+        return None
+    missing = next((i for i in range(len(hypotheses)) if i not in hypotheses), None)
     if missing is not None:
         raise ValueError(
-            f"{path}: the output of fairseq-generate has {len(best)} sentences but not number {missing}; "
-            "was it cut off? Generate again"
+            f"{path}: the output of fairseq-generate has {len(hypotheses)} sentences but not number {missing}; was it cut "
+            "off, or made without --required-batch-size-multiple 1? Generate again"
         )
-    return [detokenize(tokenizer, best[i].split()) for i in range(len(best))]
+    in_order = range(len(hypotheses))
+    return Generated([hypotheses[i] for i in in_order], [targets[i] for i in in_order] if targets else None)
+
+
+def _numbered(kind: re.Pattern, lines: Sequence[str]) -> dict[int, str]:
+    """The first line of a kind for each sentence, by the sentence's number."""
+    numbered = {}
+    for match in filter(None, map(kind.fullmatch, lines)):
+        numbered.setdefault(int(match[1]), match[2])
+    return numbered
+
+
+def _text_of_target(target: str, tokenizer) -> str:
+    """The text of a T- line, which fairseq prints as pieces or, with --tokenizer word_pieces, as text already."""
+    space = tokenizer.tokenize("a")[0].removesuffix("a")  # what pieces record a space with: Ġ, ▁ or nothing
+    return detokenize(tokenizer, target.split()) if target.startswith(space) else target
+
+
+def _agree(target: str, reference: str, tokenizer) -> bool:
+    """Whether a T- line, as pieces or as text, is this reference up to case, accents, spaces and unknown symbols."""
+    if "<unk>" in target:
+        return True
+    key = _letters(reference)
+    return key == _letters(target) or key == _letters(detokenize(tokenizer, target.split()))
+
+
+def _letters(text: str) -> str:
+    return "".join(char for char in unicodedata.normalize("NFKD", text.casefold()) if char.isalnum())
+
+
+def _is_collapsed(text: Sequence[str]) -> bool:
+    return len(set(text)) <= len(text) / 2
+
+
+def _fit_their_own(text: Sequence[str], references: Sequence[str]) -> bool:
+    """Whether lines share more character pairs with their own reference than with the next, beyond chance (z > 2)."""
+    if len(text) < ENOUGH_SENTENCES:
+        return True
+    own = [_shared(*pair) for pair in zip(text, references)]
+    next_one = [_shared(*pair) for pair in zip(text, [*references[1:], references[0]])]
+    difference = np.subtract(own, next_one)
+    return difference.mean() > 2 * difference.std(ddof=1) / len(text) ** 0.5
+
+
+def _shared(one: str, other: str) -> float:
+    """Dice coefficient of the character pairs of two lines, from 0 to 1."""
+    pairs = [set(pairwise(line.casefold())) for line in (one, other)]
+    return 2 * len(pairs[0] & pairs[1]) / max(1, len(pairs[0]) + len(pairs[1]))

@@ -1,78 +1,173 @@
-"""Corpus figures of a system: BLEU by sacrebleu, F_BERT by bert-score, length ratio."""
+"""Figures of a system's translations: BLEU, chrF and TER by sacrebleu, BERTScore by bert-score, MoverScore, and health.
 
-from collections.abc import Sequence
-from dataclasses import dataclass
-from pathlib import Path
+    evaluator = Evaluator("bert-base-uncased", lowercase=True)
+    references = read_references("test.en", evaluator.tokenizer)
+    runs = evaluator.score([read_translations("test.out", evaluator.tokenizer)], references)
+"""
 
-from fairseq_bertloss.evaluation.hypotheses import read_hypotheses, read_lines
-from fairseq_bertloss.language_model import scoring_layer
+import statistics
+from collections.abc import Iterator, Sequence
+from itertools import pairwise
 
+from tqdm import tqdm
 
-@dataclass(frozen=True)
-class SystemScore:
-    """One row of the table.
+from fairseq_bertloss.evaluation.f_bert import BERTScores, FBertScorer
+from fairseq_bertloss.evaluation.hypotheses import Translations
+from fairseq_bertloss.evaluation.results import Run
+from fairseq_bertloss.vocabulary import load_tokenizer, loses_spaces, tokenize
 
-    bleu and f_bert are in percent; length_ratio is the hypotheses' number of words to the references',
-    words as sacrebleu counts them.
-    """
-
-    name: str
-    bleu: float
-    f_bert: float
-    length_ratio: float
+SENTENCES_AT_ONCE = 1000
+"""Sentences of the test set whose embeddings are in memory together, those of every system."""
 
 
-def score_files(
-    reference: str, systems: dict[str, str], lm: str, layer: int | None = None, lowercase: bool = False
-) -> tuple[list[SystemScore], list[str]]:
-    """Scores files of translations against one reference.
+class Evaluator:
+    """Scores translations by every metric of `bertloss`.
 
     Args:
-        reference: plain text, one sentence a line.
-        systems: name -> file, plain text or fairseq-generate's output.
-        lm: hub name or folder of the language model for F_BERT; its tokenizer joins word pieces.
-        layer: the scoring layer; None: bert-score's choice for a known name.
-        lowercase: BLEU without regard to case; for uncased language models, whose pieces have none.
-
-    Returns:
-        A row for each system, and the signatures of the two metrics.
+        lm: hub name or folder of the language model for BERTScore.
+        layer: its scoring layer; None: bert-score's choice for a known name.
+        lowercase: BLEU and chrF without regard to case, for uncased language models, whose pieces have none.
+        tokenized: BLEU as multi-bleu.perl has it: words as they stand, no smoothing (see `bleu_text`).
+        moverscore_lm: language model for MoverScore; None: `lm`.
+        moverscore_version: "v2" or "v1", see MoverScorer.
+        moverscore_idf: idf weights in MoverScore.
+        word_pieces_lm: the language model whose pieces fairseq-generate's output is made of; None: `lm`.
 
     Raises:
-        ValueError: a file cannot be read, or has another number of sentences than the reference.
+        ValueError: a language model cannot be loaded, or has no such layer.
     """
-    from bert_score import BERTScorer
-    from sacrebleu.metrics import BLEU
 
-    from fairseq_bertloss.vocabulary import load_tokenizer
+    def __init__(
+        self,
+        lm: str,
+        layer: int | None = None,
+        *,
+        lowercase: bool = False,
+        tokenized: bool = False,
+        moverscore_lm: str | None = None,
+        moverscore_version: str = "v2",
+        moverscore_idf: bool = False,
+        word_pieces_lm: str | None = None,
+    ):
+        from sacrebleu.metrics import BLEU, CHRF, TER
 
-    tokenizer = load_tokenizer(lm)
-    references = read_lines(reference)
-    hypotheses = {name: read_hypotheses(path, tokenizer) for name, path in systems.items()}
-    for name, sentences in hypotheses.items():
-        if len(sentences) != len(references):
-            raise ValueError(
-                f"{systems[name]} has {len(sentences)} sentences and the reference {reference} has {len(references)}"
-            )
-    bleu = BLEU(lowercase=lowercase)
-    bert_scorer = BERTScorer(model_type=lm, num_layers=scoring_layer(lm, layer))
-    rows = [_score(name, sentences, references, bleu, bert_scorer) for name, sentences in hypotheses.items()]
-    # bert-score's hash begins with the name given; of a folder the end says which model it is.
-    name = "/".join(Path(lm).parts[-2:])
-    return rows, [f"BLEU {bleu.get_signature()}", f"F_BERT {bert_scorer.hash.replace(lm, name, 1)}"]
+        from fairseq_bertloss.evaluation.moverscore import MoverScorer
+
+        self.tokenizer = load_tokenizer(word_pieces_lm or lm)
+        self.tokenized = tokenized
+        words = {"tokenize": "none", "force": True} if tokenized else {}
+        self.bleu = BLEU(lowercase=lowercase, smooth_method="none" if tokenized else "exp", **words)
+        self._sentence_bleu = BLEU(lowercase=lowercase, effective_order=True, **words)
+        self._chrf = CHRF(lowercase=lowercase)
+        self._ter = TER()
+        self._moverscore = MoverScorer(moverscore_lm or lm, moverscore_version, moverscore_idf)
+        self._moverscore_idf = moverscore_idf
+        self._bertscore = FBertScorer(lm, layer)
+        self.lm, self.layer = lm, self._bertscore.layer
+
+    def score(self, systems: Sequence[Translations], references: list[str]) -> list[Run]:
+        """Scores translations of one test set, all systems together, so that what they share is encoded once.
+
+        Args:
+            systems: each with as many sentences as the references (hypotheses.check_belongs).
+            references: one a sentence. An empty translation or reference scores 0.
+
+        Raises:
+            ValueError: a score is not finite.
+        """
+        bertscores = self._bertscores([system.text for system in systems], references)
+        moverscores = self._moverscores([system.text for system in systems], references)
+        return [
+            self._run(system, references, bertscore, moverscore)
+            for system, bertscore, moverscore in zip(systems, bertscores, moverscores)
+        ]
+
+    @property
+    def signatures(self) -> dict[str, str]:
+        """What identifies each metric: its package's version and options. Known once something was scored."""
+        return {
+            "BLEU": str(self.bleu.get_signature()),
+            "chrF": str(self._chrf.get_signature()),
+            "TER": str(self._ter.get_signature()),
+            "F_BERT": self._bertscore.signature,
+            "MoverScore": self._moverscore.signature,
+        }
+
+    def bleu_text(self, system: Translations, references: Sequence[str]) -> tuple[list[str], list[str]]:
+        """Translations and references as BLEU sees them.
+
+        With `tokenized` these are words between spaces. Plain text stands as it is, its references alike.
+        fairseq-generate's output is split into the words of its language model's tokenizer, and so are its references.
+        """
+        if not self.tokenized or system.generated is None:
+            return system.text, list(references)
+        translations = [_words(self.tokenizer, line.split()) for line in system.generated.hypotheses]
+        return translations, [_words(self.tokenizer, pieces) for pieces in tokenize(self.tokenizer, references)]
+
+    def _run(
+        self, system: Translations, references: Sequence[str], bertscore: BERTScores, moverscore: list[float]
+    ) -> Run:
+        words, reference_words = self.bleu_text(system, references)
+        bleu = self.bleu.corpus_score(words, [reference_words])
+        sentence_bleu = [self._sentence_bleu.sentence_score(*pair).score for pair in _with_lists(words, reference_words)]
+        corpus = {
+            "bleu": bleu.score,
+            "f_bert": statistics.fmean(bertscore.f_bert),
+            "moverscore": statistics.fmean(moverscore),
+            "chrf": self._chrf.corpus_score(system.text, [references]).score,
+            "ter": self._ter.corpus_score(system.text, [references]).score,
+            "p_bert": statistics.fmean(bertscore.p_bert),
+            "r_bert": statistics.fmean(bertscore.r_bert),
+            "length_ratio": bleu.ratio,
+            **health(system.text),
+        }
+        sentences = {"bleu": sentence_bleu, "f_bert": bertscore.f_bert, "moverscore": moverscore}
+        return Run(system.path, system.text, corpus, sentences)
+
+    def _bertscores(self, texts: Sequence[list[str]], references: list[str]) -> list[BERTScores]:
+        """BERTScore of every sentence of every system, in percent."""
+        scores = [BERTScores([], [], []) for _ in texts]
+        for start in tqdm(range(0, len(references), SENTENCES_AT_ONCE), "BERTScore", leave=False, disable=None):
+            part = slice(start, start + SENTENCES_AT_ONCE)
+            size = len(references[part])
+            found = self._bertscore.score([line for text in texts for line in text[part]], references[part] * len(texts))
+            for i, score in enumerate(scores):
+                for collected, values in zip(score, found):
+                    collected += [100 * value for value in values[i * size : (i + 1) * size]]
+        return scores
+
+    def _moverscores(self, texts: Sequence[list[str]], references: list[str]) -> list[list[float]]:
+        """MoverScore of every sentence of every system, in percent."""
+        if self._moverscore_idf:  # the weights come from a system's own sentences
+            return [[100 * score for score in self._moverscore.score(text, references)] for text in texts]
+        scores = self._moverscore.score([line for text in texts for line in text], references * len(texts))
+        size = len(references)
+        return [[100 * score for score in scores[i * size : (i + 1) * size]] for i in range(len(texts))]
 
 
-def _score(name: str, hypotheses: Sequence[str], references: Sequence[str], bleu, bert_scorer) -> SystemScore:
-    corpus = bleu.corpus_score(hypotheses, [references])
-    *_, f1 = bert_scorer.score(hypotheses, references)
-    return SystemScore(name, corpus.score, 100 * f1.mean().item(), corpus.ratio)
+def health(text: Sequence[str]) -> dict[str, float]:
+    """What shows at a glance that a system has collapsed.
+
+    Returns:
+        distinct: distinct lines in percent of all; empty: how many lines are empty; repeated: bigrams of words
+        that stood in their line before, in percent of all bigrams.
+    """
+    bigrams = [list(pairwise(line.split())) for line in text]
+    total = sum(map(len, bigrams))
+    repeated = total - sum(len(set(line)) for line in bigrams)
+    return {
+        "distinct": 100 * len(set(text)) / len(text),
+        "empty": sum(not line.strip() for line in text),
+        "repeated": 100 * repeated / max(1, total),
+    }
 
 
-def table(rows: Sequence[SystemScore]) -> str:
-    """The rows as a Markdown table that is aligned in a terminal too."""
-    width = max(len("system"), *(len(row.name) for row in rows))
-    lines = [
-        f"| {'system':{width}} |   BLEU | F_BERT | length ratio |",
-        f"|:{'-' * (width + 1)}|-------:|-------:|-------------:|",
-    ]
-    lines += [f"| {r.name:{width}} | {r.bleu:6.2f} | {r.f_bert:6.2f} | {r.length_ratio:12.3f} |" for r in rows]
-    return "\n".join(lines)
+def _words(tokenizer, pieces: list[str]) -> str:
+    """Pieces joined to words, from which punctuation stays apart where the tokenizer splits it off (WordPiece)."""
+    if loses_spaces(tokenizer):
+        return " ".join(pieces).replace(" ##", "")
+    return tokenizer.convert_tokens_to_string(pieces)
+
+
+def _with_lists(words: Sequence[str], references: Sequence[str]) -> Iterator[tuple[str, list[str]]]:
+    return ((line, [reference]) for line, reference in zip(words, references))

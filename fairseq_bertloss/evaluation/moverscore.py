@@ -1,0 +1,267 @@
+"""MoverScore (Zhao et al., 2019): how far the words of a translation are from those of its reference.
+
+    MoverScorer("bert-base-uncased").score(hypotheses, references)  # one score a sentence
+
+The score of a pair is 1 - EMD: the cost of the cheapest transport of the hypothesis' words onto the reference's in the
+space of contextual embeddings. Beside the authors' package moverscore 1.0.3 it leaves out the small constants that
+keep that from dividing by zero, and takes any encoder.
+"""
+
+import contextlib
+import functools
+import itertools
+import math
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Executor, ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+from torch.nn.utils.rnn import pad_sequence
+
+from fairseq_bertloss.evaluation.words import WordFinder
+from fairseq_bertloss.language_model import encoder_config, load_encoder, max_length
+from fairseq_bertloss.vocabulary import load_tokenizer, special_ids
+
+VERSIONS = ("v2", "v1")
+V1_LAYERS = 5
+CPU_BATCH, GPU_BATCH = 512, 2**14
+"""Positions that the language model reads at once, padding included: on a CPU as many as its cache holds."""
+WORDS_AT_ONCE = 2**17
+"""Words whose embeddings are in memory at once: 200 MB for MiniLM, 1.6 GB for v1 of BERT-large."""
+
+
+@dataclass(frozen=True, eq=False)
+class Sentence:
+    """Token ids, [CLS] and [SEP] included, and which of the positions are compared; the same object for the same ids."""
+
+    text: str
+    ids: tuple[int, ...]
+    words: list[int]
+
+    @property
+    def is_empty(self) -> bool:
+        return len(self.ids) == 2
+
+
+Pair = tuple[Sentence, Sentence]
+"""A hypothesis and its reference."""
+Weigh = Callable[[Sentence], np.ndarray]
+"""The weight of each word of a sentence, (words,) float64, >= 0."""
+
+
+class MoverScorer:
+    """MoverScore of sentences with one language model.
+
+    Word pieces other than a word's first and punctuation are left out; [CLS] and [SEP] are not.
+
+    Args:
+        lm: hub name or local folder of a BERT-like encoder.
+        version: "v2", Euclidean distance between normalised embeddings of the last layer; or "v1", squared distance
+            between the normalised concatenations of minimum, mean and maximum over the last five layers.
+        idf: weigh words by inverse document frequency, counted in the hypotheses and references of a call apart,
+            which leaves [CLS] and [SEP] without weight; else all alike.
+        device: of the language model; None: the GPU where there is one.
+        batch_size: positions that the language model reads at once, padding included; None: what suits the device.
+
+    Raises:
+        ValueError: no such version, or the language model cannot be loaded or its words be told apart.
+    """
+
+    def __init__(
+        self, lm: str, version: str = "v2", idf: bool = False, device: str | None = None, batch_size: int | None = None
+    ):
+        if version not in VERSIONS:
+            raise ValueError(f"there is no MoverScore {version!r}; its versions are {' and '.join(VERSIONS)}")
+        self._lm, self._version, self._idf = lm, version, idf
+        self._tokenizer = load_tokenizer(lm)
+        self._find_words = WordFinder(self._tokenizer)
+        self._device = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
+        self._on_cpu = self._device.type == "cpu"
+        self._batch_size = batch_size or (CPU_BATCH if self._on_cpu else GPU_BATCH)
+        self._encoder = load_encoder(lm, encoder_config(lm)).to(self._device)
+        self._max_length = max_length(self._encoder)
+        if self._on_cpu and torch.backends.mkldnn.is_available():
+            _use_onednn(self._encoder)
+
+    @property
+    def signature(self) -> str:
+        """What makes a score comparable with another: model, version, weights, and the packages' versions."""
+        import ot
+        import transformers
+
+        model = "/".join(Path(self._lm).parts[-2:])  # of a folder the end says which model it is
+        weights = "idf" if self._idf else "uniform"
+        return f"{model}|{self._version}|{weights}|pot:{ot.__version__}|transformers:{transformers.__version__}"
+
+    def score(self, hypotheses: Sequence[str], references: Sequence[str]) -> list[float]:
+        """MoverScore of each pair.
+
+        Sentences that occur several times are encoded once: score several systems in one call, the references
+        repeated, rather than in several calls (unless idf weights are to come from a system's own sentences).
+
+        Returns:
+            A score a pair, 1 for equal sentences (without idf) and without a lower bound; 0 where a sentence is empty
+            or has no word of positive weight.
+
+        Raises:
+            ValueError: the lists differ in length, or the language model gives numbers that are not finite.
+        """
+        if len(hypotheses) != len(references):
+            raise ValueError(f"there are {len(hypotheses)} hypotheses but {len(references)} references")
+        sentences = self._read([*hypotheses, *references])
+        sides = sentences[: len(hypotheses)], sentences[len(hypotheses) :]
+        weigh = [self._weights(side) for side in sides]
+        pairs = list(zip(*sides))
+        scores = {pair: self._score_without_transport(pair) for pair in pairs}
+        with _workers() as pool:
+            for chunk in _chunks([pair for pair, score in scores.items() if score is None]):
+                solve = functools.partial(self._transport, self._encode(chunk, pool), weigh)
+                scores.update(zip(chunk, pool.map(solve, chunk)))
+        return [scores[pair] for pair in pairs]
+
+    def _read(self, lines: Sequence[str]) -> list[Sentence]:
+        if not lines:
+            return []
+        texts = list(dict.fromkeys(line.strip() for line in lines))
+        options = dict(add_special_tokens=False, split_special_tokens=True, verbose=False)
+        roles = special_ids(self._tokenizer)
+        by_text, by_ids = {}, {}
+        for text, inner in zip(texts, self._tokenizer(texts, **options)["input_ids"]):
+            ids = (roles.bos, *inner[: self._max_length - 2], roles.eos)
+            if ids not in by_ids:
+                by_ids[ids] = Sentence(text, ids, self._find_words(ids))
+            by_text[text] = by_ids[ids]
+        return [by_text[line.strip()] for line in lines]
+
+    def _weights(self, side: Sequence[Sentence]) -> Weigh:
+        if not self._idf:
+            return lambda sentence: np.ones(len(sentence.words))
+        counts = Counter(token_id for sentence in side for token_id in set(sentence.ids))
+        idf = {token_id: math.log((len(side) + 1) / (count + 1)) for token_id, count in counts.items()}
+        return lambda sentence: np.array([idf[sentence.ids[position]] for position in sentence.words])
+
+    def _score_without_transport(self, pair: Pair) -> float | None:
+        hypothesis, reference = pair
+        if hypothesis.is_empty or reference.is_empty:
+            return 0.0
+        return 1.0 if hypothesis is reference and not self._idf else None
+
+    def _encode(self, pairs: Sequence[Pair], pool: Executor) -> dict[Sentence, np.ndarray]:
+        """Embeddings of the words of every sentence, (words, dim) float32."""
+        sentences = dict.fromkeys(sentence for pair in pairs for sentence in pair)  # in an order that is always the same
+        batches = list(_batches(sorted(sentences, key=lambda sentence: -len(sentence.ids)), self._batch_size))
+        encoded = (pool.map if self._on_cpu else map)(self._encode_batch, batches)
+        return {sentence: words for batch, arrays in zip(batches, encoded) for sentence, words in zip(batch, arrays)}
+
+    @torch.inference_mode()
+    def _encode_batch(self, batch: Sequence[Sentence]) -> list[np.ndarray]:
+        ids = [torch.tensor(sentence.ids) for sentence in batch]
+        padded = pad_sequence(ids, batch_first=True, padding_value=self._tokenizer.pad_token_id)
+        mask = pad_sequence([torch.ones_like(row) for row in ids], batch_first=True)
+        length = padded.size(1)
+        positions = [row * length + position for row, sentence in enumerate(batch) for position in sentence.words]
+        with torch.autocast(self._device.type, enabled=False):
+            output = self._encoder(
+                input_ids=padded.to(self._device),
+                attention_mask=mask.to(self._device),
+                output_hidden_states=self._version == "v1",
+            )
+            words = self._words(output, torch.tensor(positions, device=self._device)).cpu().numpy()
+        arrays = np.split(words, np.cumsum([len(sentence.words) for sentence in batch])[:-1])
+        for sentence, array in zip(batch, arrays):
+            if not np.isfinite(array).all():
+                raise ValueError(
+                    f"the language model {self._lm!r} gives embeddings that are not finite numbers for {sentence.text!r}"
+                )
+        return arrays
+
+    def _words(self, output, positions: Tensor) -> Tensor:
+        """What is compared of the flattened batch's positions, (positions, dim), of length 1."""
+        if self._version == "v2":
+            return F.normalize(output.last_hidden_state.flatten(0, 1)[positions], dim=-1)
+        layers = output.hidden_states[1:][-V1_LAYERS:]  # without the embedding layer
+        layers = torch.stack([F.normalize(layer.flatten(0, 1)[positions], dim=-1) for layer in layers])
+        return F.normalize(torch.cat([layers.amin(0), layers.mean(0), layers.amax(0)], dim=-1), dim=-1)
+
+    def _transport(self, embeddings: dict[Sentence, np.ndarray], weigh: Sequence[Weigh], pair: Pair) -> float:
+        import ot
+
+        weights = [side(sentence) for side, sentence in zip(weigh, pair)]
+        if not all(side.any() for side in weights):
+            return 0.0
+        masses = [side[side > 0] / side.sum() for side in weights]
+        points = [embeddings[sentence][side > 0] for sentence, side in zip(pair, weights)]
+        distances = _squared_distances(*points)
+        if self._version == "v2":
+            distances = np.sqrt(distances)
+        return 1.0 - float(ot.emd2(*masses, distances, center_dual=False, check_marginals=False))
+
+
+def _chunks(pairs: Sequence[Pair]) -> Iterator[list[Pair]]:
+    """Pairs, those of one reference together, as many at a time as memory holds the embeddings of."""
+    chunk, words = [], 0
+    ordered = sorted(pairs, key=lambda pair: (len(pair[1].ids), pair[1].ids))
+    for reference, group in itertools.groupby(ordered, key=lambda pair: pair[1]):
+        group = list(group)
+        more = len(reference.words) + sum(len(hypothesis.words) for hypothesis, _ in group)
+        if chunk and words + more > WORDS_AT_ONCE:
+            yield chunk
+            chunk, words = [], 0
+        chunk += group
+        words += more
+    if chunk:
+        yield chunk
+
+
+def _batches(sentences: Sequence[Sentence], positions: int) -> Iterator[list[Sentence]]:
+    """Sentences, longest first, in batches of so many positions at most, padding included, or of one sentence."""
+    batch = []
+    for sentence in sentences:
+        if batch and (len(batch) + 1) * len(batch[0].ids) > positions:
+            yield batch
+            batch = []
+        batch.append(sentence)
+    yield batch
+
+
+def _squared_distances(one: np.ndarray, other: np.ndarray) -> np.ndarray:
+    """Squared Euclidean distances of points, (n, dim) and (m, dim), as (n, m) float64."""
+    one, other = one.astype(np.float64), other.astype(np.float64)
+    squares = np.square(one).sum(1)[:, None] + np.square(other).sum(1) - 2 * one @ other.T
+    return np.maximum(squares, 0.0)
+
+
+@contextlib.contextmanager
+def _workers() -> Iterator[Executor]:
+    """A worker for each of torch's threads: batches side by side keep them busier than the parts of one batch."""
+    threads = torch.get_num_threads()
+    try:
+        with ThreadPoolExecutor(threads, initializer=torch.set_num_threads, initargs=(1,)) as pool:
+            yield pool
+    finally:
+        torch.set_num_threads(threads)
+
+
+class _OneDNNLinear(torch.nn.Module):
+    """A linear layer by oneDNN, which is twice as fast on AMD's processors as MKL, torch's own choice."""
+
+    def __init__(self, linear: torch.nn.Linear):
+        super().__init__()
+        self.register_buffer("weight", linear.weight.to_mkldnn())
+        self.register_buffer("bias", None if linear.bias is None else linear.bias.to_mkldnn())
+
+    def forward(self, features: Tensor) -> Tensor:
+        return F.linear(features.to_mkldnn(), self.weight, self.bias).to_dense()
+
+
+def _use_onednn(module: torch.nn.Module) -> None:
+    for name, child in module.named_children():
+        if type(child) is torch.nn.Linear:
+            setattr(module, name, _OneDNNLinear(child))
+        else:
+            _use_onednn(child)

@@ -1,0 +1,61 @@
+"""Files of translations -> the figures of every system: what `bertloss score` prints."""
+
+import json
+from typing import NamedTuple
+
+from fairseq_bertloss.evaluation.hypotheses import Translations, check_belongs, read_references, read_translations
+from fairseq_bertloss.evaluation.metrics import Evaluator, health
+from fairseq_bertloss.evaluation.results import METRICS, System
+from fairseq_bertloss.evaluation.tables import aligned, score
+
+
+class Scores(NamedTuple):
+    """Systems on one test set: their figures, and the translations that these are of, one for each run."""
+
+    references: list[str]
+    systems: list[System]
+    translations: dict[str, list[Translations]]
+    signatures: dict[str, str]
+
+
+def score_files(reference: str, files: dict[str, list[str]], evaluator: Evaluator) -> Scores:
+    """Scores files of translations against one reference.
+
+    Args:
+        reference: file of references, plain text or fairseq-generate's output.
+        files: name of each system -> its output files, plain text or fairseq-generate's output; several are
+            runs of one system that differ by their seed.
+        evaluator: what scores them.
+
+    Raises:
+        ValueError: a file cannot be read, or is of another test set than the reference.
+    """
+    references = read_references(reference, evaluator.tokenizer)
+    translations = {name: [read_translations(path, evaluator.tokenizer) for path in files[name]] for name in files}
+    everything = [run for runs in translations.values() for run in runs]
+    for run in everything:
+        check_belongs(run, references, reference, evaluator.tokenizer)
+    scored = iter(evaluator.score(everything, references))
+    systems = [System(name, [next(scored) for _ in runs]) for name, runs in translations.items()]
+    return Scores(references, systems, translations, evaluator.signatures)
+
+
+def to_text(scores: Scores) -> str:
+    """The figures as a table, the references' own beneath, and the signatures."""
+    rows = [[system.name, *(score(system, name) for name in METRICS)] for system in scores.systems]
+    table = aligned(["system", *(metric.title for metric in METRICS.values())], rows)
+    own = health(scores.references)
+    yardstick = (
+        f"distinct, repeated: distinct lines, bigrams that were in their line before, in percent; of the references "
+        f"{own['distinct']:.1f} and {own['repeated']:.1f}. empty: lines."
+    )
+    return "\n".join([table, "", yardstick, "", *(f"{name} {value}" for name, value in scores.signatures.items())])
+
+
+def to_json(scores: Scores) -> str:
+    """The figures of each run, and the signatures."""
+    systems = {
+        system.name: [{"file": run.file, "scores": run.corpus} for run in system.runs] for system in scores.systems
+    }
+    content = {"systems": systems, "references": health(scores.references), "signatures": scores.signatures}
+    return json.dumps(content, indent=2, ensure_ascii=False)

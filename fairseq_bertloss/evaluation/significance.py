@@ -1,0 +1,299 @@
+"""Whether one system is better than another, or only luckier: with the sentences, or with the training seed.
+
+    system = [bleu_evidence(bleu, hypotheses, references)]
+    compare(system, [bleu_evidence(bleu, baseline_hypotheses, references)]).p_bootstrap
+
+A side of a comparison is a list of runs of one system. docs/significance.md says what each p means.
+"""
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from functools import partial
+from itertools import product
+from typing import NamedTuple
+
+import numpy as np
+
+CHUNK = 2**21
+"""Entries of the largest matrix (resamples, sentences) held at once: 16 MB."""
+
+TIE = 1e-12
+"""Scores that are closer than this, relative to their size, are equal but for rounding."""
+
+
+@dataclass(frozen=True, eq=False)
+class Evidence:
+    """One output of a system under one metric, higher being better, in a form that can be resampled by sentence.
+
+    Attributes:
+        statistics: (sentences, k), float64; what the metric adds up over sentences.
+        aggregate: statistics summed over sentences, (..., k), to the corpus score, (...).
+
+    Raises:
+        ValueError: not that shape, fewer than two sentences, or not finite.
+    """
+
+    statistics: np.ndarray
+    aggregate: Callable[[np.ndarray], np.ndarray]
+
+    def __post_init__(self):
+        if self.statistics.ndim != 2 or len(self.statistics) < 2:
+            raise ValueError(f"statistics must be (at least two sentences, k), not of shape {self.statistics.shape}")
+        broken = np.flatnonzero(~np.isfinite(self.statistics).all(axis=1))
+        if broken.size:
+            raise ValueError(f"the score of sentence {broken[0] + 1} is not a finite number")
+
+    def score(self) -> float:
+        """The corpus score."""
+        return float(self.aggregate(self.statistics.sum(axis=0)))
+
+
+def mean_evidence(scores: Sequence[float]) -> Evidence:
+    """Evidence for a metric that is the mean of its sentences' scores, as F_BERT and MoverScore are."""
+    scores = np.asarray(scores, dtype=np.float64)
+    return Evidence(np.stack([scores, np.ones_like(scores)], axis=-1), lambda sums: sums[..., 0] / sums[..., 1])
+
+
+def bleu_evidence(bleu, hypotheses: Sequence[str], references: Sequence[str]) -> Evidence:
+    """Evidence for corpus BLEU (Papineni et al., 2002): lengths and n-gram counts of each sentence.
+
+    Args:
+        bleu: a sacrebleu.metrics.BLEU that smooths by 'exp' or not at all.
+        hypotheses, references: one a sentence.
+
+    Raises:
+        ValueError: not as many hypotheses as references, or an option of bleu that is not supported.
+    """
+    if len(hypotheses) != len(references):
+        raise ValueError(f"there are {len(hypotheses)} hypotheses and {len(references)} references")
+    if bleu.smooth_method not in ("exp", "none") or bleu.effective_order:
+        raise ValueError("significance of BLEU needs smooth_method 'exp' or 'none', and no effective_order")
+    scores = [bleu.corpus_score([hypothesis], [[reference]]) for hypothesis, reference in zip(hypotheses, references)]
+    statistics = [[score.sys_len, score.ref_len, *score.counts, *score.totals] for score in scores]
+    aggregate = partial(bleu_from_statistics, smooth_method=bleu.smooth_method)
+    return Evidence(np.array(statistics, dtype=np.float64), aggregate)
+
+
+def bleu_from_statistics(sums: np.ndarray, smooth_method: str = "exp") -> np.ndarray:
+    """BLEU in percent, equal to sacrebleu's.
+
+    Args:
+        sums: (..., 2 + 2 * orders): length of the hypotheses, length of the references, n-grams matched of each
+            order, n-grams in the hypotheses of each order.
+        smooth_method: 'exp': orders without a match count half a match, a quarter and so on (Chen and Cherry,
+            2014, smoothing 3); 'none': BLEU is 0 where an order has no match.
+    """
+    orders = (sums.shape[-1] - 2) // 2
+    length, reference_length = sums[..., 0], sums[..., 1]
+    matched, total = sums[..., 2 : 2 + orders], sums[..., 2 + orders :]
+    smoothed = matched
+    if smooth_method == "exp":
+        smoothed = np.where(matched > 0, matched, 0.5 ** np.cumsum(matched == 0, axis=-1))
+    precision = np.prod(smoothed / np.maximum(total, 1), axis=-1) ** (1 / orders)
+    brevity_penalty = np.exp(np.minimum(0, 1 - reference_length / np.maximum(length, 1)))
+    defined = matched.any(axis=-1) & total.all(axis=-1)
+    return np.where(defined, 100 * brevity_penalty * precision, 0)
+
+
+@dataclass(frozen=True)
+class SignificanceResult:
+    """How a system differs from a baseline. Every p is one-sided: near 0 the system is better, near 1 worse.
+
+    Attributes:
+        difference: system less baseline, each the mean over its runs of the corpus score.
+        interval: 95% confidence interval of the difference: percentiles of the bootstrap; where a side has
+            several runs, that of the test over runs.
+        p_bootstrap: of the paired bootstrap over sentences, these runs taken as they are.
+        p_randomization: of paired approximate randomisation over sentences, these runs taken as they are.
+        p_runs: of the test over sentences and runs; None where both sides have a single run. A side that has
+            one is taken as it is: the conclusion is about that run, not about its training.
+    """
+
+    difference: float
+    interval: tuple[float, float]
+    p_bootstrap: float
+    p_randomization: float
+    p_runs: float | None
+
+
+def compare(
+    system: Sequence[Evidence], baseline: Sequence[Evidence], *, resamples: int = 10_000, seed: int = 12345
+) -> SignificanceResult:
+    """Tests whether a system is better than a baseline on one test set.
+
+    Paired bootstrap: the share of resamples of the sentences in which the difference exceeds twice the observed
+    one (Berg-Kirkpatrick et al., 2012, figure 1). Paired approximate randomisation: the share of random swaps of
+    the two sides' outputs, sentence by sentence, in which it exceeds the observed one (Riezler and Maxwell,
+    2005). In both ties count half and the observed difference is one of the outcomes, so that identical systems
+    have p = 0.5. Over runs: see `_p_over_runs`.
+
+    Args:
+        system, baseline: their runs, all on the same sentences in the same order.
+        resamples: number of resamples, and of swaps.
+        seed: the same seed gives the same result.
+
+    Raises:
+        ValueError: a side without runs, runs that do not belong together, or no resamples.
+    """
+    _check([system, baseline], resamples)
+    bootstrap, randomization = np.random.default_rng(seed).spawn(2)
+    estimate = _estimate([system, baseline], resamples, bootstrap)
+    swapped = _randomize(system, baseline, resamples, randomization)
+    return SignificanceResult(
+        estimate.value,
+        _interval(estimate),
+        _share_above(estimate.value, estimate.deviations, estimate.rounding),
+        _share_above(estimate.value, swapped, estimate.rounding),
+        _p_over_runs(estimate) if len(estimate.variances) > 1 else None,
+    )
+
+
+def interval(runs: Sequence[Evidence], *, resamples: int = 10_000, seed: int = 12345) -> tuple[float, float]:
+    """95% confidence interval of a system's own score, the mean over its runs; arguments as of `compare`."""
+    _check([runs], resamples)
+    return _interval(_estimate([runs], resamples, np.random.default_rng(seed)))
+
+
+def sacrebleu_p(
+    bleu, system: Sequence[str], baseline: Sequence[str], references: Sequence[str], *, seed: int = 12345
+) -> dict[str, float]:
+    """What sacrebleu's own paired tests say of BLEU, with its numbers of resamples (1,000) and swaps (10,000).
+
+    They look for a difference in either direction, and give identical outputs the smallest p that they can.
+
+    Args:
+        bleu: a sacrebleu.metrics.BLEU.
+        system, baseline, references: one sentence an entry.
+        seed: at least 1; sacrebleu takes 0 for none.
+
+    Returns:
+        p of its "bootstrap" and its "randomization".
+
+    Raises:
+        ValueError: lengths differ, or the seed is out of range.
+    """
+    from sacrebleu.significance import PairedTest
+
+    if not len(system) == len(baseline) == len(references):
+        raise ValueError(f"there are {len(system)} and {len(baseline)} hypotheses and {len(references)} references")
+    if seed < 1:
+        raise ValueError(f"the seed of sacrebleu's tests must be at least 1, not {seed}")
+    p = {}
+    for name, kind in (("bootstrap", "bs"), ("randomization", "ar")):
+        systems = [("baseline", baseline), ("system", system)]
+        test = PairedTest(systems, {"BLEU": bleu}, [references], test_type=kind)
+        test._seed = seed  # it would ask the environment, which is not ours to change
+        p[name] = test()[1]["BLEU"][1].p_value
+    return p
+
+
+def _check(sides: Sequence[Sequence[Evidence]], resamples: int) -> None:
+    if not all(sides):
+        raise ValueError("each side of a comparison needs at least one run")
+    if resamples < 1:
+        raise ValueError(f"the number of resamples must be at least 1, not {resamples}")
+    shapes = {run.statistics.shape for side in sides for run in side}
+    if len(shapes) > 1:
+        raise ValueError(f"runs differ in their (sentences, statistics): {' and '.join(map(str, sorted(shapes)))}")
+
+
+class _Estimate(NamedTuple):
+    """A side's score, or the difference of two; values closer than rounding are equal.
+
+    deviations, (resamples,), are those of the bootstrap. Each of variances has its degrees of freedom beside it:
+    first the sentences', then that of each side that has several runs.
+    """
+
+    value: float
+    deviations: np.ndarray
+    variances: list[tuple[float, int]]
+    rounding: float
+
+
+def _estimate(sides: Sequence[Sequence[Evidence]], resamples: int, rng: np.random.Generator) -> _Estimate:
+    scores = [np.array([run.score() for run in side]) for side in sides]
+    contrast = np.concatenate([np.full(len(side), sign / len(side)) for side, sign in zip(sides, (1, -1))])
+    value, rounding = contrast @ np.concatenate(scores), TIE * np.abs(np.concatenate(scores)).max()
+    value = float(value) if abs(value) > rounding else 0.0
+    runs = [run for side in sides for run in side]
+    deviations = contrast @ _bootstrap(runs, resamples, rng) - value
+    sentences = len(runs[0].statistics)
+    of_sentences = deviations.var() * sentences / (sentences - 1)
+    of_runs = [(side.var(ddof=1) / len(side), len(side) - 1) for side in scores if len(side) > 1]
+    return _Estimate(value, deviations, [(of_sentences, sentences - 1), *of_runs], rounding)
+
+
+def _bootstrap(runs: Sequence[Evidence], resamples: int, rng: np.random.Generator) -> np.ndarray:
+    """Scores of each run, (runs, resamples); a resample has the same sentences for all of them."""
+    sentences = len(runs[0].statistics)
+    parts = []
+    for size in _chunks(resamples, sentences):
+        drawn = rng.integers(sentences, size=(size, sentences)) + sentences * np.arange(size)[:, None]
+        counts = np.bincount(drawn.ravel(), minlength=drawn.size).reshape(drawn.shape).astype(np.float64)
+        parts.append([run.aggregate(counts @ run.statistics) for run in runs])
+    return np.concatenate(parts, axis=1)
+
+
+def _randomize(
+    system: Sequence[Evidence], baseline: Sequence[Evidence], resamples: int, rng: np.random.Generator
+) -> np.ndarray:
+    """Differences, (resamples,), after the outputs of each sentence have changed sides, or not, by a coin.
+
+    The difference is the mean over all pairs of a run of each side, and all pairs are swapped by the same coins:
+    all runs of a side go together, and the sides need not have as many.
+    """
+    sentences = len(system[0].statistics)
+    parts = []
+    for size in _chunks(resamples, sentences):
+        coins = rng.integers(2, size=(size, sentences), dtype=np.int8).astype(np.float64)
+        differences = []
+        for run, other in product(system, baseline):
+            moved = coins @ (other.statistics - run.statistics)
+            mine, theirs = run.statistics.sum(axis=0) + moved, other.statistics.sum(axis=0) - moved
+            differences.append(run.aggregate(mine) - other.aggregate(theirs))
+        parts.append(np.mean(differences, axis=0))
+    return np.concatenate(parts)
+
+
+def _chunks(resamples: int, sentences: int) -> Iterator[int]:
+    """Numbers of resamples to hold at once."""
+    size = max(1, CHUNK // sentences)
+    for start in range(0, resamples, size):
+        yield min(size, resamples - start)
+
+
+def _share_above(observed: float, values: np.ndarray, tie: float) -> float:
+    """Share of the values, and the observed one, that are above the observed one; ties count half."""
+    above = np.count_nonzero(values > observed + tie)
+    ties = 1 + np.count_nonzero(np.abs(values - observed) <= tie)
+    return float((above + ties / 2) / (1 + len(values)))
+
+
+def _half_width(p: float, variances: Sequence[tuple[float, int]]) -> float:
+    """How far from 0 a difference must be for a one-sided p, whatever the ratios of the variances (Banerjee, 1960).
+
+    Each variance comes with a quantile of its own degrees of freedom: sqrt(sum of t(p, degrees)^2 * variance).
+    """
+    from scipy.stats import t
+
+    return sum(t.isf(p, degrees) ** 2 * variance for variance, degrees in variances) ** 0.5
+
+
+def _p_over_runs(estimate: _Estimate) -> float:
+    """The one-sided p at which the difference is `_half_width` away from 0."""
+    from scipy.optimize import brentq
+
+    def excess(exponent: float) -> float:
+        return _half_width(10**exponent, estimate.variances) - abs(estimate.value)
+
+    if estimate.value == 0:
+        return 0.5
+    smallest, largest = -50.0, np.log10(0.5)
+    p = 10 ** (brentq(excess, smallest, largest) if excess(smallest) > 0 else smallest)
+    return p if estimate.value > 0 else 1 - p
+
+
+def _interval(estimate: _Estimate) -> tuple[float, float]:
+    half = _half_width(0.025, estimate.variances)
+    low, high = (-half, half) if len(estimate.variances) > 1 else np.quantile(estimate.deviations, [0.025, 0.975])
+    return float(estimate.value + low), float(estimate.value + high)

@@ -1,0 +1,56 @@
+"""The matrix behind one BERTScore: cosines between the contextual embeddings of a hypothesis and its reference."""
+
+from collections.abc import Sequence
+
+import torch
+import torch.nn.functional as F
+
+from fairseq_bertloss.evaluation.results import Similarity, System
+from fairseq_bertloss.language_model import FrozenLanguageModel
+from fairseq_bertloss.vocabulary import load_tokenizer
+
+LEGIBLE_TOKENS = 24
+"""More on one axis are too small to read in a figure."""
+
+
+def largest_gain(system: System, baseline: System, references: Sequence[str], tokenizer) -> int | None:
+    """The sentence whose F_BERT gained most over the baseline, in the first runs, among those short enough to draw."""
+    ours, theirs = system.runs[0], baseline.runs[0]
+    gains = [a - b for a, b in zip(ours.sentences["f_bert"], theirs.sentences["f_bert"])]
+    for i in sorted(range(len(gains)), key=gains.__getitem__, reverse=True):
+        lines = ours.hypotheses[i], theirs.hypotheses[i], references[i]
+        if all(line.strip() and len(tokenizer(line)["input_ids"]) <= LEGIBLE_TOKENS for line in lines):
+            return i
+    return None
+
+
+def similarities(
+    systems: Sequence[System], sentence: int, references: Sequence[str], lm: str, layer: int | None
+) -> list[Similarity]:
+    """The matrix of one sentence for each system, from its first run.
+
+    Args:
+        systems: whose translation of the sentence is compared with the reference.
+        sentence: its index in the test set.
+        references: one a sentence.
+        lm: hub name or folder of the language model.
+        layer: its scoring layer; None: bert-score's choice for a known name.
+    """
+    tokenizer = load_tokenizer(lm)
+    language_model = FrozenLanguageModel.from_pretrained(lm, layer)
+    reference_tokens, reference = _encode(references[sentence], tokenizer, language_model)
+    matrices = []
+    for system in systems:
+        tokens, hypothesis = _encode(system.runs[0].hypotheses[sentence], tokenizer, language_model)
+        cosine = [[round(value, 4) for value in row] for row in (hypothesis @ reference.T).tolist()]
+        matrices.append(Similarity(system.name, sentence, tokens, reference_tokens, cosine))
+    return matrices
+
+
+@torch.no_grad()
+def _encode(line: str, tokenizer, language_model: FrozenLanguageModel) -> tuple[list[str], torch.Tensor]:
+    """A line's tokens, markers included since BERTScore may match them, and unit vectors, (tokens, dim)."""
+    ids = tokenizer(line, truncation=True, max_length=language_model.max_length)["input_ids"]
+    embeddings = language_model.embedding_table[torch.tensor([ids])]
+    contextual = language_model(embeddings, torch.ones(1, len(ids), dtype=torch.bool))
+    return tokenizer.convert_ids_to_tokens(ids), F.normalize(contextual[0], dim=-1)

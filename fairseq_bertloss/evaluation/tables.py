@@ -1,0 +1,262 @@
+"""Tables of a comparison, as text: Markdown (aligned in a terminal too), LaTeX and JSON.
+
+    comparison = results.read("runs/comparison.json", Comparison)[0]
+    print(tables.markdown(comparison))
+"""
+
+import json
+from collections.abc import Sequence
+from itertools import groupby
+from typing import NamedTuple
+
+from fairseq_bertloss.evaluation.plain_text import aligned, printable
+from fairseq_bertloss.evaluation.results import HEADLINE, METRICS, Comparison, System, Test
+
+FURTHER = tuple(name for name in METRICS if name not in HEADLINE)
+"""The metrics that are not tested for significance."""
+
+
+LATEX = {
+    "\\": r"\textbackslash{}",
+    "~": r"\textasciitilde{}",
+    "^": r"\textasciicircum{}",
+    "<": r"\textless{}",
+    ">": r"\textgreater{}",
+    "|": r"\textbar{}",
+    '"': "''",
+    "†": r"$\dagger$",
+    "‡": r"$\ddagger$",
+    "±": r"$\pm$",
+    "−": "$-$",
+    "Δ": r"$\Delta$",
+} | {char: "\\" + char for char in "&%$#_{}"}
+"""What LaTeX needs in place of a character."""
+
+
+class Cell(NamedTuple):
+    """A number as text, and the dagger that belongs to it."""
+
+    text: str
+    mark: str = ""
+
+
+class Column(NamedTuple):
+    """A column of the main table: a metric, or its difference from the system that plays a role."""
+
+    metric: str
+    role: str | None
+    against: str | None
+
+    @property
+    def title(self) -> str:
+        """The metric's title, or what the difference is from."""
+        return METRICS[self.metric].title if self.role is None else f"Δ {self.role}"
+
+
+def main_columns(comparison: Comparison) -> list[Column]:
+    """For each headline metric the score, its difference from the baseline and, if there is one, from the control."""
+    roles = {None: None, "baseline": comparison.baseline, "control": comparison.control}
+    if comparison.control is None:
+        del roles["control"]
+    if len(comparison.systems) == 1:
+        roles = {None: None}
+    return [Column(metric, role, against) for metric in HEADLINE for role, against in roles.items()]
+
+
+def main_cell(comparison: Comparison, system: System, column: Column) -> Cell:
+    """A score, marked by its test against the baseline, or a difference; that from the control has its own mark."""
+    metric = column.metric
+    if column.role is None:
+        return Cell(score(system, metric), _mark(comparison, system.name, comparison.baseline, metric))
+    if column.against == system.name or (column.role == "control" and system.name == comparison.baseline):
+        return Cell("")
+    difference = system.mean(metric) - comparison.system(column.against).mean(metric)
+    mark = _mark(comparison, system.name, column.against, metric) if column.role == "baseline" else ""
+    return Cell(signed(difference, METRICS[metric].digits), mark)
+
+
+def score(system: System, metric: str) -> str:
+    """The mean over the runs, and the standard deviation where there are several."""
+    deviation, digits = system.deviation(metric), METRICS[metric].digits
+    if deviation is None:
+        return f"{system.mean(metric):.{digits}f}"
+    digits = max(1, digits)  # the mean of counts is no whole number
+    return f"{system.mean(metric):.{digits}f} ± {deviation:.{digits}f}"
+
+
+def test_table(comparison: Comparison) -> tuple[list[str], list[list[str]]]:
+    """Titles and rows of the table of significance tests; a column that would be empty is left out."""
+    packages = dict.fromkeys(name for test in comparison.tests for name in test.p_sacrebleu)
+    titles = ["system", "against", "metric", "Δ", "95% interval", "p bootstrap", "p randomization", "p runs"]
+    titles += [f"p sacrebleu {name}" for name in packages] + [""]
+    rows = [_test_row(test, packages, comparison.level) for test in comparison.tests]
+    filled = [i for i in range(len(titles)) if i < 5 or any(row[i] for row in rows)]
+    return [titles[i] for i in filled], [[row[i] for i in filled] for row in rows]
+
+
+def further_table(comparison: Comparison) -> tuple[list[str], list[list[str]]]:
+    """Titles and rows of the metrics that are not tested."""
+    titles = ["system", *(METRICS[metric].title for metric in FURTHER)]
+    return titles, [[system.name, *(score(system, metric) for metric in FURTHER)] for system in comparison.systems]
+
+
+def notes(comparison: Comparison) -> list[str]:
+    """What a reader of the main table has to know, in sentences."""
+    several = max(len(system.runs) for system in comparison.systems) > 1
+    sentences = [
+        f"{len(comparison.references):,} sentences of {comparison.reference_file}; scores in percent"
+        + (", mean ± standard deviation over runs that differ by their training seed." if several else ".")
+    ]
+    if len(comparison.systems) == 1:
+        return sentences
+    control = comparison.control
+    sentences += [
+        f"Δ baseline: difference from {comparison.baseline}"
+        + (f"; Δ control: difference from {control}, cross-entropy continued." if control else "."),
+        f"† significantly better, ‡ significantly worse than {comparison.baseline}"
+        + (f" or, beside Δ control, than {control}" if control else "")
+        + f": one-sided p < {comparison.level:g} by "
+        + ("the test over runs where there are several, else " if several else "")
+        + "the paired bootstrap, not corrected for the number of tests.",
+    ]
+    if any(len(system.runs) == 1 for system in comparison.systems):
+        sentences.append(
+            "The tests of a single run are about its sentences: another training seed may give another result."
+        )
+    return sentences
+
+
+def markdown(comparison: Comparison) -> str:
+    """The main table with its notes, the tests, the further metrics and the signatures."""
+    tables = [aligned(*_main_table(comparison)), "\n".join(map(printable, notes(comparison)))]
+    if comparison.tests:
+        tables.append(aligned(*test_table(comparison), left=3))
+    tables.append(aligned(*further_table(comparison)))
+    tables.append("\n".join(printable(f"    {name} {value}") for name, value in comparison.signatures.items()))
+    return "\n\n".join(tables)
+
+
+def latex(comparison: Comparison) -> str:
+    """The main table in the style of booktabs, its notes as the caption."""
+    groups = [list(group) for _, group in groupby(main_columns(comparison), lambda column: column.metric)]
+    size = len(groups[0])
+    spans = [f"\\multicolumn{{{size}}}{{c}}{{{_latex_title(METRICS[group[0].metric].title)}}}" for group in groups]
+    rules = [f"\\cmidrule(lr){{{start}-{start + size - 1}}}" for start in range(2, 2 + size * len(groups), size)]
+    details = ["score" if column.role is None else _latex(column.title) for group in groups for column in group]
+    lines = [
+        r"% Needs \usepackage{booktabs} in the preamble.",
+        *(f"% {printable(name)}: {printable(value)}" for name, value in comparison.signatures.items()),
+        r"\begin{table*}",
+        r"\centering\small",
+        rf"\begin{{tabular}}{{l{'r' * size * len(groups)}}}",
+        r"\toprule",
+        " & ".join(["", *spans]) + r" \\",
+        *([" ".join(rules), " & ".join(["System", *details]) + r" \\"] if size > 1 else []),
+        r"\midrule",
+        *(_latex_row(comparison, system) for system in comparison.systems),
+        r"\bottomrule",
+        r"\end{tabular}",
+        rf"\caption{{{' '.join(map(_latex, notes(comparison)))}}}",
+        r"\end{table*}",
+    ]
+    return "\n".join(lines)
+
+
+def to_json(comparison: Comparison) -> str:
+    """Every figure of the tables as JSON, unrounded."""
+    content = {
+        "reference": comparison.reference_file,
+        "sentences": len(comparison.references),
+        "baseline": comparison.baseline,
+        "control": comparison.control,
+        "level": comparison.level,
+        "systems": [_system_content(comparison, system) for system in comparison.systems],
+        "signatures": comparison.signatures,
+    }
+    return json.dumps(content, indent=2)
+
+
+def signed(difference: float, digits: int) -> str:
+    """A difference with its sign, none where it rounds to zero."""
+    text = f"{difference:+.{digits}f}".replace("-", "−")
+    return text if any(char in "123456789" for char in text) else text[1:]
+
+
+def p_value(p: float | None) -> str:
+    """A probability with four digits; empty where there is none."""
+    if p is None:
+        return ""
+    return "<0.0001" if p < 0.0001 else ">0.9999" if p > 0.9999 else f"{p:.4f}"
+
+
+def _main_table(comparison: Comparison) -> tuple[list[str], list[list[str]]]:
+    """Titles and rows of the main table."""
+    columns = main_columns(comparison)
+    cells = [[main_cell(comparison, system, column) for column in columns] for system in comparison.systems]
+    # A column with a dagger has a space in its place in the other rows, so that the digits stay in line.
+    room = [max(len(cell.mark) for cell in column) for column in zip(*cells)]
+    rows = [[cell.text + cell.mark.ljust(size) for cell, size in zip(row, room)] for row in cells]
+    titles = ["system", *(column.title for column in columns)]
+    return titles, [[system.name, *row] for system, row in zip(comparison.systems, rows)]
+
+
+def _latex_row(comparison: Comparison, system: System) -> str:
+    cells = [main_cell(comparison, system, column) for column in main_columns(comparison)]
+    # A dagger takes no room, so that the digits stay in line.
+    texts = [_latex(cell.text) + (rf"\rlap{{{_latex(cell.mark)}}}" if cell.mark else "") for cell in cells]
+    return " & ".join([_latex(system.name), *texts]) + r" \\"
+
+
+def _latex(text: str) -> str:
+    return "".join(LATEX.get(char, char) for char in printable(text))
+
+
+def _latex_title(title: str) -> str:
+    """A metric's title with its index below the line."""
+    symbol, _, index = title.partition("_")
+    return rf"${symbol}_{{\mathrm{{{index}}}}}$" if index else title
+
+
+def _mark(comparison: Comparison, system: str, against: str, metric: str) -> str:
+    test = comparison.test(system, against, metric)
+    return test.mark(comparison.level) if test else ""
+
+
+def _test_row(test: Test, packages: Sequence[str], level: float) -> list[str]:
+    metric = METRICS[test.metric]
+    low, high = (signed(end, metric.digits) for end in test.interval)
+    numbers = [test.p_bootstrap, test.p_randomization, test.p_runs, *(test.p_sacrebleu.get(name) for name in packages)]
+    difference = signed(test.difference, metric.digits)
+    texts = [test.system, test.against, metric.title, difference, f"[{low}, {high}]"]
+    return [*texts, *map(p_value, numbers), test.mark(level)]
+
+
+def _system_content(comparison: Comparison, system: System) -> dict:
+    tests = [test for test in comparison.tests if test.system == system.name]
+    return {
+        "name": system.name,
+        "files": [run.file for run in system.runs],
+        "scores": {
+            metric: {
+                "mean": system.mean(metric),
+                "deviation": system.deviation(metric),
+                "runs": [run.corpus[metric] for run in system.runs],
+            }
+            for metric in METRICS
+        },
+        "tests": [_test_content(test, comparison.level) for test in tests],
+    }
+
+
+def _test_content(test: Test, level: float) -> dict:
+    return {
+        "against": test.against,
+        "metric": test.metric,
+        "difference": test.difference,
+        "interval": list(test.interval),
+        "p_bootstrap": test.p_bootstrap,
+        "p_randomization": test.p_randomization,
+        "p_runs": test.p_runs,
+        "p_sacrebleu": test.p_sacrebleu,
+        "mark": test.mark(level),
+    }

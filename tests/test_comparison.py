@@ -1,0 +1,140 @@
+"""`bertloss compare` and `bertloss score` as users call them, on real sentences and a real BERT."""
+
+import json
+
+import pytest
+import sacrebleu
+from prepared import PAIRS
+
+from fairseq_bertloss import cli
+from fairseq_bertloss.evaluation import results
+from fairseq_bertloss.evaluation.comparison import compare
+from fairseq_bertloss.evaluation.metrics import Evaluator
+
+REFERENCES = [f"{english} It is number {i}." for i in range(5) for _, english in PAIRS]
+GOOD = [line.replace("the", "a").lower() for line in REFERENCES]
+FAIR = [" ".join(word for j, word in enumerate(line.split()) if (i + j) % 3) for i, line in enumerate(GOOD)]
+POOR = [" ".join(word for j, word in enumerate(line.split()) if (i + j) % 3 == 0) for i, line in enumerate(GOOD)]
+
+
+@pytest.fixture
+def files(write):
+    """The paths of the reference and of three systems, by name."""
+    texts = {"ref": REFERENCES, "good": GOOD, "fair": FAIR, "poor": POOR}
+    return {name: write(name, "".join(f"{line}\n" for line in lines)) for name, lines in texts.items()}
+
+
+@pytest.fixture
+def bertloss(minilm, files):
+    """A function that runs a subcommand with the evaluation's options and returns its exit status."""
+
+    def run(command: str, *arguments: str, lm: str = minilm) -> int:
+        filled = [argument.format(**files) for argument in arguments]
+        return cli.main([command, "--reference", files["ref"], "--lm", lm, "--layer", "5", "--lowercase", *filled])
+
+    return run
+
+
+def test_compare(bertloss, files, tmp_path, capsys):
+    path = str(tmp_path / "comparison.json")
+    systems = ["--system", "better={good}", "--system", "seeds={fair},{good},{fair}"]
+    assert bertloss("compare", "--baseline", "{fair}", "--control", "poor={poor}", *systems, "--output", path) == 0
+    table = capsys.readouterr().out
+    (comparison,) = results.read(path, results.Comparison)
+
+    assert [system.name for system in comparison.systems] == ["baseline", "poor", "better", "seeds"]
+    assert (comparison.baseline, comparison.control, comparison.references) == ("baseline", "poor", REFERENCES)
+    expected = sacrebleu.corpus_bleu(GOOD, [REFERENCES], lowercase=True).score
+    better = comparison.system("better")
+    assert better.runs[0].corpus["bleu"] == expected and f"{expected:.2f}" in table
+    made = {(test.system, test.against) for test in comparison.tests}
+    assert made == {(name, "baseline") for name in ("poor", "better", "seeds")} | {("better", "poor"), ("seeds", "poor")}
+
+    for metric in results.HEADLINE:
+        baseline = comparison.system("baseline").mean(metric)
+        test = comparison.test("better", "baseline", metric)
+        assert test.difference == pytest.approx(better.mean(metric) - baseline)
+        assert test.p_runs is None and test.p < 0.01 and test.mark(comparison.level) == "†"
+        assert test.interval[0] < test.difference < test.interval[1]
+        assert comparison.test("poor", "baseline", metric).mark(comparison.level) == "‡"
+        # One of three runs is better: the mean is, but runs that differ so much prove nothing.
+        seeds = comparison.test("seeds", "baseline", metric)
+        assert seeds.p_bootstrap < 0.01 < seeds.p_runs == seeds.p and seeds.mark(comparison.level) == ""
+    assert set(comparison.test("better", "baseline", "bleu").p_sacrebleu) == {"bootstrap", "randomization"}
+    assert comparison.test("better", "baseline", "f_bert").p_sacrebleu == {}
+
+    pair = comparison.similarities
+    assert [similarity.system for similarity in pair] == ["baseline", "seeds"]
+    assert len({similarity.sentence for similarity in pair}) == 1
+    for similarity in pair:
+        assert len(similarity.cosine) == len(similarity.hypothesis_tokens)
+        assert {len(row) for row in similarity.cosine} == {len(similarity.reference_tokens)}
+        assert similarity.hypothesis_tokens[0] == "[CLS]" and similarity.cosine[0][0] > 0.5
+
+
+def test_identical_systems_do_not_differ(bertloss, tmp_path):
+    path = str(tmp_path / "comparison.json")
+    assert bertloss("compare", "--baseline", "{fair}", "--system", "same={fair}", "--output", path) == 0
+    for test in results.read(path, results.Comparison)[0].tests:
+        assert test.difference == 0 and test.p_bootstrap == test.p_randomization == 0.5
+
+
+def test_seeds_repeat_the_tests(minilm, files):
+    evaluator = Evaluator(minilm, 5, lowercase=True)
+    outputs = {"baseline": [files["fair"]], "x": [files["good"]]}
+    first, same, other = (
+        compare(files["ref"], outputs, evaluator, baseline="baseline", seed=seed, resamples=200).tests for seed in (7, 7, 8)
+    )
+    assert first == same != other
+
+
+def test_score_prints_a_row_for_each_system(bertloss, capsys):
+    assert bertloss("score", "{fair}", "many={good},{good}") == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert len({len(line) for line in lines[:4]}) == 1 and "MoverScore" in lines[0]
+    assert lines[3].startswith("| many") and " ± 0.00 " in lines[3] and "±" not in lines[2]
+    assert sum(line.startswith(("BLEU ", "chrF ", "TER ", "F_BERT ", "MoverScore ")) for line in lines) == 5
+
+
+def test_score_as_json(bertloss, files, capsys):
+    assert bertloss("score", "x={good}", "--json") == 0
+    printed = json.loads(capsys.readouterr().out)
+    (run,) = printed["systems"]["x"]
+    assert run["file"] == files["good"] and set(run["scores"]) == set(results.METRICS)
+    assert run["scores"]["bleu"] == sacrebleu.corpus_bleu(GOOD, [REFERENCES], lowercase=True).score
+
+
+@pytest.mark.parametrize(
+    "arguments, message",
+    [
+        (["score", "a={good}", "a={fair}"], "two systems have the name 'a'"),
+        (["score", "missing"], "cannot read missing"),
+        (["compare", "--baseline", "{fair}", "--system", "{good}"], "has no name: give NAME=FILE"),
+        (["compare", "--baseline", "x={fair}", "--system", "x={good}"], "two systems have the name 'x'"),
+        (["compare", "--baseline", "{fair}", "--system", "x={good}", "--resamples", "0"], "--resamples must be at least 1"),
+        (["compare", "--baseline", "{fair}", "--system", "x={good}", "--level", "1"], "--level must lie between"),
+        (["compare", "--baseline", "{fair}", "--system", "x={good},gone"], "cannot read gone"),
+        (["compare", "--baseline", "{fair}", "--system", "x={other}"], "has 39 sentences and the reference"),
+        (["compare", "--baseline", "{fair}", "--system", "x={shifted}"], "is of another test set than"),
+        (["compare", "--baseline", "{fair}", "--system", "x={empty}"], "is empty"),
+        (["compare", "--baseline", "{fair}", "--system", "x={latin1}"], "latin1:2: not UTF-8"),
+    ],
+)
+def test_bad_input_is_one_line_and_status_2(arguments, message, bertloss, files, write, tmp_path, capsys):
+    files |= {
+        "other": write("other", "\n".join(GOOD[1:])),
+        "shifted": write("shifted", "\n".join(GOOD[1:] + GOOD[:1])),
+        "empty": write("empty", ""),
+        "latin1": write("latin1", b"one\n\xe9\n"),
+    }
+    path = tmp_path / "comparison.json"
+    output = ["--output", str(path)] if arguments[0] == "compare" else []
+    assert bertloss(*arguments, *output) == 2
+    out, error = capsys.readouterr()
+    assert out == "" and not path.exists()
+    assert error.startswith("bertloss: error: ") and error.count("\n") == 1 and message in error
+
+
+def test_no_such_language_model(bertloss, tmp_path, capsys):
+    assert bertloss("score", "{good}", lm=str(tmp_path / "nowhere")) == 2
+    assert "cannot load the language model's tokenizer" in capsys.readouterr().err

