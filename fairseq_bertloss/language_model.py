@@ -39,12 +39,7 @@ class FrozenLanguageModel:
             ValueError: not loadable, not an encoder, no such layer, or no layer known for the name.
         """
         config = encoder_config(name)
-        layer = scoring_layer(name, layer)
-        if not 0 <= layer <= config.num_hidden_layers:
-            raise ValueError(
-                f"the language model {name!r} has layers 0 (its embeddings) to {config.num_hidden_layers}, "
-                f"no layer {layer}"
-            )
+        layer = scoring_layer(name, layer, config)
         config.num_hidden_layers = layer
         return cls(load_encoder(name, config), name, layer)
 
@@ -108,22 +103,32 @@ def load_encoder(name: str, config) -> torch.nn.Module:
     return encoder
 
 
-def scoring_layer(name: str, layer: int | None = None) -> int:
-    """The layer given, or bert-score's choice for a known name.
+def scoring_layer(name: str, layer: int | None, config) -> int:
+    """The layer given, or bert-score's choice for a known name; 0 is the embeddings.
+
+    Args:
+        name: hub name or folder of the model.
+        layer: the layer wanted; None: bert-score's choice.
+        config: the model's, as from `encoder_config`.
 
     Raises:
-        ValueError: no layer is given and bert-score does not know the name.
+        ValueError: no layer is given and bert-score does not know the name, or the model has no such layer.
     """
-    if layer is not None:
-        return layer
     from bert_score.utils import model2layers
 
-    if name not in model2layers:
+    if layer is None and name not in model2layers:
         raise ValueError(
-            f"bert-score names no scoring layer for {name!r}: pass --bert-layer N (layer=N in Python), from 1 to the "
-            "model's number of layers; about three quarters of it is usual, such as 9 of 12"
+            f"bert-score names no scoring layer for {name!r}: choose one (--bert-layer N in training, --layer N of "
+            "`bertloss`, layer=N in Python) from 1 to the model's number of layers; about three quarters of it is "
+            "usual, such as 9 of 12"
         )
-    return model2layers[name]
+    chosen = model2layers[name] if layer is None else layer
+    if not 0 <= chosen <= config.num_hidden_layers:
+        raise ValueError(
+            f"the language model {name!r} has layers 0 (its embeddings) to {config.num_hidden_layers}, "
+            f"no layer {chosen}"
+        )
+    return chosen
 
 
 def max_length(encoder: torch.nn.Module) -> int:

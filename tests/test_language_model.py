@@ -1,5 +1,7 @@
 """The frozen encoder: every family, cut at its layer, fed with its own embeddings."""
 
+from types import SimpleNamespace
+
 import lms
 import pytest
 import torch
@@ -48,11 +50,11 @@ def test_is_frozen_and_deterministic(tiny_lm):
 
 def test_known_names_have_their_layer():
     for name in ("bert-base-uncased", "roberta-large"):
-        assert scoring_layer(name) == model2layers[name]
+        assert scoring_layer(name, None, SimpleNamespace(num_hidden_layers=24)) == model2layers[name]
 
 
 def test_unknown_name_needs_a_layer(tiny_lm):
-    with pytest.raises(ValueError, match="pass --bert-layer N .* 9 of 12"):
+    with pytest.raises(ValueError, match="choose one .--bert-layer N .* 9 of 12"):
         FrozenLanguageModel.from_pretrained(tiny_lm("bert"))
 
 

@@ -5,8 +5,9 @@ import pytest
 import sacrebleu
 from sacrebleu.metrics import BLEU
 
+from fairseq_bertloss.evaluation.health import health
 from fairseq_bertloss.evaluation.hypotheses import Generated, Translations
-from fairseq_bertloss.evaluation.metrics import Evaluator, health
+from fairseq_bertloss.evaluation.metrics import Evaluator
 from fairseq_bertloss.evaluation.results import HEADLINE, METRICS
 
 REFERENCES = ["The dog isn't running, is it?", "Two men are sitting on a roof.", "A well-known hat."]

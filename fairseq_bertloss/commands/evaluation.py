@@ -144,7 +144,10 @@ def add_report(subparsers) -> None:
     """`bertloss report`."""
     parser = subparsers.add_parser("report", help="one page with the tables and figures of a comparison")
     parser.add_argument(
-        "--runs", required=True, metavar="DIR", help="folder with comparison.json, and entropy.json and curve.json if any"
+        "--runs",
+        required=True,
+        metavar="DIR",
+        help="folder with comparison.json, and entropy.json and curve.json if there are any",
     )
     parser.add_argument(
         "--output", required=True, metavar="HTML", help="the page; its table also goes to .md, .tex and .json beside it"
@@ -170,7 +173,10 @@ def add_data(parser: argparse.ArgumentParser, subset: str) -> None:
 def add_evaluator(parser: argparse.ArgumentParser) -> None:
     """The options that say what is scored how."""
     parser.add_argument(
-        "--reference", required=True, metavar="FILE", help="the references as text, one a line (fairseq-generate's: T- lines)"
+        "--reference",
+        required=True,
+        metavar="FILE",
+        help="the references as text, one a line (of fairseq-generate's output: its T- lines)",
     )
     add_lm(parser)
     parser.add_argument("--layer", type=int, metavar="N", help="scoring layer (bert-score's for a known name)")

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from fairseq_bertloss.language_model import scoring_layer
+from fairseq_bertloss.language_model import encoder_config, scoring_layer
 from fairseq_bertloss.vocabulary import load_tokenizer
 
 
@@ -34,13 +34,9 @@ class FBertScorer:
 
     def __init__(self, lm: str, layer: int | None = None, device: str | None = None):
         from bert_score import BERTScorer
-        from transformers import AutoConfig
 
         load_tokenizer(lm)  # for its error, if there is no such model
-        self.layer = scoring_layer(lm, layer)
-        layers = AutoConfig.from_pretrained(lm).num_hidden_layers
-        if not 0 <= self.layer <= layers:
-            raise ValueError(f"the language model {lm!r} has layers 0 (its embeddings) to {layers}, no layer {self.layer}")
+        self.layer = scoring_layer(lm, layer, encoder_config(lm))
         self.lm = lm
         self._scorer = BERTScorer(model_type=lm, num_layers=self.layer, device=device)
 

@@ -7,11 +7,11 @@
 
 import statistics
 from collections.abc import Iterator, Sequence
-from itertools import pairwise
 
 from tqdm import tqdm
 
 from fairseq_bertloss.evaluation.f_bert import BERTScores, FBertScorer
+from fairseq_bertloss.evaluation.health import health
 from fairseq_bertloss.evaluation.hypotheses import Translations
 from fairseq_bertloss.evaluation.results import Run
 from fairseq_bertloss.vocabulary import load_tokenizer, loses_spaces, tokenize
@@ -143,23 +143,6 @@ class Evaluator:
         scores = self._moverscore.score([line for text in texts for line in text], references * len(texts))
         size = len(references)
         return [[100 * score for score in scores[i * size : (i + 1) * size]] for i in range(len(texts))]
-
-
-def health(text: Sequence[str]) -> dict[str, float]:
-    """What shows at a glance that a system has collapsed.
-
-    Returns:
-        distinct: distinct lines in percent of all; empty: how many lines are empty; repeated: bigrams of words
-        that stood in their line before, in percent of all bigrams.
-    """
-    bigrams = [list(pairwise(line.split())) for line in text]
-    total = sum(map(len, bigrams))
-    repeated = total - sum(len(set(line)) for line in bigrams)
-    return {
-        "distinct": 100 * len(set(text)) / len(text),
-        "empty": sum(not line.strip() for line in text),
-        "repeated": 100 * repeated / max(1, total),
-    }
 
 
 def _words(tokenizer, pieces: list[str]) -> str:

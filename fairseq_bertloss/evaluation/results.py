@@ -78,8 +78,8 @@ class Test:
     """How a system differs from another in one metric, and whether that could be chance.
 
     Every p is that of the one-sided hypothesis "not better", so one near 1 says that the system is worse.
-    p_runs is None where both have a single run; p_sacrebleu (two-sided, sacrebleu's own paired tests of BLEU, by
-    name) is empty unless both have.
+    p_runs is None where both have a single run; p_sacrebleu (of sacrebleu's own paired tests of BLEU, which look in both
+    directions, by name) is empty unless both have.
     """
 
     system: str
@@ -163,7 +163,7 @@ class Point:
 
 @dataclass(frozen=True)
 class Curve:
-    """How a system's scores move while it is fine-tuned; epochs ends hold the updates at which epochs ended."""
+    """How a system's scores move while it is fine-tuned; epoch_ends holds the updates at which epochs ended."""
 
     system: str
     subset: str

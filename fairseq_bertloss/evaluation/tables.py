@@ -5,6 +5,7 @@
 """
 
 import json
+import os
 from collections.abc import Sequence
 from itertools import groupby
 from typing import NamedTuple
@@ -71,7 +72,7 @@ def main_cell(comparison: Comparison, system: System, column: Column) -> Cell:
     if column.against == system.name or (column.role == "control" and system.name == comparison.baseline):
         return Cell("")
     difference = system.mean(metric) - comparison.system(column.against).mean(metric)
-    mark = _mark(comparison, system.name, column.against, metric) if column.role == "baseline" else ""
+    mark = _mark(comparison, system.name, column.against, metric) if column.role == "control" else ""
     return Cell(signed(difference, METRICS[metric].digits), mark)
 
 
@@ -79,9 +80,9 @@ def score(system: System, metric: str) -> str:
     """The mean over the runs, and the standard deviation where there are several."""
     deviation, digits = system.deviation(metric), METRICS[metric].digits
     if deviation is None:
-        return f"{system.mean(metric):.{digits}f}"
+        return number(system.mean(metric), digits)
     digits = max(1, digits)  # the mean of counts is no whole number
-    return f"{system.mean(metric):.{digits}f} ± {deviation:.{digits}f}"
+    return f"{number(system.mean(metric), digits)} ± {number(deviation, digits)}"
 
 
 def test_table(comparison: Comparison) -> tuple[list[str], list[list[str]]]:
@@ -104,7 +105,7 @@ def notes(comparison: Comparison) -> list[str]:
     """What a reader of the main table has to know, in sentences."""
     several = max(len(system.runs) for system in comparison.systems) > 1
     sentences = [
-        f"{len(comparison.references):,} sentences of {comparison.reference_file}; scores in percent"
+        f"{len(comparison.references):,} sentences of {test_set(comparison)}; scores in percent"
         + (", mean ± standard deviation over runs that differ by their training seed." if several else ".")
     ]
     if len(comparison.systems) == 1:
@@ -124,6 +125,11 @@ def notes(comparison: Comparison) -> list[str]:
             "The tests of a single run are about its sentences: another training seed may give another result."
         )
     return sentences
+
+
+def test_set(comparison: Comparison) -> str:
+    """The name of the references' file, without its folder."""
+    return os.path.basename(comparison.reference_file)
 
 
 def markdown(comparison: Comparison) -> str:
@@ -174,6 +180,11 @@ def to_json(comparison: Comparison) -> str:
         "signatures": comparison.signatures,
     }
     return json.dumps(content, indent=2)
+
+
+def number(value: float, digits: int) -> str:
+    """A number with so many digits after the point, and a true minus sign."""
+    return f"{value:.{digits}f}".replace("-", "−")
 
 
 def signed(difference: float, digits: int) -> str:

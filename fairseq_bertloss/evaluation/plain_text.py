@@ -1,0 +1,46 @@
+"""Text of any language and content in tables: what is safe to show, how wide it is, how columns line up.
+
+    print(aligned(["system", "BLEU"], [["baseline", "31.80"]]))
+"""
+
+import unicodedata
+from collections.abc import Iterator, Sequence
+
+
+def aligned(titles: Sequence[str], rows: Sequence[Sequence[str]], left: int = 1) -> str:
+    """A Markdown table whose columns also line up in a terminal.
+
+    Args:
+        titles: one a column.
+        rows: as many cells each.
+        left: so many columns, of text, are flush left; the others, of numbers, flush right.
+    """
+    lines = [[printable(cell).replace("|", r"\|") for cell in line] for line in (titles, *rows)]
+    widths = [max(map(display_width, column)) for column in zip(*lines)]
+    rule = [":" + "-" * (width + 1) if i < left else "-" * (width + 1) + ":" for i, width in enumerate(widths)]
+    head, *body = (" | ".join(_padded(line, widths, left)) for line in lines)
+    return "\n".join([f"| {head} |", f"|{'|'.join(rule)}|", *(f"| {line} |" for line in body)])
+
+
+def display_width(text: str) -> int:
+    """How many columns of a terminal a text takes: Chinese characters two, combining marks none."""
+    return sum(
+        0 if unicodedata.category(char) in ("Mn", "Me", "Cf") else 1 + (unicodedata.east_asian_width(char) in "WF")
+        for char in text
+    )
+
+
+def printable(text: str) -> str:
+    """A text with a visible character in place of those that control a terminal or may not stand in a file."""
+    return "".join(_visible(char) if unicodedata.category(char) in ("Cc", "Cs", "Zl", "Zp") else char for char in text)
+
+
+def _padded(line: Sequence[str], widths: Sequence[int], left: int) -> Iterator[str]:
+    for i, (cell, width) in enumerate(zip(line, widths)):
+        spaces = " " * (width - display_width(cell))
+        yield cell + spaces if i < left else spaces + cell
+
+
+def _visible(char: str) -> str:
+    """The character's picture in Unicode's block of control pictures, if it has one."""
+    return "␡" if char == "\x7f" else chr(0x2400 + ord(char)) if char < " " else "\ufffd"

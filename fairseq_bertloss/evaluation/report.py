@@ -1,0 +1,87 @@
+"""Tables and figures of an evaluation on one page that needs no network, for people to look at.
+
+    bertloss report --runs DIR --output report.html
+"""
+
+import os
+
+from fairseq_bertloss.evaluation import tables
+from fairseq_bertloss.evaluation.checks import check
+from fairseq_bertloss.evaluation.results import Comparison, Curve, Entropy, read
+
+FILES = {Comparison: "comparison.json", Entropy: "entropy.json", Curve: "curve.json"}
+
+
+def write_report(runs: str, output: str) -> list[str]:
+    """Writes the page, and beside it the tables as Markdown, LaTeX and JSON; all of them or none.
+
+    Args:
+        runs: folder of comparison.json and, where they were made, entropy.json and curve.json.
+        output: the page, whose name ends in .html; the tables' names differ in the ending.
+
+    Returns:
+        The paths that were written, the page first.
+
+    Raises:
+        ValueError: there is no comparison, a file is damaged, or the output cannot be written there.
+    """
+    paths = _output_paths(runs, output)
+    comparison, entropies, curves = _read(runs)
+
+    from fairseq_bertloss.evaluation.page import page  # imports matplotlib, which an error need not wait for
+
+    texts = [
+        page(comparison, entropies, curves, runs),
+        tables.markdown(comparison) + "\n",
+        tables.latex(comparison) + "\n",
+        tables.to_json(comparison) + "\n",
+    ]
+    _write(dict(zip(paths, texts)))
+    return paths
+
+
+def _output_paths(runs: str, output: str) -> list[str]:
+    """The page and the tables, none of which may replace what the report is made of."""
+    stem, extension = os.path.splitext(output)
+    if extension != ".html":
+        raise ValueError(f"--output {output} must end in .html")
+    folder = os.path.dirname(output) or "."
+    if not os.path.isdir(folder):
+        raise ValueError(f"--output {output}: there is no folder {folder}")
+    paths = [output, f"{stem}.md", f"{stem}.tex", f"{stem}.json"]
+    inputs = {os.path.realpath(os.path.join(runs, name)) for name in FILES.values()}
+    for path in paths:
+        if os.path.realpath(path) in inputs:
+            raise ValueError(
+                f"--output {output} would replace {path}, which the report is made of: choose another name"
+            )
+        if os.path.isdir(path):
+            raise ValueError(f"--output {output}: {path} is a folder")
+    return paths
+
+
+def _read(runs: str) -> tuple[Comparison, list[Entropy], list[Curve]]:
+    """The results in a folder, checked."""
+    results = {}
+    for kind, name in FILES.items():
+        path = os.path.join(runs, name)
+        results[kind] = read(path, kind) if os.path.exists(path) else []
+        check(path, results[kind])
+        if kind is Comparison and not results[kind]:
+            raise ValueError(f"there is no comparison in {path}: write it with `bertloss compare ... --output {path}`")
+    return results[Comparison][0], results[Entropy], results[Curve]
+
+
+def _write(texts: dict[str, str]) -> None:
+    """Writes files by their paths; none of them appears before all are whole."""
+    partial = {path: f"{path}.partial" for path in texts}
+    try:
+        for path, text in texts.items():
+            with open(partial[path], "w", encoding="utf-8", newline="\n") as file:
+                file.write(text)
+        for path in texts:
+            os.replace(partial[path], path)
+    finally:
+        for path in partial.values():
+            if os.path.exists(path):
+                os.remove(path)
