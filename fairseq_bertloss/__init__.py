@@ -11,12 +11,12 @@ __all__ = ["BERTScoreLoss", "register"]
 
 
 def register() -> None:
-    """Makes fairseq know the criterion and the tokenizer, and torch's safe loading know fairseq's checkpoints.
+    """Makes fairseq know what this package adds, and torch's safe loading know fairseq's checkpoints.
 
     Importing the package beside fairseq does it, as --user-dir has it; a program that imports
     fairseq later calls it.
     """
-    from fairseq_bertloss import checkpoints, criterion, encoders  # noqa: F401
+    from fairseq_bertloss import checkpoints, criterion, encoders, scorers  # noqa: F401
 
     checkpoints.allow_fairseq_classes()
 

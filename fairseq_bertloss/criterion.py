@@ -12,7 +12,7 @@ from typing import NamedTuple, Optional  # fairseq's argument parser cannot read
 import torch
 from fairseq import utils
 from fairseq.criterions import FairseqCriterion, register_criterion
-from fairseq.dataclass import ChoiceEnum, FairseqDataclass
+from fairseq.dataclass import ChoiceEnum
 from fairseq.logging import metrics
 from torch import Tensor
 
@@ -24,12 +24,13 @@ from fairseq_bertloss.soft_predictions import (
     TemperatureSchedule,
     at_least_float32,
 )
+from fairseq_bertloss.validation import TranslationMetrics, TranslationMetricsConfig, log_translation_scores
 
 logger = logging.getLogger(__name__)
 
 
 @dataclass
-class BERTScoreCriterionConfig(FairseqDataclass):
+class BERTScoreCriterionConfig(TranslationMetricsConfig):
     bert_model: Optional[str] = field(
         default=None, metadata={"help": "language model that scores: Hugging Face hub name or folder (required)"}
     )
@@ -115,6 +116,7 @@ class BERTScoreCriterion(FairseqCriterion):
             score=str(cfg.score),
             end_of_sentence=str(cfg.end_of_sentence),
         )
+        self.translation_metrics = TranslationMetrics(cfg, task) if cfg.eval_f_bert or cfg.eval_moverscore else None
         self._warned_of_skipping = False
 
     @classmethod
@@ -128,6 +130,12 @@ class BERTScoreCriterion(FairseqCriterion):
             The summed loss (with reduce=False: of each scored sentence, (sentences,)), the number of
             sentences scored, and sums for the log.
         """
+        loss, sample_size, logging_output = self._scored(model, sample, reduce)
+        if self.translation_metrics and not self.training:
+            logging_output |= self.translation_metrics.sums(model, sample)
+        return loss, sample_size, logging_output
+
+    def _scored(self, model, sample, reduce: bool) -> tuple[Tensor, int, dict]:
         if getattr(model.decoder, "adaptive_softmax", None) is not None:
             raise ValueError(
                 "bertscore_loss needs the probability of every symbol, which an adaptive softmax does not give: "
@@ -232,10 +240,11 @@ class BERTScoreCriterion(FairseqCriterion):
     def reduce_metrics(cls, logging_outputs) -> None:
         """Logs the means over workers, accumulated batches and validation batches."""
         total = {key: utils.item(sum(log.get(key, 0) for log in logging_outputs)) for key in (*SUMS, *COUNTS)}
+        translated = log_translation_scores(logging_outputs)
         for name, mean in MEANS.items():
             denominator = total[mean.denominator]
             value = mean.factor * total[name] / denominator if denominator else 0.0
-            metrics.log_scalar(name, value, denominator, round=mean.digits)
+            metrics.log_scalar(f"{name}_forced" if name in translated else name, value, denominator, round=mean.digits)
         metrics.log_derived("loss", _loss, priority=0)
         metrics.log_scalar_sum("skipped", total["skipped"])
         metrics.log_derived("ppl", lambda meters: utils.get_perplexity(meters["nll_loss"].avg))

@@ -1,0 +1,151 @@
+"""fairseq's --scoring bertscore_lm and --scoring moverscore: corpus figures of what fairseq-generate translates.
+
+    fairseq-generate DIR --user-dir fairseq_bertloss --scoring bertscore_lm --bertscore-lm NAME ...
+    fairseq-generate DIR --user-dir fairseq_bertloss --scoring moverscore --moverscore-lm NAME ...
+
+Give fairseq-generate --required-batch-size-multiple 1 as well: with its default of 8 fairseq leaves out the last
+sentences of a set, up to seven of them, without a word.
+"""
+
+import statistics
+from dataclasses import dataclass, field
+from typing import Optional  # what fairseq's argument parser understands; it fails on `str | None`
+
+from fairseq.dataclass import ChoiceEnum, FairseqDataclass
+from fairseq.scoring import BaseScorer, register_scorer
+from omegaconf import II
+
+from fairseq_bertloss.vocabulary import Specials, detokenize, load_tokenizer
+
+UNKNOWN = Specials().unk
+UNKNOWN_IN_REFERENCE = f"<{UNKNOWN}>"
+"""fairseq-generate writes a reference's unknown symbol so, lest it match a translation's in BLEU."""
+
+
+@dataclass
+class TextConfig(FairseqDataclass):
+    """What makes text of fairseq-generate's symbols; not options of the scorers, but fairseq's own."""
+
+    tokenizer: Optional[str] = II("tokenizer")
+    bpe: Optional[str] = II("bpe")
+    post_process: Optional[str] = II("common_eval.post_process")
+
+
+@dataclass
+class BERTScoreScorerConfig(TextConfig):
+    """Options of --scoring bertscore_lm."""
+
+    bertscore_lm: Optional[str] = field(
+        default=None, metadata={"help": "language model for F_BERT: hub name or folder (required)"}
+    )
+    bertscore_lm_layer: Optional[int] = field(
+        default=None, metadata={"help": "layer whose embeddings are matched (default: bert-score's for a known name)"}
+    )
+
+
+@dataclass
+class MoverScoreScorerConfig(TextConfig):
+    """Options of --scoring moverscore."""
+
+    moverscore_lm: Optional[str] = field(
+        default=None, metadata={"help": "language model for MoverScore: hub name or folder (required)"}
+    )
+    moverscore_version: ChoiceEnum(["v2", "v1"]) = field(
+        default="v2", metadata={"help": "v2: embeddings of the last layer; v1: of the last five, pooled"}
+    )
+    moverscore_idf: bool = field(
+        default=False, metadata={"help": "weigh word pieces by their inverse document frequency in the set"}
+    )
+
+
+class LanguageModelScorer(BaseScorer):
+    """Brings what fairseq-generate hands over to text.
+
+    That is text already where an option such as --tokenizer word_pieces made it so. Otherwise it is
+    word pieces, which must be those of the scoring language model.
+
+    <unk> becomes the language model's own unknown token, on both sides: references that the dictionary cannot
+    spell score otherwise than their raw text, which `bertloss score` reads.
+
+    Args:
+        cfg: the scorer's options.
+        lm: hub name or folder of the scoring language model.
+        option: the option that names it.
+
+    Raises:
+        ValueError: no language model is named, or its tokenizer cannot be loaded.
+    """
+
+    def __init__(self, cfg: TextConfig, lm: str | None, option: str):
+        super().__init__(cfg)
+        if not lm:
+            raise ValueError(f"--scoring {cfg._name} needs the language model that scores: {option} NAME")
+        self._lm = lm
+        self._option = option
+        self._tokenizer = load_tokenizer(lm)
+        self._are_pieces = not (cfg.tokenizer or cfg.bpe or cfg.post_process)
+        self._vocabulary = self._tokenizer.get_vocab()
+
+    def add_string(self, ref: str, pred: str) -> None:
+        """Adds a reference and its translation.
+
+        Raises:
+            ValueError: the reference is made of something else than the language model's word pieces.
+        """
+        if self._are_pieces:
+            self._check_pieces(ref)
+        super().add_string(self._text(ref), self._text(pred))
+
+    def _text(self, line: str) -> str:
+        if self._are_pieces:
+            line = detokenize(self._tokenizer, line.split())
+        for unknown in (UNKNOWN_IN_REFERENCE, UNKNOWN):
+            line = line.replace(unknown, self._tokenizer.unk_token)
+        return line
+
+    def _check_pieces(self, line: str) -> None:
+        foreign = next((p for p in line.split() if p not in self._vocabulary and p != UNKNOWN_IN_REFERENCE), None)
+        if foreign is not None:
+            raise ValueError(
+                f"{foreign!r} in a reference is no word piece of {self._option} {self._lm}: join the pieces to text by "
+                "--tokenizer word_pieces --word-pieces-lm NAME, the language model that the target is made of (words "
+                "stay as they are with --tokenizer space)"
+            )
+
+
+@register_scorer("bertscore_lm", dataclass=BERTScoreScorerConfig)
+class BERTScoreLMScorer(LanguageModelScorer):
+    """F_BERT of the set, in percent: the mean of bert-score's F over the sentences."""
+
+    def __init__(self, cfg: BERTScoreScorerConfig):
+        super().__init__(cfg, cfg.bertscore_lm, "--bertscore-lm")
+        from fairseq_bertloss.evaluation.f_bert import FBertScorer
+
+        self._scorer = FBertScorer(cfg.bertscore_lm, cfg.bertscore_lm_layer)
+
+    def score(self) -> float:
+        """The corpus figure, in percent."""
+        return 100 * statistics.fmean(self._scorer.score(self.pred, self.ref).f_bert)
+
+    def result_string(self) -> str:
+        """The figure with two digits, and bert-score's hash."""
+        return f"F_BERT = {self.score():.2f} ({self._scorer.signature})"
+
+
+@register_scorer("moverscore", dataclass=MoverScoreScorerConfig)
+class MoverScoreScorer(LanguageModelScorer):
+    """MoverScore of the set, in percent: the mean over its sentences."""
+
+    def __init__(self, cfg: MoverScoreScorerConfig):
+        super().__init__(cfg, cfg.moverscore_lm, "--moverscore-lm")
+        from fairseq_bertloss.evaluation.moverscore import MoverScorer
+
+        self._scorer = MoverScorer(cfg.moverscore_lm, str(cfg.moverscore_version), cfg.moverscore_idf)
+
+    def score(self) -> float:
+        """The corpus figure, in percent."""
+        return 100 * statistics.fmean(self._scorer.score(self.pred, self.ref))
+
+    def result_string(self) -> str:
+        """The figure with two digits, and its signature."""
+        return f"MoverScore = {self.score():.2f} ({self._scorer.signature})"
