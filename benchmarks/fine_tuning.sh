@@ -41,4 +41,4 @@ done
 for mode in scored context gold mixed; do
   forced "$mode-1"
 done
-bertloss score --reference "$work/corpus/valid.en" --lm "$lm" --layer "$layer" --lowercase "${systems[@]}"
+bertloss score --reference "$work/corpus/valid.en" "${evaluation[@]}" "${systems[@]}"

@@ -50,11 +50,30 @@ baseline() {
     --total-num-update "$baseline_updates" --end-learning-rate "$fine_tuning_lr" --max-update "$baseline_updates"
 }
 
-score() {
-  bertloss score --reference "$work/corpus/test.en" --lm "$lm" --layer "$layer" --lowercase \
-    baseline="$work/baseline/test.out" control="$work/control/test.out" fine-tuned="$work/fine-tuned/test.out" \
-    >"$work/table.partial"
+compare() {
+  bertloss compare --reference "$work/corpus/test.en" "${evaluation[@]}" --baseline "$work/baseline/test.out" \
+    --control "$work/control/test.out" --system fine-tuned="$work/fine-tuned/test.out" \
+    --output "$work/comparison.json" >"$work/table.partial"
   mv "$work/table.partial" "$work/table.md"
+}
+
+entropy() {
+  local systems=()
+  for system in baseline control fine-tuned; do
+    systems+=(--system "$system" "$work/$system/checkpoint_last.pt" "$work/$system/test.out")
+  done
+  bertloss entropy "$work/data" --gen-subset test "${systems[@]}" --output "$work/entropy.json"
+}
+
+# On the validation set: who picks a checkpoint by this curve must not have seen the test set.
+curve() {
+  bertloss curve "$work/data" --gen-subset valid --reference "$work/corpus/valid.en" "${evaluation[@]}" \
+    --baseline "$work/baseline/checkpoint_last.pt" --run control="$work/control" --run fine-tuned="$work/fine-tuned" \
+    --output "$work/curve.json"
+}
+
+page() {
+  bertloss report --runs "$work" --output "$work/report.html"
 }
 
 # What was done with other settings is not gone on with.
@@ -77,6 +96,11 @@ step fine-tuned "Fine-tune with BERTScore: $fine_tuning_updates updates, Gumbel-
 for system in baseline control fine-tuned; do
   step "translate-$system" "Translate the test set: $system" translate "$system" test
 done
-step score "Score" score
+step compare "Score and compare: 500 sentences of the test set" compare
+step entropy "Measure the entropy of the models' probabilities" entropy
+step curve "Translate and score the checkpoints of the fine-tuning" curve
+step report "Write the report" page
 say "Test set of 500 sentences ($work/table.md)"
 cat "$work/table.md"
+say "The report with all tables and figures"
+realpath "$work/report.html"

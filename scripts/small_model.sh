@@ -19,6 +19,7 @@ training=(--user-dir fairseq_bertloss --max-tokens 1024 --required-batch-size-mu
   --num-workers 0 --log-format simple --log-interval 50)
 cross_entropy=(--criterion label_smoothed_cross_entropy --label-smoothing 0.1)
 bertscore=(--criterion bertscore_loss --bert-model "$lm" --bert-layer "$layer")
+evaluation=(--lm "$lm" --layer "$layer" --lowercase)
 mixed=("${bertscore[@]}" --cross-entropy-weight 0.5 --label-smoothing 0.1)
 
 # train NAME ARGUMENTS...
@@ -28,10 +29,11 @@ train() {
   fairseq-train "$work/data" --save-dir "$work/$name" "${model[@]}" "${training[@]}" "$@"
 }
 
-# fine_tune NAME CRITERION...: from the baseline, all else equal.
+# fine_tune NAME CRITERION...: from the baseline, all else equal. Its checkpoints along the way stay, four of them.
 fine_tune() {
   train "$@" --finetune-from-model "$work/baseline/checkpoint_last.pt" \
-    --lr "$fine_tuning_lr" --lr-scheduler fixed --max-update "$fine_tuning_updates"
+    --lr "$fine_tuning_lr" --lr-scheduler fixed --max-update "$fine_tuning_updates" \
+    --save-interval-updates $(((fine_tuning_updates + 3) / 4)) --keep-interval-updates -1
 }
 
 # translate NAME SUBSET

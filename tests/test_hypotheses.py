@@ -40,6 +40,7 @@ def test_generated_output_is_put_in_order_and_joined(write, tokenizer):
     assert translations.text == ["the dog isn't running, is it?", "", "a famous unleashed hat."]
     assert translations.generated.hypotheses == ["the dog isn ' t running , is it ?", "", "a famous un ##lea ##shed hat ."]
     assert translations.generated == read_generated(translations.path)
+    assert translations.generated.positions is None, "a sentence has none"
 
 
 def test_plain_text_stays_as_it_is(write):

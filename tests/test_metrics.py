@@ -95,7 +95,7 @@ class TestTokenized:
         assert tokenized.bleu_text(Translations("x", lines, None), raw)[1] == raw
 
     def test_generated_output_and_its_references_are_split_alike(self, tokenized):
-        system = Translations("gen", HYPOTHESES, Generated(PIECES, None))
+        system = Translations("gen", HYPOTHESES, Generated(PIECES, None, None))
         words, references = tokenized.bleu_text(system, REFERENCES)
         assert words == ["the dog isn ' t running , is it ?", "", "a famous unleashed hat on a roof ."]
         assert references[::2] == ["the dog isn ' t running , is it ?", "a well - known hat ."]

@@ -8,6 +8,8 @@ from pathlib import Path
 
 from prepared import write_corpus
 
+from fairseq_bertloss.evaluation.results import METRICS
+
 README = (Path(__file__).resolve().parent.parent / "README.md").read_text(encoding="utf-8")
 
 
@@ -24,7 +26,7 @@ def replace(text: str, replacements: dict[str, str]) -> str:
 
 
 def test_commands(tiny_lm, tmp_path):
-    write_corpus(tmp_path)
+    write_corpus(tmp_path, repeats=60)  # more than one batch: no checkpoint of an interval is kept where an epoch ends
     for split in ("train", "valid", "test"):
         for side, language in (("source", "de"), ("target", "en")):
             prefix = "" if split == "train" else f"{split}-"
@@ -33,7 +35,8 @@ def test_commands(tiny_lm, tmp_path):
         "LM=bert-base-uncased LAYER=9": f"LM={tiny_lm('bert')} LAYER=2",
         "--arch transformer_iwslt_de_en": "--arch transformer_tiny",
         "--max-epoch 60": "--max-update 2",
-        "--max-epoch 10": "--max-update 2",
+        "--max-epoch 10": "--max-update 1",
+        "--save-interval-updates 500": "--save-interval-updates 1",
     })  # fmt: skip
     path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
     done = subprocess.run(
@@ -41,7 +44,8 @@ def test_commands(tiny_lm, tmp_path):
     )
     assert done.returncode == 0, done.stderr[-3000:]
     table = [line for line in done.stdout.splitlines() if line.startswith("| fine-tuned")]
-    assert len(table) == 1 and len(re.findall(r"\d+\.\d+", table[0])) == 3
+    assert table and len(re.findall(r"\d+\.\d+", table[0])) == len(METRICS) - 1, "empty outputs are a whole number"
+    assert (tmp_path / "report.html").stat().st_size > 10000
     assert len(re.findall(r"^D-\d+\t", done.stdout, re.M)) == 3, "fairseq-interactive did not translate"
     assert (tmp_path / "dict.txt").is_file()
 

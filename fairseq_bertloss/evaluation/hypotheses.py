@@ -12,6 +12,7 @@ from fairseq_bertloss.vocabulary import detokenize
 
 HYPOTHESIS = re.compile(r"H-(\d+)\t[^\t]*\t(.*)")
 TARGET = re.compile(r"T-(\d+)\t(.*)")
+POSITIONS = re.compile(r"P-(\d+)\t(.*)")
 ENOUGH_SENTENCES = 20
 """Fewer sentences do not tell whether translations belong to their references."""
 
@@ -19,12 +20,14 @@ ENOUGH_SENTENCES = 20
 class Generated(NamedTuple):
     """fairseq-generate's output in the order of the test set.
 
-    Both are lists of strings, one a sentence: hypotheses the best ones, as symbols of the target dictionary;
-    targets the references as fairseq printed them, None where the test set has none.
+    Lists with an entry a sentence: hypotheses the best ones, as symbols of the target dictionary; targets the
+    references as fairseq printed them, None where the test set has none; positions the scores of the hypothesis'
+    symbols, base-2 logarithms of their probabilities, as fairseq printed them, None where it did not.
     """
 
     hypotheses: list[str]
     targets: list[str] | None
+    positions: list[str] | None
 
 
 class Translations(NamedTuple):
@@ -129,17 +132,16 @@ def check_belongs(translations: Translations, references: Sequence[str], referen
 
 
 def _generated(path: str, lines: Sequence[str]) -> Generated | None:
-    hypotheses, targets = _numbered(HYPOTHESIS, lines), _numbered(TARGET, lines)
+    hypotheses = _numbered(HYPOTHESIS, lines)
     if not hypotheses:
         return None
     missing = next((i for i in range(len(hypotheses)) if i not in hypotheses), None)
     if missing is not None:
         raise ValueError(
-            f"{path}: the output of fairseq-generate has {len(hypotheses)} sentences but not number {missing}; was it cut "
-            "off, or made without --required-batch-size-multiple 1? Generate again"
+            f"{path}: the output of fairseq-generate has {len(hypotheses)} sentences but not number {missing}; was it "
+            "cut off, or made without --required-batch-size-multiple 1? Generate again"
         )
-    in_order = range(len(hypotheses))
-    return Generated([hypotheses[i] for i in in_order], [targets[i] for i in in_order] if targets else None)
+    return Generated(*(_in_order(_numbered(kind, lines), len(hypotheses)) for kind in (HYPOTHESIS, TARGET, POSITIONS)))
 
 
 def _numbered(kind: re.Pattern, lines: Sequence[str]) -> dict[int, str]:
@@ -148,6 +150,10 @@ def _numbered(kind: re.Pattern, lines: Sequence[str]) -> dict[int, str]:
     for match in filter(None, map(kind.fullmatch, lines)):
         numbered.setdefault(int(match[1]), match[2])
     return numbered
+
+
+def _in_order(numbered: dict[int, str], sentences: int) -> list[str] | None:
+    return [numbered[i] for i in range(sentences)] if set(numbered) >= set(range(sentences)) else None
 
 
 def _text_of_target(target: str, tokenizer) -> str:

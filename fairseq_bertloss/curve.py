@@ -1,0 +1,217 @@
+"""Scores along a fine-tuning: each checkpoint that it kept translates a subset and is scored.
+
+    bertloss curve DATA --run NAME=SAVE_DIR --baseline CHECKPOINT --reference FILE --lm NAME --output DIR/curve.json
+
+SAVE_DIR comes from `fairseq-train --save-interval-updates N`, without --keep-interval-updates, which deletes
+all but the last checkpoints. The translations are kept in SAVE_DIR/SUBSET/, so that the command goes on
+where it was interrupted.
+"""
+
+import os
+import re
+import subprocess
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from itertools import pairwise
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import torch
+
+from fairseq_bertloss.checkpoints import allow_fairseq_classes
+from fairseq_bertloss.evaluation.hypotheses import check_belongs, read_references, read_translations
+from fairseq_bertloss.evaluation.metrics import Evaluator
+from fairseq_bertloss.evaluation.results import HEADLINE, Curve, Point, Run
+
+KEPT = re.compile(r"checkpoint_\d+_\d+\.pt|checkpoint\d+\.pt")
+"""The checkpoints that stay as they are: of --save-interval-updates, and of the ends of epochs."""
+
+LAST = "checkpoint_last.pt"
+
+GENERATION = "--beam 5 --required-batch-size-multiple 1 --log-format none"
+"""How fairseq-generate translates; its default multiple of 8 leaves sentences out."""
+
+
+class Checkpoint(NamedTuple):
+    """How far training had come when a checkpoint was written.
+
+    updates: their number; epoch: the one under way, from 1; epoch_began: updates when it began; interval and
+    keep: --save-interval-updates and --keep-interval-updates.
+    """
+
+    path: str
+    updates: int
+    epoch: int
+    epoch_began: float
+    interval: int
+    keep: int
+
+
+def curves(
+    data: str,
+    subset: str,
+    baseline: str,
+    runs: Mapping[str, str],
+    reference: str,
+    evaluator: Evaluator,
+    word_pieces_lm: str,
+    max_tokens: int = 4096,
+    report: Callable[[str], None] = lambda line: None,
+) -> list[Curve]:
+    """Translates with every checkpoint of the fine-tunings, and scores the translations.
+
+    Args:
+        data: folder that fairseq-preprocess wrote.
+        subset: the part of it to translate.
+        baseline: checkpoint that the fine-tunings began with: their step 0.
+        runs: name -> folder of its checkpoints.
+        reference: file of the subset's references.
+        evaluator: what scores.
+        word_pieces_lm: hub name or folder of the language model whose pieces the target is made of.
+        max_tokens: of a batch.
+        report: called with each line on the progress.
+
+    Raises:
+        ValueError: a checkpoint, a folder of them or the reference is not what it should be.
+        ChildProcessError: fairseq-generate failed; the message ends with its last words.
+    """
+    references = read_references(reference, evaluator.tokenizer)
+    if not os.path.isfile(baseline):
+        raise ValueError(f"there is no checkpoint {baseline}")
+    checkpoints = {name: find_checkpoints(save_dir) for name, save_dir in runs.items()}
+    for name, found in checkpoints.items():
+        report(_summary(name, found))
+
+    paths = [baseline, *(checkpoint.path for found in checkpoints.values() for checkpoint in found)]
+    translations = []
+    for i, path in enumerate(paths, 1):
+        report(f"translation {i} of {len(paths)}: {output_path(path, subset)}")
+        translate(data, subset, path, word_pieces_lm, max_tokens)
+        translations.append(read_translations(output_path(path, subset), evaluator.tokenizer))
+        check_belongs(translations[-1], references, reference, evaluator.tokenizer)
+    scored = dict(zip(paths, evaluator.score(translations, references)))
+    results = []
+    for name, found in checkpoints.items():
+        points = [_point(0, scored[baseline]), *(_point(c.updates, scored[c.path]) for c in found)]
+        results.append(Curve(name, subset, points, epoch_ends(found), evaluator.signatures))
+    return results
+
+
+def find_checkpoints(save_dir: str) -> list[Checkpoint]:
+    """The checkpoints of a training, by their number of updates: all that it kept, and the last.
+
+    Raises:
+        ValueError: there are none but the last, one cannot be read, or they are of several trainings.
+    """
+    names = sorted(os.listdir(save_dir)) if os.path.isdir(save_dir) else []
+    kept = [name for name in names if KEPT.fullmatch(name)]
+    if not kept:
+        raise ValueError(
+            f"{save_dir} has no checkpoints from along the way: train with --save-interval-updates N, "
+            "and without --keep-interval-updates, which deletes them"
+        )
+    checkpoints = sorted((read_checkpoint(os.path.join(save_dir, name)) for name in kept), key=lambda c: c.updates)
+    for one, other in pairwise(checkpoints):
+        if one.updates == other.updates or one.epoch > other.epoch:
+            raise ValueError(
+                f"{one.path} (update {one.updates}, epoch {one.epoch}) and {other.path} (update {other.updates}, epoch "
+                f"{other.epoch}) are not of one training: each run needs a folder of its own"
+            )
+    if LAST in names:
+        last = read_checkpoint(os.path.join(save_dir, LAST))
+        if last.updates > checkpoints[-1].updates:
+            checkpoints.append(last)
+    return checkpoints
+
+
+def read_checkpoint(path: str) -> Checkpoint:
+    """Reads how far training had come; the weights are not loaded.
+
+    Raises:
+        ValueError: not a checkpoint of fairseq-train.
+    """
+    allow_fairseq_classes()
+    try:
+        state = torch.load(path, map_location="cpu", mmap=True, weights_only=True)
+        updates = state["optimizer_history"][-1]["num_updates"]
+        iterator = state["extra_state"]["train_iterator"]
+        options = state["cfg"]
+        accumulated = options["optimization"]["update_freq"]
+        # Batches become updates in groups, whose size may change with the epoch.
+        group = accumulated[min(iterator["epoch"], len(accumulated)) - 1]
+        return Checkpoint(
+            path,
+            updates,
+            iterator["epoch"],
+            updates - iterator["iterations_in_epoch"] / group,
+            options["checkpoint"]["save_interval_updates"],
+            options["checkpoint"]["keep_interval_updates"],
+        )
+    except Exception as error:  # unpickling raises anything
+        raise ValueError(f"{path} is not a checkpoint of fairseq-train: {error!r}") from error
+
+
+def epoch_ends(checkpoints: Sequence[Checkpoint]) -> list[float]:
+    """Numbers of updates at which epochs ended, from the first epoch on.
+
+    They are exact for an epoch that is followed by a checkpoint from the next (with --fp16 less the updates
+    that overflowed between the two), and interpolated where several epochs lie between two checkpoints.
+
+    Args:
+        checkpoints: of one training, by their number of updates.
+    """
+    ends = {0: 0.0}
+    for checkpoint in checkpoints:
+        ends.setdefault(checkpoint.epoch - 1, checkpoint.epoch_began)
+    epochs = range(1, max(ends) + 1)
+    return np.interp(epochs, list(ends), list(ends.values())).tolist()
+
+
+def output_path(checkpoint: str, subset: str) -> str:
+    """Where a checkpoint's translation of a subset is kept: in a folder of the subset's name beside it."""
+    path = Path(checkpoint)
+    return str(path.parent / subset / f"{path.stem}.out")
+
+
+def translate(data: str, subset: str, checkpoint: str, word_pieces_lm: str, max_tokens: int) -> None:
+    """Translates a subset with the stock fairseq-generate, unless that was done since the checkpoint was written.
+
+    The file appears whole or not at all.
+
+    Raises:
+        ChildProcessError: fairseq-generate failed.
+    """
+    output = output_path(checkpoint, subset)
+    if os.path.isfile(output) and os.path.getmtime(output) >= os.path.getmtime(checkpoint):
+        return
+    command = [sys.executable, "-m", "fairseq_cli.generate", data, "--user-dir", str(Path(__file__).parent)]
+    command += ["--path", checkpoint, "--gen-subset", subset, "--max-tokens", str(max_tokens), *GENERATION.split()]
+    command += ["--tokenizer", "word_pieces", "--word-pieces-lm", word_pieces_lm]
+    os.makedirs(os.path.dirname(output), exist_ok=True)
+    partial = f"{output}.partial"
+    try:
+        # A file of its own: what a killed command left behind may still write to the old one.
+        Path(partial).unlink(missing_ok=True)
+        with open(partial, "x", encoding="utf-8") as file:
+            done = subprocess.run(command, stdout=file, stderr=subprocess.PIPE, text=True, errors="replace")
+        if done.returncode:
+            last_line = (done.stderr.strip().splitlines() or ["it said nothing"])[-1]
+            status = f"status {done.returncode}"
+            raise ChildProcessError(f"fairseq-generate failed on {checkpoint} with {status}: {last_line}")
+        os.replace(partial, output)
+    finally:
+        Path(partial).unlink(missing_ok=True)
+
+
+def _summary(name: str, checkpoints: Sequence[Checkpoint]) -> str:
+    """One line on a training's checkpoints, with a warning where older ones were deleted."""
+    first, last = checkpoints[0], checkpoints[-1]
+    line = f"{name}: {len(checkpoints)} checkpoints of updates {first.updates} to {last.updates}"
+    if first.keep > 0 and first.updates > first.interval:
+        line += f"; warning: --keep-interval-updates {first.keep} deleted those before"
+    return line
+
+
+def _point(updates: int, run: Run) -> Point:
+    return Point(updates, {metric: run.corpus[metric] for metric in HEADLINE})

@@ -1,0 +1,228 @@
+"""The entropy of a model's probabilities while it makes its own output, by forced decoding.
+
+    bertloss entropy DATA --gen-subset test --system NAME CHECKPOINT GENERATED --output DIR/entropy.json
+
+The model reads the source and its own best translation and gives the probabilities that it chose each
+symbol from, the end of the sentence included.
+"""
+
+import math
+import os
+import re
+import statistics
+from collections.abc import Iterator, Sequence
+
+import numpy as np
+import torch
+from fairseq import checkpoint_utils, utils
+from fairseq.data import data_utils
+from torch import Tensor
+from tqdm import tqdm
+
+import fairseq_bertloss
+from fairseq_bertloss.evaluation.hypotheses import Generated, read_generated
+from fairseq_bertloss.evaluation.results import Entropy
+
+BIN_WIDTH = 0.01
+"""Of the histogram, in nats."""
+
+MOST_DEVIATION = 0.02
+"""Bits by which probabilities may differ on average from those generated with, for the sake of half precision."""
+
+Output = tuple[str, Generated]
+"""A file that fairseq-generate printed, and what it holds."""
+
+
+def entropies(
+    data: str, subset: str, systems: Sequence[tuple[str, str, str]], max_tokens: int = 4096
+) -> list[Entropy]:
+    """Distribution of the entropy at inference of each system.
+
+    Args:
+        data: folder that fairseq-preprocess wrote; the one that a checkpoint was trained on need not exist.
+        subset: the part of it that was translated.
+        systems: name, checkpoint, and what fairseq-generate printed for that checkpoint and subset.
+        max_tokens: of a batch, on the longer side and with padding.
+
+    Raises:
+        ValueError: a file cannot be read, or is not what it should be; the files do not belong together;
+            a probability is not a finite number.
+        FileNotFoundError: data has no such subset.
+    """
+    outputs = []
+    for _, checkpoint, path in systems:  # all files, before any long work
+        if not os.path.isfile(checkpoint):
+            raise ValueError(f"there is no checkpoint {checkpoint}")
+        outputs.append((path, _read_output(path)))
+    return [
+        _entropy(data, subset, name, checkpoint, output, max_tokens)
+        for (name, checkpoint, _), output in zip(systems, outputs)
+    ]
+
+
+def load_model(checkpoint: str, data: str):
+    """A checkpoint's model in evaluation mode, on the GPU if there is one, and its task with the data folder given.
+
+    Raises:
+        ValueError: the file is no checkpoint of fairseq-train, or the data is not what the model was trained for.
+    """
+    fairseq_bertloss.register()
+    # What validation by BLEU needs may be gone too, and the task would load it.
+    overrides = {"data": data, "eval_bleu": False}
+    try:
+        state = checkpoint_utils.load_checkpoint_to_cpu(checkpoint, overrides)
+    except Exception as error:  # unpickling raises anything
+        raise ValueError(f"{checkpoint} is not a checkpoint of fairseq-train: {_reason(error)}") from error
+    try:
+        (model,), _, task = checkpoint_utils.load_model_ensemble_and_task([checkpoint], overrides, state=state)
+    except Exception as error:  # fairseq raises plain ones
+        raise ValueError(
+            f"the model of {checkpoint} cannot be built with the data folder {data}: {_reason(error)}"
+        ) from error
+    return model.to("cuda" if torch.cuda.is_available() else "cpu").eval(), task
+
+
+def forced_samples(task, data: str, subset: str, output: Output) -> list[dict]:
+    """The subset's samples, each with the system's own output in place of the reference.
+
+    Args:
+        task: its data folder is `data`, which messages name.
+
+    Raises:
+        ValueError: the output is of another subset or dictionary.
+        FileNotFoundError: there is no such subset.
+    """
+    path, generated = output
+    task.load_dataset(subset)
+    dataset, dictionary = task.dataset(subset), task.target_dictionary
+    if len(dataset) != len(generated.hypotheses):
+        raise ValueError(
+            f"{path} has {len(generated.hypotheses)} sentences and the subset {subset!r} of {data} has {len(dataset)}; "
+            "was it generated from another one, or without --required-batch-size-multiple 1?"
+        )
+    samples = [dataset[i] for i in range(len(dataset))]
+    if generated.targets is not None and samples[0]["target"] is not None:
+        references = [dictionary.string(sample["target"], escape_unk=True) for sample in samples]
+        _check_targets(path, generated.targets, f"the subset {subset!r} of {data}", references)
+    for i, sample in enumerate(samples):
+        sample["target"] = _symbol_ids(generated.hypotheses[i], dictionary, f"{path}: sentence {i}")
+    return samples
+
+
+@torch.no_grad()
+def forced_log_probabilities(model, task, subset: str, samples: Sequence[dict], max_tokens: int) -> Iterator:
+    """Decodes targets by force: each symbol's distribution given the source and the symbols before it.
+
+    Args:
+        samples: of the task's dataset `subset`, which is loaded; at most max_tokens long.
+        max_tokens: of a batch.
+
+    Yields:
+        For each sample, the shortest first: its id, its target (length,), and natural logarithms of the
+        probabilities, (length, vocabulary) in float32.
+    """
+    device = next(model.parameters()).device
+    pad = task.target_dictionary.pad()
+    sizes = np.array([max(len(sample["source"]), len(sample["target"])) for sample in samples])
+    for batch in data_utils.batch_by_size(np.argsort(sizes), None, num_tokens_vec=sizes, max_tokens=max_tokens):
+        collated = task.dataset(subset).collater([samples[i] for i in batch])
+        collated = utils.apply_to_sample(lambda tensor: tensor.to(device), collated)
+        output = model(**collated["net_input"])
+        log_probabilities = model.get_normalized_probs(output, log_probs=True, sample=collated)
+        for sample_id, target, row in zip(collated["id"].tolist(), collated["target"], log_probabilities):
+            real = target.ne(pad)
+            yield sample_id, target[real], row[real].float()
+
+
+def entropy(log_probabilities: Tensor) -> Tensor:
+    """Entropy in nats of each distribution, (..., vocabulary) -> (...)."""
+    return torch.special.entr(log_probabilities.exp()).sum(dim=-1)
+
+
+def distribution(system: str, subset: str, vocabulary: int, values: Sequence[float]) -> Entropy:
+    """The histogram, mean and median of entropies.
+
+    The bins reach from 0 to the entropy of the uniform distribution, rounded up.
+    """
+    bins = math.ceil(math.log(vocabulary) / BIN_WIDTH)
+    # The uniform distribution's entropy as computed may lie a rounding error beyond the last bin.
+    positions = np.minimum((np.array(values) / BIN_WIDTH).astype(int), bins - 1)
+    counts = np.bincount(positions, minlength=bins).tolist()
+    return Entropy(
+        system, subset, vocabulary, BIN_WIDTH, counts, statistics.fmean(values), float(statistics.median(values))
+    )
+
+
+def _entropy(data: str, subset: str, name: str, checkpoint: str, output: Output, max_tokens: int) -> Entropy:
+    model, task = load_model(checkpoint, data)
+    samples = forced_samples(task, data, subset, output)
+    longest = max(max(len(sample["source"]), len(sample["target"])) for sample in samples)
+    if longest > max_tokens:
+        raise ValueError(f"a sentence of {output[0]} has {longest} symbols: --max-tokens must be at least that")
+    values, deviations = [], []
+    with tqdm(desc=f"entropy of {name}", total=len(samples), unit=" sentences", leave=False, disable=None) as progress:
+        for sample_id, target, log_probabilities in forced_log_probabilities(model, task, subset, samples, max_tokens):
+            of_sentence = entropy(log_probabilities).tolist()
+            if not all(map(math.isfinite, of_sentence)):
+                raise ValueError(f"{checkpoint} gives probabilities that are not finite numbers (sentence {sample_id})")
+            values += of_sentence
+            deviations += _deviations(log_probabilities, target, output[1], sample_id)
+            progress.update()
+    if deviations and statistics.fmean(deviations) > MOST_DEVIATION:
+        raise ValueError(
+            f"{output[0]} was not generated by {checkpoint}, which gives its symbols other probabilities than stand on its "
+            f"P- lines ({statistics.fmean(deviations):.2f} bits apart on average)"
+        )
+    return distribution(name, subset, len(task.target_dictionary), values)
+
+
+def _deviations(log_probabilities: Tensor, target: Tensor, generated: Generated, sample_id: int) -> list[float]:
+    """How far the symbols' probabilities are from those that fairseq-generate printed, in bits."""
+    if generated.positions is None:
+        return []
+    printed = torch.tensor([float(score) for score in generated.positions[sample_id].split()])
+    if len(printed) != len(target):
+        return [math.inf]
+    chosen = log_probabilities.gather(1, target.unsqueeze(1)).squeeze(1).cpu() / math.log(2)
+    return (chosen - printed).abs().tolist()
+
+
+def _read_output(path: str) -> Generated:
+    generated = read_generated(path)
+    if generated is None:
+        raise ValueError(f"{path} has no H- lines: pass what fairseq-generate printed, which has the symbols it chose")
+    return generated
+
+
+def _check_targets(path: str, targets: Sequence[str], origin: str, references: Sequence[str]) -> None:
+    """Makes sure that fairseq-generate's targets are those of the subset."""
+    pairs = [(_fingerprint(target), _fingerprint(reference)) for target, reference in zip(targets, references)]
+    told = [i for i, pair in enumerate(pairs) if any(pair)]
+    differ = [i for i in told if pairs[i][0] != pairs[i][1]]
+    if 2 * len(differ) > len(told):
+        i = differ[0]
+        raise ValueError(
+            f"{path} is of another test set than {origin}: the target of sentence {i} is {targets[i]!r} there "
+            f"and {references[i]!r} here"
+        )
+
+
+def _fingerprint(text: str) -> str:
+    """What a line of symbols has in common with the text that any tokenizer joins them to: ASCII letters and digits."""
+    return re.sub(r"[^A-Za-z0-9]", "", text)
+
+
+def _symbol_ids(line: str, dictionary, where: str) -> Tensor:
+    """The ids of a line of symbols and of the end of the sentence, (symbols + 1,)."""
+    absent = [s for s in line.split() if s not in dictionary]
+    if absent:
+        raise ValueError(
+            f"{where} has {absent[0]!r}, which is not in the target dictionary: was it generated by another model, "
+            "or with --post-process?"
+        )
+    return dictionary.encode_line(line, add_if_not_exist=False).long()
+
+
+def _reason(error: Exception) -> str:
+    """What an error says, up to the first detail of a list."""
+    return " ".join(str(error).split("\n")[:2]).strip() or type(error).__name__
