@@ -37,7 +37,7 @@ WORDS_AT_ONCE = 2**17
 
 @dataclass(frozen=True, eq=False)
 class Sentence:
-    """Token ids, [CLS] and [SEP] included, and which of the positions are compared; the same object for the same ids."""
+    """Token ids, [CLS] and [SEP] included, and the positions compared. Lines of the same ids share one object."""
 
     text: str
     ids: tuple[int, ...]
@@ -153,7 +153,7 @@ class MoverScorer:
 
     def _encode(self, pairs: Sequence[Pair], pool: Executor) -> dict[Sentence, np.ndarray]:
         """Embeddings of the words of every sentence, (words, dim) float32."""
-        sentences = dict.fromkeys(sentence for pair in pairs for sentence in pair)  # in an order that is always the same
+        sentences = dict.fromkeys(sentence for pair in pairs for sentence in pair)  # keeps their order
         batches = list(_batches(sorted(sentences, key=lambda sentence: -len(sentence.ids)), self._batch_size))
         encoded = (pool.map if self._on_cpu else map)(self._encode_batch, batches)
         return {sentence: words for batch, arrays in zip(batches, encoded) for sentence, words in zip(batch, arrays)}
@@ -176,7 +176,7 @@ class MoverScorer:
         for sentence, array in zip(batch, arrays):
             if not np.isfinite(array).all():
                 raise ValueError(
-                    f"the language model {self._lm!r} gives embeddings that are not finite numbers for {sentence.text!r}"
+                    f"the language model {self._lm!r} gives embeddings that are not finite for {sentence.text!r}"
                 )
         return arrays
 
