@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Ways to fine-tune the quickstart's baseline, on its validation set, three seeds each: what is measured is
-# BLEU, F_BERT and length by beam search, and p(</s>) and F_BERT by forced decoding.
+# BLEU, F_BERT, MoverScore and length by beam search, and p(</s>) and F_BERT by forced decoding.
 #
 #     make quickstart && PATH="$PWD/.venv/bin:$PATH" benchmarks/fine_tuning.sh
 #
@@ -9,7 +9,7 @@ set -euo pipefail
 cd "$(dirname "$0")/.."
 source scripts/small_model.sh
 
-systems=(baseline="$work/baseline/valid.out")
+declare -A outputs
 [ -e "$work/baseline/valid.out" ] || translate baseline valid
 
 # run NAME SEED CRITERION...
@@ -21,7 +21,7 @@ run() {
     translate "$name" valid
     touch "$work/$name/done"
   fi
-  systems+=("${name#*/}=$work/$name/valid.out")
+  outputs[${name%-*}]+=,$work/$name/valid.out
 }
 
 # forced NAME: the log of fairseq-validate, which knows these figures of bertscore_loss alone.
@@ -41,4 +41,9 @@ done
 for mode in scored context gold mixed; do
   forced "$mode-1"
 done
-bertloss score --reference "$work/corpus/valid.en" "${evaluation[@]}" "${systems[@]}"
+systems=()
+for system in scored context gold mixed; do
+  systems+=(--system "$system=${outputs[fine-tuning/$system]#,}")
+done
+bertloss compare --reference "$work/corpus/valid.en" "${evaluation[@]}" --baseline "$work/baseline/valid.out" \
+  --control "control=${outputs[fine-tuning/control]#,}" "${systems[@]}"

@@ -5,7 +5,6 @@ needs them, so that --help is instant.
 """
 
 import argparse
-import logging
 import sys
 from collections.abc import Sequence
 
@@ -28,7 +27,6 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Runs the command line and returns its exit status: 0, 2 for a user's error, 130 for Ctrl-C."""
     parser = argument_parser()
     args = parser.parse_args(argv)
-    logging.basicConfig(level=logging.WARNING)  # before fairseq is imported, which would log everything
     try:
         args.run(args)
     except KeyboardInterrupt:

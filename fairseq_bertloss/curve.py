@@ -175,19 +175,21 @@ def output_path(checkpoint: str, subset: str) -> str:
 
 
 def translate(data: str, subset: str, checkpoint: str, word_pieces_lm: str, max_tokens: int) -> None:
-    """Translates a subset with the stock fairseq-generate, unless that was done since the checkpoint was written.
+    """Translates a subset with the stock fairseq-generate, unless the same command did since the checkpoint was written.
 
-    The file appears whole or not at all.
+    The file appears whole or not at all, the command beside it.
 
     Raises:
         ChildProcessError: fairseq-generate failed.
     """
     output = output_path(checkpoint, subset)
-    if os.path.isfile(output) and os.path.getmtime(output) >= os.path.getmtime(checkpoint):
-        return
     command = [sys.executable, "-m", "fairseq_cli.generate", data, "--user-dir", str(Path(__file__).parent)]
     command += ["--path", checkpoint, "--gen-subset", subset, "--max-tokens", str(max_tokens), *GENERATION.split()]
     command += ["--tokenizer", "word_pieces", "--word-pieces-lm", word_pieces_lm]
+    record = Path(f"{output}.command")
+    if os.path.isfile(output) and os.path.getmtime(output) >= os.path.getmtime(checkpoint):
+        if record.exists() and record.read_text(encoding="utf-8") == " ".join(command):
+            return
     os.makedirs(os.path.dirname(output), exist_ok=True)
     partial = f"{output}.partial"
     try:
@@ -199,7 +201,9 @@ def translate(data: str, subset: str, checkpoint: str, word_pieces_lm: str, max_
             last_line = (done.stderr.strip().splitlines() or ["it said nothing"])[-1]
             status = f"status {done.returncode}"
             raise ChildProcessError(f"fairseq-generate failed on {checkpoint} with {status}: {last_line}")
+        record.unlink(missing_ok=True)
         os.replace(partial, output)
+        record.write_text(" ".join(command), encoding="utf-8")
     finally:
         Path(partial).unlink(missing_ok=True)
 

@@ -79,9 +79,10 @@ page() {
 # What was done with other settings is not gone on with.
 mkdir -p "$work/done"
 settings="$baseline_updates+$fine_tuning_updates updates, scripts $(cat scripts/quickstart.sh scripts/small_model.sh | cksum)"
-[ -e "$work/settings" ] || echo "$settings" >"$work/settings"
-if [ "$settings" != "$(cat "$work/settings")" ]; then
-  echo "quickstart: $work holds a run with other settings ($(cat "$work/settings"), now $settings): remove it first" >&2
+[ -e "$work/settings" ] || [ -n "$(ls "$work/done")" ] || echo "$settings" >"$work/settings"
+before=$(cat "$work/settings" 2>/dev/null || echo "unknown")
+if [ "$settings" != "$before" ]; then
+  echo "quickstart: $work holds a run with other settings ($before, now $settings): remove it first" >&2
   exit 2
 fi
 step fetch "Fetch the strings of Home Assistant" fetch

@@ -40,7 +40,8 @@ def run(outputs: list[str], bleu: float, gain: float = 0.0, file: str = "test.ou
 
 def system(name: str, *bleu: float, outputs: list[str] = OUTPUTS, gain: float = 0.0, **corpus: float) -> System:
     """A system with a run for each BLEU."""
-    return System(name, [run(outputs, score, gain, f"{name}-{i}.out", **corpus) for i, score in enumerate(bleu)])
+    runs = [run(outputs, score, gain, f"{name}-{i}.out", **corpus) for i, score in enumerate(bleu)]
+    return System(name, runs, {metric: [10.0 + i, 90.0 + i] for i, metric in enumerate(HEADLINE)})
 
 
 def difference(ours: System, theirs: System, metric: str, p: float) -> Difference:

@@ -44,6 +44,10 @@ EDITS = {
     "comparison: wrong kind": lambda results: results[0].update(references=3),
     "entropy: empty or negative": lambda results: results[0].update(counts=[0]),
     "curve: no checkpoints": lambda results: results[0].update(points=[]),
+    "entropy: not one of counts": lambda results: results[0].update(system=None),
+    "curve: no number": lambda results: results[0].update(epoch_ends=["x"]),
+    "curve: are no number": lambda results: results[0]["points"][1].update(updates="a"),
+    "curve: or no name": lambda results: results[0].update(system=None),
     "curve: lacks a score": lambda results: results[0]["points"][0]["scores"].pop("bleu"),
 }
 

@@ -51,6 +51,8 @@ def test_compare(bertloss, files, tmp_path, capsys):
     assert made == {(name, "baseline") for name in ("poor", "better", "seeds")} | {("better", "poor"), ("seeds", "poor")}
 
     for metric in results.HEADLINE:
+        low, high = better.intervals[metric]
+        assert low < better.mean(metric) < high
         baseline = comparison.system("baseline").mean(metric)
         test = comparison.test("better", "baseline", metric)
         assert test.difference == pytest.approx(better.mean(metric) - baseline)
@@ -83,7 +85,7 @@ def test_seeds_repeat_the_tests(minilm, files):
     evaluator = Evaluator(minilm, 5, lowercase=True)
     outputs = {"baseline": [files["fair"]], "x": [files["good"]]}
     first, same, other = (
-        compare(files["ref"], outputs, evaluator, baseline="baseline", seed=seed, resamples=200).tests for seed in (7, 7, 8)
+        compare(files["ref"], outputs, evaluator, baseline="baseline", seed=seed, resamples=1000).tests for seed in (7, 7, 8)
     )
     assert first == same != other
 
@@ -111,11 +113,13 @@ def test_score_as_json(bertloss, files, capsys):
         (["score", "missing"], "cannot read missing"),
         (["compare", "--baseline", "{fair}", "--system", "{good}"], "has no name: give NAME=FILE"),
         (["compare", "--baseline", "x={fair}", "--system", "x={good}"], "two systems have the name 'x'"),
-        (["compare", "--baseline", "{fair}", "--system", "x={good}", "--resamples", "0"], "--resamples must be at least 1"),
+        (["compare", "--baseline", "{fair}", "--system", "x={good}", "--resamples", "999"], "--resamples must be at least 1000"),
         (["compare", "--baseline", "{fair}", "--system", "x={good}", "--level", "1"], "--level must lie between"),
         (["compare", "--baseline", "{fair}", "--system", "x={good},gone"], "cannot read gone"),
         (["compare", "--baseline", "{fair}", "--system", "x={other}"], "has 39 sentences and the reference"),
         (["compare", "--baseline", "{fair}", "--system", "x={shifted}"], "is of another test set than"),
+        (["compare", "--baseline", "{fair}", "--system", "x={good},"], "names no file, or has a comma too many"),
+        (["compare", "--baseline", "{fair}", "--system", "x={pieces}"], "no piece of the language model"),
         (["compare", "--baseline", "{fair}", "--system", "x={empty}"], "is empty"),
         (["compare", "--baseline", "{fair}", "--system", "x={latin1}"], "latin1:2: not UTF-8"),
     ],
@@ -125,6 +129,7 @@ def test_bad_input_is_one_line_and_status_2(arguments, message, bertloss, files,
         "other": write("other", "\n".join(GOOD[1:])),
         "shifted": write("shifted", "\n".join(GOOD[1:] + GOOD[:1])),
         "empty": write("empty", ""),
+        "pieces": write("pieces", "".join(f"H-{i}\t-1\t▁the ▁dog\n" for i in range(len(GOOD)))),
         "latin1": write("latin1", b"one\n\xe9\n"),
     }
     path = tmp_path / "comparison.json"
@@ -133,6 +138,11 @@ def test_bad_input_is_one_line_and_status_2(arguments, message, bertloss, files,
     out, error = capsys.readouterr()
     assert out == "" and not path.exists()
     assert error.startswith("bertloss: error: ") and error.count("\n") == 1 and message in error
+
+
+def test_an_output_that_cannot_be_written_is_found_first(bertloss, capsys):
+    assert bertloss("compare", "--baseline", "{fair}", "--system", "x={good}", "--output", "no/such/c.json") == 2
+    assert capsys.readouterr().err == "bertloss: error: --output no/such/c.json: there is no folder no/such\n"
 
 
 def test_no_such_language_model(bertloss, tmp_path, capsys):

@@ -92,6 +92,11 @@ def test_translations_of_the_test_set_are_accepted(write, tokenizer):
     check(write, tokenizer, as_pieces, REFERENCES)
 
 
+def test_unknown_symbols_are_the_language_models(write, tokenizer):
+    path = write("gen", "H-0\t-1\tthe <unk> hat\nT-0\tthe <<unk>> hat\n")
+    assert read_translations(path, tokenizer).text == read_references(path, tokenizer) == ["the [UNK] hat"]
+
+
 def test_another_number_of_sentences(write, tokenizer):
     with pytest.raises(ValueError, match="gen has 3 sentences and the reference test.en has 2"):
         check(write, tokenizer, GENERATED, REFERENCES[:2])

@@ -151,6 +151,7 @@ def test_every_image_has_a_description_and_every_figure_a_caption(evil):
         "Table 1.",
         "Table 2.",
         "Table 3.",
+        "Table 4.",
         "Figure 1.",
         "Figure 2.",
         "Figure 3.1.",
@@ -169,7 +170,7 @@ def test_the_same_results_make_the_same_bytes(evil, tmp_path):
 
 
 def test_tables_stand_beside_the_page(plain):
-    assert [Path(path).name for path in plain.paths] == ["report.html", "report.md", "report.tex", "report.json"]
+    assert [Path(path).name for path in plain.paths] == ["report.html", "report.table.md", "report.table.tex", "report.table.json"]
     whole = comparison()
     written = [Path(path).read_text(encoding="utf-8") for path in plain.paths[1:]]
     assert written == [f"{form(whole)}\n" for form in (tables.markdown, tables.latex, tables.to_json)]
@@ -184,7 +185,8 @@ def test_tables_on_the_page(tmp_path):
     rows = re.findall(r'<tr><th scope="row" dir="auto">tuned</th>(.*?)</tr>', html)
     cells = [[text(cell) for cell in row.split("</td>")[:-1]] for row in rows]
     assert cells[0][:3] == ["33.25†", "+3.25", "+1.75‡"]
-    assert cells[1][:4] == ["baseline", "BLEU", "+3.25", "[+1.75, +4.75]"] and cells[1][4] == "0.0010"
+    assert cells[1] == ["[10.00, 90.00]", "[11.00, 91.00]", "[12.00, 92.00]"]
+    assert cells[2][:4] == ["baseline", "BLEU", "+3.25", "[+1.75, +4.75]"] and cells[2][4] == "0.0010"
     assert re.findall('<td class="alarm">(.*?)</td>', html) == ["0.790", "19.9", "1", "11.1"]
 
 
@@ -203,7 +205,7 @@ def test_the_baseline_alone(tmp_path):
     alone = replace(comparison(system("baseline", 30.0), control=None), similarities=[])
     shown = text(make(tmp_path / "runs", alone, entropies("baseline")).html)
     assert "There is no other system" in shown and "Figure 1." in shown
-    assert "Figure 3" not in shown and "Table 2" not in shown and "Δ baseline" not in shown
+    assert "Figure 3" not in shown and "Table 3" not in shown and "Table 2" in shown and "Δ baseline" not in shown
 
 
 def test_several_runs_without_control(tmp_path):
@@ -244,16 +246,15 @@ def test_no_comparison(folder, tmp_path):
     [
         ("report.htm", "must end in .html"),
         ("missing/report.html", "there is no folder"),
-        ("comparison.html", "would replace .*comparison.json"),
-        ("folder.html", "folder.md is a folder"),
+        ("folder.html", "folder.table.md is a folder"),
     ],
 )
 def test_output_that_cannot_be_written(output, message, tmp_path):
     runs = write(tmp_path, comparison())
-    (tmp_path / "folder.md").mkdir()
+    (tmp_path / "folder.table.md").mkdir()
     with pytest.raises(ValueError, match=message):
         write_report(runs, str(tmp_path / output))
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["comparison.json", "folder.md"]
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["comparison.json", "folder.table.md"]
 
 
 def test_a_failure_leaves_the_former_report(monkeypatch, tmp_path):

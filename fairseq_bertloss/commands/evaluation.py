@@ -1,6 +1,7 @@
 """Subcommands that evaluate: score, compare, entropy, curve, report."""
 
 import argparse
+import logging
 import os
 
 from fairseq_bertloss.commands.common import add_lm, report
@@ -48,6 +49,9 @@ def run_compare(args: argparse.Namespace) -> None:
     from fairseq_bertloss.evaluation import results, tables
     from fairseq_bertloss.evaluation.comparison import compare
 
+    if args.output:
+        check_output(args.output)
+
     systems = {}
     baseline, files = named_files(args.baseline)
     baseline = add_system(systems, baseline or "baseline", files)
@@ -93,9 +97,11 @@ def add_entropy(subparsers) -> None:
 
 def run_entropy(args: argparse.Namespace) -> None:
     """Writes the distributions and reports their means."""
+    logging.basicConfig(level=logging.WARNING)  # before fairseq is imported, which would log everything
     from fairseq_bertloss.evaluation import results
     from fairseq_bertloss.forced_decoding import entropies
 
+    check_output(args.output)
     check_names([name for name, *_ in args.system])
     distributions = entropies(args.data, args.gen_subset, args.system, args.max_tokens)
     results.write(args.output, distributions)
@@ -124,9 +130,11 @@ def add_curve(subparsers) -> None:
 
 def run_curve(args: argparse.Namespace) -> None:
     """Writes the curves."""
+    logging.basicConfig(level=logging.WARNING)  # before fairseq is imported, which would log everything
     from fairseq_bertloss.curve import curves
     from fairseq_bertloss.evaluation import results
 
+    check_output(args.output)
     runs = {}
     for argument in args.runs:
         name, equals, folder = argument.partition("=")
@@ -150,7 +158,7 @@ def add_report(subparsers) -> None:
         help="folder with comparison.json, and entropy.json and curve.json if there are any",
     )
     parser.add_argument(
-        "--output", required=True, metavar="HTML", help="the page; its table also goes to .md, .tex and .json beside it"
+        "--output", required=True, metavar="HTML", help="the page; its table also goes to .table.md, .tex and .json beside it"
     )
     parser.set_defaults(run=run_report)
 
@@ -213,7 +221,17 @@ def named_files(argument: str) -> tuple[str | None, list[str]]:
     if os.path.exists(argument):
         return None, [argument]
     name, equals, files = argument.partition("=")
-    return (name, files.split(",")) if equals else (None, argument.split(","))
+    named = (name, files.split(",")) if equals else (None, argument.split(","))
+    if not all(named[1]):
+        raise ValueError(f"{argument!r} names no file, or has a comma too many")
+    return named
+
+
+def check_output(path: str) -> None:
+    """Makes sure, before long work, that its result can be written."""
+    folder = os.path.dirname(path) or "."
+    if not os.path.isdir(folder):
+        raise ValueError(f"--output {path}: there is no folder {folder}")
 
 
 def add_system(systems: dict, name: str, value) -> str:

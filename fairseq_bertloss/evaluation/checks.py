@@ -62,16 +62,22 @@ def _similarity(similarity: Similarity) -> Iterator[str]:
 
 
 def _entropy(entropy: Entropy) -> Iterator[str]:
+    if not isinstance(entropy.system, str) or not all(isinstance(count, int) for count in entropy.counts):
+        yield f"the histogram of {entropy.system!r} is not one of counts"
+        return
     if not sum(entropy.counts) > 0 or min(entropy.counts) < 0 or not entropy.bin_width > 0 or entropy.vocabulary < 1:
         yield f"the histogram of {entropy.system!r} is empty or negative"
 
 
 def _curve(curve: Curve) -> Iterator[str]:
+    if not isinstance(curve.system, str) or not all(isinstance(end, Real) for end in curve.epoch_ends):
+        yield f"the curve of {curve.system!r} has an end of an epoch that is no number, or no name"
     if not curve.points:
         yield f"{curve.system!r} has no checkpoints"
     for point in curve.points:
-        if not all(isinstance(point.scores.get(metric), Real) for metric in HEADLINE):
-            yield f"{curve.system!r} lacks a score at {point.updates} updates"
+        numbers = [point.updates, *(point.scores.get(metric) for metric in HEADLINE)]
+        if not all(isinstance(number, Real) for number in numbers):
+            yield f"{curve.system!r} lacks a score, or the updates are no number, at {point.updates!r} updates"
 
 
 def _not_finite(value: object) -> Iterator[str]:

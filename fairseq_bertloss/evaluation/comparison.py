@@ -4,7 +4,7 @@
         --system fine-tuned=seed1.out,seed2.out,seed3.out --lm NAME --output DIR/comparison.json
 """
 
-from dataclasses import asdict
+from dataclasses import asdict, replace
 
 from tqdm import tqdm
 
@@ -42,14 +42,20 @@ def compare(
     Raises:
         ValueError: a file cannot be read, is of another test set, or an option is out of its range.
     """
-    if resamples < 1:
-        raise ValueError(f"--resamples must be at least 1, not {resamples}")
     if seed < 1:
         raise ValueError(f"--seed must be at least 1, not {seed}")
     if not 0 < level < 0.5:
         raise ValueError(f"--level must lie between 0 and 0.5, not {level}")
+    if resamples < 10 / level:
+        raise ValueError(f"--resamples must be at least {10 / level:.0f} for --level {level:g}, not {resamples}")
     scores = score_files(reference, files, evaluator)
+    if len(scores.references) < 2:
+        raise ValueError(f"{reference} has one sentence: a significance test needs two at least, and better some hundred")
     evidence = {system.name: _evidence(scores, system, evaluator) for system in scores.systems}
+    intervals = {
+        name: {metric: [*significance.interval(runs, resamples=resamples, seed=seed)] for metric, runs in found.items()}
+        for name, found in evidence.items()
+    }
     pairs = [(name, other) for other in (baseline, control) if other for name in files if name not in (baseline, other)]
     tests = []
     for name, against in tqdm(pairs, "significance", leave=False, disable=None):
@@ -64,7 +70,7 @@ def compare(
         references=scores.references,
         baseline=baseline,
         control=control,
-        systems=scores.systems,
+        systems=[replace(system, intervals=intervals[system.name]) for system in scores.systems],
         tests=tests,
         level=level,
         signatures=scores.signatures | {"tests": f"{resamples} resamples, seed {seed}"},

@@ -13,6 +13,7 @@ from fairseq_bertloss.vocabulary import detokenize
 HYPOTHESIS = re.compile(r"H-(\d+)\t[^\t]*\t(.*)")
 TARGET = re.compile(r"T-(\d+)\t(.*)")
 POSITIONS = re.compile(r"P-(\d+)\t(.*)")
+UNKNOWN = {"<unk>", "<<unk>>"}
 ENOUGH_SENTENCES = 20
 """Fewer sentences do not tell whether translations belong to their references."""
 
@@ -76,13 +77,15 @@ def read_translations(path: str, tokenizer) -> Translations:
         tokenizer: the language model's, whose pieces the model was trained on.
 
     Raises:
-        ValueError: the file cannot be read, or sentences are missing from fairseq-generate's output.
+        ValueError: the file cannot be read, sentences are missing from fairseq-generate's output, or it is made of
+            something else than the tokenizer's pieces.
     """
     lines = read_lines(path)
     generated = _generated(path, lines)
     if generated is None:
         return Translations(path, lines, None)
-    return Translations(path, [detokenize(tokenizer, line.split()) for line in generated.hypotheses], generated)
+    _check_pieces(path, generated.hypotheses, tokenizer)
+    return Translations(path, [_text(line.split(), tokenizer) for line in generated.hypotheses], generated)
 
 
 def read_references(path: str, tokenizer) -> list[str]:
@@ -116,13 +119,15 @@ def check_belongs(translations: Translations, references: Sequence[str], referen
             f"{path} has {len(text)} sentences and the reference {reference_path} has {len(references)}; "
             "both must be of one test set"
         )
-    if generated is not None and generated.targets is not None:
-        differ = [i for i, pair in enumerate(zip(generated.targets, references)) if not _agree(*pair, tokenizer)]
-        if 2 * len(differ) > len(references):
+    targets = generated.targets if generated is not None and generated.targets is not None else []
+    telling = [i for i, target in enumerate(targets) if "<unk>" not in target]
+    if telling:
+        differ = [i for i in telling if not _agree(targets[i], references[i], tokenizer)]
+        if 2 * len(differ) > len(telling):
             first = differ[0]
             raise ValueError(
                 f"{path} is of another test set than {reference_path}: sentence {first + 1} has the target "
-                f"{generated.targets[first]!r} there and {references[first]!r} here"
+                f"{targets[first]!r} there and {references[first]!r} here"
             )
     elif not _is_collapsed(text) and not _fit_their_own(text, references):
         raise ValueError(
@@ -159,13 +164,28 @@ def _in_order(numbered: dict[int, str], sentences: int) -> list[str] | None:
 def _text_of_target(target: str, tokenizer) -> str:
     """The text of a T- line, which fairseq prints as pieces or, with --tokenizer word_pieces, as text already."""
     space = tokenizer.tokenize("a")[0].removesuffix("a")  # what pieces record a space with: Ġ, ▁ or nothing
-    return detokenize(tokenizer, target.split()) if target.startswith(space) else target
+    return _text(target.split(), tokenizer) if target.startswith(space) else target
+
+
+def _text(symbols: Sequence[str], tokenizer) -> str:
+    """The text of symbols of a dictionary, whose <unk> (<<unk>> in a target) is the tokenizer's unknown token."""
+    return detokenize(tokenizer, [tokenizer.unk_token if symbol in UNKNOWN else symbol for symbol in symbols])
+
+
+def _check_pieces(path: str, lines: Sequence[str], tokenizer) -> None:
+    known = {*tokenizer.get_vocab(), *UNKNOWN}
+    for number, line in enumerate(lines):
+        foreign = next((symbol for symbol in line.split() if symbol not in known), None)
+        if foreign is not None:
+            raise ValueError(
+                f"{path}: sentence {number} has {foreign!r}, which is no piece of the language model "
+                f"{tokenizer.name_or_path!r}: name the model whose pieces these are with --word-pieces-lm, or pass the "
+                "translations as text"
+            )
 
 
 def _agree(target: str, reference: str, tokenizer) -> bool:
-    """Whether a T- line, as pieces or as text, is this reference up to case, accents, spaces and unknown symbols."""
-    if "<unk>" in target:
-        return True
+    """Whether a T- line, as pieces or as text, is this reference up to case, accents, spaces and punctuation."""
     key = _letters(reference)
     return key == _letters(target) or key == _letters(detokenize(tokenizer, target.split()))
 

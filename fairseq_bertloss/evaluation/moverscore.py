@@ -29,7 +29,7 @@ from fairseq_bertloss.vocabulary import load_tokenizer, special_ids
 
 VERSIONS = ("v2", "v1")
 V1_LAYERS = 5
-CPU_BATCH, GPU_BATCH = 512, 2**14
+CPU_BATCH, GPU_BATCH = 256, 2**14
 """Positions that the language model reads at once, padding included: on a CPU as many as its cache holds."""
 WORDS_AT_ONCE = 2**17
 """Words whose embeddings are in memory at once: 200 MB for MiniLM, 1.6 GB for v1 of BERT-large."""

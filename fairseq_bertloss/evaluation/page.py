@@ -62,9 +62,11 @@ def _summary(comparison: Comparison) -> Iterator[str]:
 
 def _score_tables(comparison: Comparison) -> Iterator[str]:
     yield figure("Table 1. The systems' scores.", " ".join(tables.notes(comparison)), _main_table(comparison), True)
+    caption = "Of each score over other sentences of the kind and, where a system has several runs, over runs."
+    yield figure("Table 2. Confidence intervals.", caption, plain_table(*tables.interval_table(comparison)), True)
     if comparison.tests:
         tests = plain_table(*tables.test_table(comparison), left=3)
-        yield figure("Table 2. Significance tests.", _about_tests(comparison), tests, True)
+        yield figure("Table 3. Significance tests.", _about_tests(comparison), tests, True)
     low, high = LENGTH_RATIOS
     own = health(comparison.references)
     caption = (
@@ -74,7 +76,7 @@ def _score_tables(comparison: Comparison) -> Iterator[str]:
         f"{low} to {high}, empty outputs, or outputs far less distinct or more repetitive than the baseline's or the "
         f"references' ({own['distinct']:.1f}, {own['repeated']:.1f})."
     )
-    yield figure("Table 3. Further metrics.", caption, _further_table(comparison), True)
+    yield figure("Table 4. Further metrics.", caption, _further_table(comparison), True)
 
 
 def _main_table(comparison: Comparison) -> str:

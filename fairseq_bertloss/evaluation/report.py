@@ -25,7 +25,7 @@ def write_report(runs: str, output: str) -> list[str]:
     Raises:
         ValueError: there is no comparison, a file is damaged, or the output cannot be written there.
     """
-    paths = _output_paths(runs, output)
+    paths = _output_paths(output)
     comparison, entropies, curves = _read(runs)
 
     from fairseq_bertloss.evaluation.page import page  # imports matplotlib, which an error need not wait for
@@ -40,21 +40,16 @@ def write_report(runs: str, output: str) -> list[str]:
     return paths
 
 
-def _output_paths(runs: str, output: str) -> list[str]:
-    """The page and the tables, none of which may replace what the report is made of."""
+def _output_paths(output: str) -> list[str]:
+    """The page and the tables, whose names are unlike those of anything else that may stand there."""
     stem, extension = os.path.splitext(output)
     if extension != ".html":
         raise ValueError(f"--output {output} must end in .html")
     folder = os.path.dirname(output) or "."
     if not os.path.isdir(folder):
         raise ValueError(f"--output {output}: there is no folder {folder}")
-    paths = [output, f"{stem}.md", f"{stem}.tex", f"{stem}.json"]
-    inputs = {os.path.realpath(os.path.join(runs, name)) for name in FILES.values()}
+    paths = [output, *(f"{stem}.table.{extension}" for extension in ("md", "tex", "json"))]
     for path in paths:
-        if os.path.realpath(path) in inputs:
-            raise ValueError(
-                f"--output {output} would replace {path}, which the report is made of: choose another name"
-            )
         if os.path.isdir(path):
             raise ValueError(f"--output {output}: {path} is a folder")
     return paths

@@ -85,6 +85,20 @@ def score(system: System, metric: str) -> str:
     return f"{number(system.mean(metric), digits)} ± {number(deviation, digits)}"
 
 
+def interval_table(comparison: Comparison) -> tuple[list[str], list[list[str]]]:
+    """Titles and rows of the table of the scores' own confidence intervals."""
+    rows = [
+        [system.name, *(_interval(*system.intervals[metric], METRICS[metric].digits) for metric in HEADLINE)]
+        for system in comparison.systems
+        if system.intervals
+    ]
+    return ["95% interval", *(METRICS[metric].title for metric in HEADLINE)], rows
+
+
+def _interval(low: float, high: float, digits: int) -> str:
+    return f"[{number(low, digits)}, {number(high, digits)}]"
+
+
 def test_table(comparison: Comparison) -> tuple[list[str], list[list[str]]]:
     """Titles and rows of the table of significance tests; a column that would be empty is left out."""
     packages = dict.fromkeys(name for test in comparison.tests for name in test.p_sacrebleu)
@@ -118,7 +132,7 @@ def notes(comparison: Comparison) -> list[str]:
         + (f" or, beside Δ control, than {control}" if control else "")
         + f": one-sided p < {comparison.level:g} by "
         + ("the test over runs where there are several, else " if several else "")
-        + "the paired bootstrap, not corrected for the number of tests.",
+        + "both the paired bootstrap and the randomization, not corrected for the number of tests.",
     ]
     if any(len(system.runs) == 1 for system in comparison.systems):
         sentences.append(
@@ -135,6 +149,7 @@ def test_set(comparison: Comparison) -> str:
 def markdown(comparison: Comparison) -> str:
     """The main table with its notes, the tests, the further metrics and the signatures."""
     tables = [aligned(*_main_table(comparison)), "\n".join(map(printable, notes(comparison)))]
+    tables.append(aligned(*interval_table(comparison)))
     if comparison.tests:
         tables.append(aligned(*test_table(comparison), left=3))
     tables.append(aligned(*further_table(comparison)))
