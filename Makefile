@@ -17,7 +17,7 @@ quickstart: install
 	PATH="$(CURDIR)/$(VENV)/bin:$$PATH" scripts/quickstart.sh
 
 test: install
-	OMP_NUM_THREADS=1 $(VENV)/bin/python -m pytest -q -n 2 --dist loadfile tests
+	OMP_NUM_THREADS=1 $(VENV)/bin/python -m pytest -q -n 2 --dist loadfile --no-loadscope-reorder tests
 
 install: $(INSTALLED)
 

@@ -3,6 +3,7 @@
 import json
 import math
 import string
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import lms
@@ -182,8 +183,8 @@ def encoded(scorer, monkeypatch):
 def test_every_sentence_is_encoded_once(scorer, encoded):
     """Systems share references and some outputs; uncased models also those that differ by case."""
     references = REFERENCES[:6]
-    hypotheses = [*HYPOTHESES[:6], *HYPOTHESES[:3], *(line.upper() for line in HYPOTHESES[3:6]), *references]
-    scorer.score(hypotheses, references * 3)
+    upper = [line.upper() for line in HYPOTHESES[:6]]
+    scorer.score([*HYPOTHESES[:6], *upper, *HYPOTHESES[1:6], HYPOTHESES[0], *references], references * 4)
     read = [text for batch in encoded for text in batch]
     assert sorted(read) == sorted(references + HYPOTHESES[:6])
 
@@ -241,6 +242,8 @@ def test_threads_are_as_before(scorer):
     try:
         scorer.score(HYPOTHESES[:2], REFERENCES[:2])
         assert torch.get_num_threads() == 3
+        with ThreadPoolExecutor(1) as later:  # a new thread asks for what was set last, wherever that was
+            assert later.submit(torch.get_num_threads).result() == 3
     finally:
         torch.set_num_threads(before)
 
