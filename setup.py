@@ -22,7 +22,7 @@ setup(
         "sacremoses>=0.1",
         "jieba>=0.42",
         "subword-nmt>=0.3.8",
-        "POT>=0.9",
+        "POT>=0.9.1",
         "scipy",
         "matplotlib",
         "tqdm",

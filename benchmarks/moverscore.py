@@ -2,7 +2,7 @@
 
     python benchmarks/moverscore.py --lm NAME --reference FILE HYPOTHESES [HYPOTHESES...]
 
-The files are plain text. The loop scores the first system's pairs; MoverScorer the same, then all systems' in one call.
+The files are plain text or fairseq-generate's output. The loop scores the first system's pairs; MoverScorer the same, then all systems' in one call.
 """
 
 import argparse
@@ -14,7 +14,7 @@ import ot
 import torch
 import torch.nn.functional as F
 
-from fairseq_bertloss.evaluation.hypotheses import read_lines
+from fairseq_bertloss.evaluation.hypotheses import read_references, read_translations
 from fairseq_bertloss.evaluation.moverscore import MoverScorer
 from fairseq_bertloss.evaluation.words import WordFinder
 from fairseq_bertloss.language_model import encoder_config, load_encoder
@@ -53,8 +53,9 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=3, help="how often each is measured; the median counts")
     parser.add_argument("hypotheses", nargs="+", help="translations of one system, one a line")
     options = parser.parse_args()
-    references = read_lines(options.reference)
-    systems = [read_lines(path) for path in options.hypotheses]
+    tokenizer = load_tokenizer(options.lm)
+    references = read_references(options.reference, tokenizer)
+    systems = [read_translations(path, tokenizer).text for path in options.hypotheses]
     everything = [line for system in systems for line in system]
 
     loop, scorer = Loop(options.lm), MoverScorer(options.lm)
