@@ -6,6 +6,7 @@ import importlib.util
 import inspect
 import os
 from collections.abc import Callable, Iterator
+from pathlib import Path
 
 import torch
 from torch import Tensor
@@ -101,6 +102,11 @@ def load_encoder(name: str, config) -> torch.nn.Module:
     if getattr(encoder, "pooler", None) is not None:
         encoder.pooler = None
     return encoder
+
+
+def short_name(name: str) -> str:
+    """A hub name as it is; of a local folder the end, which says which model it is."""
+    return "/".join(Path(name).parts[-2:])
 
 
 def scoring_layer(name: str, layer: int | None, config) -> int:

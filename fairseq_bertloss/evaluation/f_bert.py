@@ -5,10 +5,9 @@
 
 import math
 from collections.abc import Sequence
-from pathlib import Path
 from typing import NamedTuple
 
-from fairseq_bertloss.language_model import encoder_config, scoring_layer
+from fairseq_bertloss.language_model import encoder_config, scoring_layer, short_name
 from fairseq_bertloss.vocabulary import load_tokenizer
 
 
@@ -42,8 +41,8 @@ class FBertScorer:
 
     @property
     def signature(self) -> str:
-        """bert-score's hash, which begins with the name given; of a folder the end says which model it is."""
-        return self._scorer.hash.replace(self.lm, "/".join(Path(self.lm).parts[-2:]), 1)
+        """bert-score's hash, the model by its short name."""
+        return self._scorer.hash.replace(self.lm, short_name(self.lm), 1)
 
     def score(self, hypotheses: Sequence[str], references: Sequence[str]) -> BERTScores:
         """Scores pairs; a pair with nothing on one side scores 0.

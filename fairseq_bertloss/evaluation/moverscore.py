@@ -15,7 +15,6 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Executor, ThreadPoolExecutor
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 import torch
@@ -24,7 +23,7 @@ from torch import Tensor
 from torch.nn.utils.rnn import pad_sequence
 
 from fairseq_bertloss.evaluation.words import WordFinder
-from fairseq_bertloss.language_model import encoder_config, load_encoder, max_length
+from fairseq_bertloss.language_model import encoder_config, load_encoder, max_length, short_name
 from fairseq_bertloss.vocabulary import load_tokenizer, special_ids
 
 VERSIONS = ("v2", "v1")
@@ -94,7 +93,7 @@ class MoverScorer:
         import ot
         import transformers
 
-        model = "/".join(Path(self._lm).parts[-2:])  # of a folder the end says which model it is
+        model = short_name(self._lm)
         weights = "idf" if self._idf else "uniform"
         return f"{model}|{self._version}|{weights}|pot:{ot.__version__}|transformers:{transformers.__version__}"
 
