@@ -124,6 +124,24 @@ def test_observed_vocabulary_holds_what_training_has(minilm, tmp_path):
     assert ids == sorted(ids)
 
 
+def test_uneven_pairs_are_dropped_from_training_alone(minilm, tmp_path):
+    """A ratio of 1.5 lets 3 words stand beside 2 pieces, and 2 words beside 3 pieces."""
+    pairs = ["du du du\td e", "du du\tc d e", "du du du\td", "du\tb c", "du du du du\te f", "du du\tc d"]
+    for side, name in enumerate(("de", "en")):
+        (tmp_path / f"a.{name}").write_text("".join(f"{pair.split(chr(9))[side]}\n" for pair in pairs))
+    files = [str(tmp_path / "a.de"), str(tmp_path / "a.en")]
+    done = run([
+        *"bertloss prepare --source-lang de --target-lang en --merges 1 --max-ratio 1.5 --expected-pairs 4".split(),
+        "--source", files[0], "--target", files[1], "--valid-source", files[0], "--valid-target", files[1],
+        "--lm", minilm, "--destdir", str(tmp_path / "out"),
+    ])  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    assert (tmp_path / "out" / "text" / "train.en").read_text() == "d e\nc d e\nc d\n"
+    assert "train: 3 of 6 pairs kept; dropped: 3 uneven\n" in done.stderr
+    assert "valid: 6 pairs; 3 uneven, all kept\n" in done.stderr
+    assert done.stderr.endswith("train: 3 pairs, expected 4: -1 (-25.0%)\n")
+
+
 def test_mismatched_files_leave_nothing(minilm, tmp_path):
     (tmp_path / "a.de").write_text("eins\nzwei\ndrei\n")
     (tmp_path / "a.en").write_text("one\ntwo\n")
@@ -148,6 +166,7 @@ def test_no_training_pair_left_is_an_error(minilm, tmp_path):
         (dict(source_lang="en"), "both 'en'"),
         (dict(merges=0), "merges must be at least 1"),
         (dict(max_length=0), "max_length must be at least 1"),
+        (dict(max_ratio=0.5), "max_ratio must be at least 1"),
     ],
 )
 def test_impossible_settings(arguments, message):

@@ -46,9 +46,17 @@ def add_prepare(subparsers) -> None:
         help="drop training pairs with more source words or target pieces (%(default)s)",
     )
     parser.add_argument(
+        "--max-ratio",
+        type=float,
+        help="drop training pairs with more than so many times as many words as pieces, or the other way (any number)",
+    )
+    parser.add_argument(
         "--observed-vocabulary",
         action="store_true",
         help="target dictionary of the pieces seen in training, not of the language model's whole vocabulary",
+    )
+    parser.add_argument(
+        "--expected-pairs", type=int, metavar="N", help="report how far the number of training pairs is from this"
     )
     parser.add_argument(
         "--workers",
@@ -77,12 +85,20 @@ def run_prepare(args: argparse.Namespace) -> None:
         lowercase=args.lowercase,
         merges=args.merges,
         max_length=args.max_length,
+        max_ratio=args.max_ratio,
         observed_vocabulary=args.observed_vocabulary,
     )
     record, is_new = prepare(settings, corpora, args.destdir, args.workers, args.overwrite)
     report_folder(args.destdir, is_new)
     for split, counts in record["counts"].items():
         report(split_summary(split, **counts))
+    if args.expected_pairs:
+        report(size_difference(record["counts"]["train"]["kept"], args.expected_pairs))
+
+
+def size_difference(kept: int, expected: int) -> str:
+    """One line on how many training pairs there are beside how many there should be."""
+    return f"train: {kept} pairs, expected {expected}: {kept - expected:+d} ({(kept - expected) / expected:+.1%})"
 
 
 def split_summary(split: str, read: int, kept: int, **unfit: int) -> str:

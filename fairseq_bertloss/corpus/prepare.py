@@ -45,11 +45,13 @@ class Settings:
         lowercase: lower-case the source; the target's case is its language model's affair.
         merges: BPE merges to learn on the source.
         max_length: source words or target pieces above which a training pair is dropped.
+        max_ratio: how many times as many of one as of the other a training pair may have, None for any number;
+            1.5 in fairseq's recipe for IWSLT 2014, as Moses' clean-corpus-n.perl counts it.
         observed_vocabulary: target dictionary of the pieces seen in training instead of all.
 
     Raises:
         ValueError: a language code that fairseq could not tell from the rest of a file name, the
-            same one twice, or a size below 1.
+            same one twice, or a size or ratio below 1.
     """
 
     source_lang: str
@@ -58,6 +60,7 @@ class Settings:
     lowercase: bool = False
     merges: int = 32000
     max_length: int = 175
+    max_ratio: float | None = None
     observed_vocabulary: bool = False
 
     def __post_init__(self):
@@ -66,8 +69,8 @@ class Settings:
                 raise ValueError(f"language code {language!r}: fairseq's file names allow letters, digits and _ only")
         if self.source_lang == self.target_lang:
             raise ValueError(f"source and target language are both {self.source_lang!r}")
-        for name in ("merges", "max_length"):
-            if getattr(self, name) < 1:
+        for name in ("merges", "max_length", "max_ratio"):
+            if getattr(self, name) is not None and getattr(self, name) < 1:
                 raise ValueError(f"{name} must be at least 1, not {getattr(self, name)}")
 
 
@@ -180,13 +183,13 @@ def write_split(
     Returns:
         How many pairs were read and kept, and how many are unfit for each reason.
     """
-    counts = dict.fromkeys(("read", "kept", "empty_source", "empty_target", "long_source", "long_target"), 0)
+    counts = dict.fromkeys(("read", "kept", "empty_source", "empty_target", "long_source", "long_target", "uneven"), 0)
     words_file = open(f"{prefix}.words", "w", encoding="utf-8", newline="\n")
     pieces_file = open(f"{prefix}.{settings.target_lang}", "w", encoding="utf-8", newline="\n")
     with words_file, pieces_file:
         for words, pieces in pairs:
             counts["read"] += 1
-            if reason := unfit(words, pieces, settings.max_length):
+            if reason := unfit(words, pieces, settings):
                 counts[reason] += 1
                 if is_training:
                     continue
@@ -199,15 +202,16 @@ def write_split(
     return counts
 
 
-def unfit(words: list[str], pieces: list[str], max_length: int) -> str | None:
+def unfit(words: list[str], pieces: list[str], settings: Settings) -> str | None:
     """The first reason not to train on a pair, None where there is none."""
     for side, tokens in (("source", words), ("target", pieces)):
         if not tokens:
             return f"empty_{side}"
     for side, tokens in (("source", words), ("target", pieces)):
-        if len(tokens) > max_length:
+        if len(tokens) > settings.max_length:
             return f"long_{side}"
-    return None
+    shorter, longer = sorted((len(words), len(pieces)))
+    return "uneven" if settings.max_ratio is not None and longer > settings.max_ratio * shorter else None
 
 
 def apply_bpe(segmented: Callable, prefix: str, source_lang: str) -> None:
