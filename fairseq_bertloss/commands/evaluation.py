@@ -160,6 +160,9 @@ def add_report(subparsers) -> None:
     parser.add_argument(
         "--output", required=True, metavar="HTML", help="the page; its table also goes to .table.md, .tex and .json beside it"
     )
+    parser.add_argument(
+        "--published", metavar="FILE", help="JSON of scores that somebody else published, to be shown beside these"
+    )
     parser.set_defaults(run=run_report)
 
 
@@ -167,7 +170,7 @@ def run_report(args: argparse.Namespace) -> None:
     """Writes the page and names the files."""
     from fairseq_bertloss.evaluation.report import write_report
 
-    for path in write_report(args.runs, args.output):
+    for path in write_report(args.runs, args.output, args.published):
         print(os.path.abspath(path))
 
 

@@ -6,7 +6,7 @@
 from collections.abc import Iterator, Sequence
 from itertools import groupby
 
-from fairseq_bertloss.evaluation import illustrations, tables
+from fairseq_bertloss.evaluation import illustrations, published, tables
 from fairseq_bertloss.evaluation.alarms import LENGTH_RATIOS, alarms
 from fairseq_bertloss.evaluation.drawing import system_styles
 from fairseq_bertloss.evaluation.examples import examples
@@ -27,7 +27,13 @@ from fairseq_bertloss.evaluation.sentences import changes
 from fairseq_bertloss.evaluation.summary import summary
 
 
-def page(comparison: Comparison, entropies: Sequence[Entropy], curves: Sequence[Curve], folder: str) -> str:
+def page(
+    comparison: Comparison,
+    entropies: Sequence[Entropy],
+    curves: Sequence[Curve],
+    folder: str,
+    theirs: published.Published | None = None,
+) -> str:
     """The whole page.
 
     Args:
@@ -35,6 +41,7 @@ def page(comparison: Comparison, entropies: Sequence[Entropy], curves: Sequence[
         entropies: of the systems, or none.
         curves: of the systems, or none.
         folder: where the results were read, for the commands that make those that are missing.
+        theirs: what somebody else published, for a section of its own.
     """
     title = f"Translations of {tables.test_set(comparison)}"
     names = [system.name for system in comparison.systems]
@@ -43,7 +50,10 @@ def page(comparison: Comparison, entropies: Sequence[Entropy], curves: Sequence[
         f"<h1>{escape(title)}</h1>",
         *_summary(comparison),
         "<h2>Scores</h2>",
-        *_score_tables(comparison),
+        figure("Table 1. The systems' scores.", " ".join(tables.notes(comparison)), _main_table(comparison), True),
+        *(published.section(theirs, comparison) if theirs else ()),
+        "<h2>Confidence, significance and further metrics</h2>",
+        *_further_tables(comparison),
         "<h2>Entropy at inference</h2>",
         *(illustrations.entropy(entropies, styles) if entropies else illustrations.missing(1, "entropy", folder)),
         "<h2>Scores during fine-tuning</h2>",
@@ -60,8 +70,7 @@ def _summary(comparison: Comparison) -> Iterator[str]:
         yield paragraph(text, "warning" if text.startswith("Warning") else "")
 
 
-def _score_tables(comparison: Comparison) -> Iterator[str]:
-    yield figure("Table 1. The systems' scores.", " ".join(tables.notes(comparison)), _main_table(comparison), True)
+def _further_tables(comparison: Comparison) -> Iterator[str]:
     caption = "Of each score over other sentences of the kind and, where a system has several runs, over runs."
     yield figure("Table 2. Confidence intervals.", caption, plain_table(*tables.interval_table(comparison)), True)
     if comparison.tests:

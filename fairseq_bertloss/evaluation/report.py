@@ -1,41 +1,38 @@
 """Tables and figures of an evaluation on one page that needs no network, for people to look at.
 
-    bertloss report --runs DIR --output report.html
+    bertloss report --runs DIR --output report.html [--published FILE]
 """
 
 import os
 
-from fairseq_bertloss.evaluation import tables
+from fairseq_bertloss.evaluation import published, tables
 from fairseq_bertloss.evaluation.checks import check
 from fairseq_bertloss.evaluation.results import Comparison, Curve, Entropy, read
 
 FILES = {Comparison: "comparison.json", Entropy: "entropy.json", Curve: "curve.json"}
 
 
-def write_report(runs: str, output: str) -> list[str]:
+def write_report(runs: str, output: str, published_file: str | None = None) -> list[str]:
     """Writes the page, and beside it the tables as Markdown, LaTeX and JSON; all of them or none.
 
     Args:
         runs: folder of comparison.json and, where they were made, entropy.json and curve.json.
         output: the page, whose name ends in .html; the tables' names differ in the ending.
+        published_file: scores that somebody else published, in the form of `published.read`, to stand beside ours.
 
     Returns:
         The paths that were written, the page first.
 
     Raises:
-        ValueError: there is no comparison, a file is damaged, or the output cannot be written there.
+        ValueError: there is no comparison, a file is damaged or malformed, or the output cannot be written there.
     """
     paths = _output_paths(output)
     comparison, entropies, curves = _read(runs)
+    theirs = published.read(published_file) if published_file else None
 
     from fairseq_bertloss.evaluation.page import page  # imports matplotlib, which an error need not wait for
 
-    texts = [
-        page(comparison, entropies, curves, runs),
-        tables.markdown(comparison) + "\n",
-        tables.latex(comparison) + "\n",
-        tables.to_json(comparison) + "\n",
-    ]
+    texts = [page(comparison, entropies, curves, runs, theirs), *_tables(comparison, theirs)]
     _write(dict(zip(paths, texts)))
     return paths
 
@@ -65,6 +62,17 @@ def _read(runs: str) -> tuple[Comparison, list[Entropy], list[Curve]]:
         if kind is Comparison and not results[kind]:
             raise ValueError(f"there is no comparison in {path}: write it with `bertloss compare ... --output {path}`")
     return results[Comparison][0], results[Entropy], results[Curve]
+
+
+def _tables(comparison: Comparison, theirs: published.Published | None) -> list[str]:
+    """The tables as Markdown, LaTeX and JSON, ours first."""
+    if theirs is None:
+        return [f"{form(comparison)}\n" for form in (tables.markdown, tables.latex, tables.to_json)]
+    return [
+        f"{tables.markdown(comparison)}\n\n{published.markdown(theirs, comparison)}\n",
+        f"{tables.latex(comparison)}\n\n{published.latex(theirs, comparison)}\n",
+        f"{tables.to_json(comparison, published=published.content(theirs, comparison))}\n",
+    ]
 
 
 def _write(texts: dict[str, str]) -> None:

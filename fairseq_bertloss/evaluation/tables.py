@@ -161,9 +161,9 @@ def latex(comparison: Comparison) -> str:
     """The main table in the style of booktabs, its notes as the caption."""
     groups = [list(group) for _, group in groupby(main_columns(comparison), lambda column: column.metric)]
     size = len(groups[0])
-    spans = [f"\\multicolumn{{{size}}}{{c}}{{{_latex_title(METRICS[group[0].metric].title)}}}" for group in groups]
+    spans = [f"\\multicolumn{{{size}}}{{c}}{{{latex_title(METRICS[group[0].metric].title)}}}" for group in groups]
     rules = [f"\\cmidrule(lr){{{start}-{start + size - 1}}}" for start in range(2, 2 + size * len(groups), size)]
-    details = ["score" if column.role is None else _latex(column.title) for group in groups for column in group]
+    details = ["score" if column.role is None else latex_text(column.title) for group in groups for column in group]
     lines = [
         r"% Needs \usepackage{booktabs} in the preamble.",
         *(f"% {printable(name)}: {printable(value)}" for name, value in comparison.signatures.items()),
@@ -177,14 +177,14 @@ def latex(comparison: Comparison) -> str:
         *(_latex_row(comparison, system) for system in comparison.systems),
         r"\bottomrule",
         r"\end{tabular}",
-        rf"\caption{{{' '.join(map(_latex, notes(comparison)))}}}",
+        rf"\caption{{{' '.join(map(latex_text, notes(comparison)))}}}",
         r"\end{table*}",
     ]
     return "\n".join(lines)
 
 
-def to_json(comparison: Comparison) -> str:
-    """Every figure of the tables as JSON, unrounded."""
+def to_json(comparison: Comparison, **more: object) -> str:
+    """Every figure of the tables as JSON, unrounded, and more under the names that they are given by."""
     content = {
         "reference": comparison.reference_file,
         "sentences": len(comparison.references),
@@ -194,7 +194,7 @@ def to_json(comparison: Comparison) -> str:
         "systems": [_system_content(comparison, system) for system in comparison.systems],
         "signatures": comparison.signatures,
     }
-    return json.dumps(content, indent=2)
+    return json.dumps(content | more, indent=2)
 
 
 def number(value: float, digits: int) -> str:
@@ -215,6 +215,17 @@ def p_value(p: float | None) -> str:
     return "<0.0001" if p < 0.0001 else ">0.9999" if p > 0.9999 else f"{p:.4f}"
 
 
+def latex_text(text: str) -> str:
+    """Text as LaTeX shows it, whatever it holds."""
+    return "".join(LATEX.get(char, char) for char in printable(text))
+
+
+def latex_title(title: str) -> str:
+    """A metric's title with its index below the line."""
+    symbol, _, index = title.partition("_")
+    return rf"${symbol}_{{\mathrm{{{index}}}}}$" if index else title
+
+
 def _main_table(comparison: Comparison) -> tuple[list[str], list[list[str]]]:
     """Titles and rows of the main table."""
     columns = main_columns(comparison)
@@ -229,18 +240,8 @@ def _main_table(comparison: Comparison) -> tuple[list[str], list[list[str]]]:
 def _latex_row(comparison: Comparison, system: System) -> str:
     cells = [main_cell(comparison, system, column) for column in main_columns(comparison)]
     # A dagger takes no room, so that the digits stay in line.
-    texts = [_latex(cell.text) + (rf"\rlap{{{_latex(cell.mark)}}}" if cell.mark else "") for cell in cells]
-    return " & ".join([_latex(system.name), *texts]) + r" \\"
-
-
-def _latex(text: str) -> str:
-    return "".join(LATEX.get(char, char) for char in printable(text))
-
-
-def _latex_title(title: str) -> str:
-    """A metric's title with its index below the line."""
-    symbol, _, index = title.partition("_")
-    return rf"${symbol}_{{\mathrm{{{index}}}}}$" if index else title
+    texts = [latex_text(cell.text) + (rf"\rlap{{{latex_text(cell.mark)}}}" if cell.mark else "") for cell in cells]
+    return " & ".join([latex_text(system.name), *texts]) + r" \\"
 
 
 def _mark(comparison: Comparison, system: str, against: str, metric: str) -> str:
