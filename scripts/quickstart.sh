@@ -10,21 +10,7 @@ set -euo pipefail
 cd "$(dirname "$0")/.."
 
 source scripts/small_model.sh
-
-say() { printf '\n== %s  [%d:%02d]\n' "$1" $((SECONDS / 60)) $((SECONDS % 60)); }
-
-# step NAME TITLE COMMAND...: runs the command unless it has finished before.
-step() {
-  local name=$1 title=$2
-  shift 2
-  if [ -e "$work/done/$name" ]; then
-    say "$title: done before"
-  else
-    say "$title"
-    "$@"
-    touch "$work/done/$name"
-  fi
-}
+source scripts/steps.sh
 
 fetch() {
   pip download --no-deps --dest "$work/wheel" homeassistant==2024.3.3
@@ -76,15 +62,7 @@ page() {
   bertloss report --runs "$work" --output "$work/report.html"
 }
 
-# What was done with other settings is not gone on with.
-mkdir -p "$work/done"
-settings="$baseline_updates+$fine_tuning_updates updates, scripts $(cat scripts/quickstart.sh scripts/small_model.sh | cksum)"
-[ -e "$work/settings" ] || [ -n "$(ls "$work/done")" ] || echo "$settings" >"$work/settings"
-before=$(cat "$work/settings" 2>/dev/null || echo "unknown")
-if [ "$settings" != "$before" ]; then
-  echo "quickstart: $work holds a run with other settings ($before, now $settings): remove it first" >&2
-  exit 2
-fi
+begin "$baseline_updates+$fine_tuning_updates updates, scripts $(cat scripts/quickstart.sh scripts/small_model.sh | cksum)"
 step fetch "Fetch the strings of Home Assistant" fetch
 step extract "Join German and English" extract
 step prepare "Tokenize and run fairseq-preprocess" prepare

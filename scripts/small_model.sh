@@ -1,3 +1,4 @@
+# shellcheck shell=bash disable=SC2034,SC2154
 # The small model on Home Assistant's strings, for scripts to source: where things lie, how it is trained.
 
 work=${QUICKSTART_DIR:-quickstart}

@@ -1,0 +1,28 @@
+#!/usr/bin/env bash
+# The fine-tunings of a language pair from the best checkpoint of the baseline with the same seed: cross-entropy
+# continued (control), and BERTScore with each soft prediction.
+#
+#     SEEDS="1 2 3" ROWS="control softmax sparsemax gumbel_softmax" scripts/finetune.sh de-en
+set -euo pipefail
+source "$(dirname "$0")/experiment.sh"
+
+finetune() {
+  local row=$1 seed=$2 options=("${finetuning[@]}")
+  if [ "$row" = control ]; then
+    options+=("${cross_entropy[@]}")
+  else
+    options+=("${bertscore[@]}" --soft-prediction "$row" --bert-model "$lm" --bert-layer "$layer")
+  fi
+  if [ "$seed" = "${seeds[0]}" ]; then
+    options+=("${checkpoints[@]}")
+  else
+    options+=(--no-epoch-checkpoints)
+  fi
+  train "$row" "$seed" "${options[@]}" --finetune-from-model "$work/baseline/$seed/checkpoint_best.pt"
+}
+
+for seed in "${seeds[@]}"; do
+  for row in "${rows[@]}"; do
+    step "$row-$seed" "$pair: fine-tune, $row, seed $seed" finetune "$row" "$seed"
+  done
+done

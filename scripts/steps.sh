@@ -1,0 +1,29 @@
+# shellcheck shell=bash disable=SC2034,SC2154
+# Steps that are not done twice, for scripts to source. What is finished is recorded in $work/done.
+
+say() { printf '\n== %s  [%d:%02d]\n' "$1" $((SECONDS / 60)) $((SECONDS % 60)); }
+
+# step NAME TITLE COMMAND...: runs the command unless it has finished before.
+step() {
+  local name=$1 title=$2
+  shift 2
+  if [ -e "$work/done/$name" ]; then
+    say "$title: done before"
+  else
+    say "$title"
+    "$@"
+    touch "$work/done/$name"
+  fi
+}
+
+# begin SETTINGS: makes $work, and refuses one in which steps were done with other settings.
+begin() {
+  local before
+  mkdir -p "$work/done"
+  [ -e "$work/settings" ] || [ -n "$(ls "$work/done")" ] || echo "$1" >"$work/settings"
+  before=$(cat "$work/settings" 2>/dev/null || echo "unknown")
+  if [ "$1" != "$before" ]; then
+    echo "${0##*/}: $work holds a run with other settings ($before, now $1): remove it first" >&2
+    exit 2
+  fi
+}
