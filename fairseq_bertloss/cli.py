@@ -8,10 +8,11 @@ import argparse
 import sys
 from collections.abc import Sequence
 
-from fairseq_bertloss.commands import corpus, evaluation
+from fairseq_bertloss.commands import corpus, evaluation, extract
 from fairseq_bertloss.commands.common import report
 
 COMMANDS = (
+    extract.add_extract,
     corpus.add_vocabulary,
     corpus.add_prepare,
     corpus.add_homeassistant,
