@@ -56,7 +56,7 @@ reference=$work/corpus/test.$target_lang
 # shellcheck source=steps.sh
 source scripts/steps.sh
 facts=(configs/*.flags "configs/$pair.conf" "configs/target-$target_lang.conf" ${SMALL:+configs/small.conf})
-begin "${metrics[*]} ${splits[*]} ${TRAINING:-}, configs $(cat "${facts[@]}" | cksum)"
+begin "$(printf '%s\n' "${metrics[*]}" "${splits[*]}" "fairseq-train ${TRAINING:-}" "$(cksum "${facts[@]}")")"
 
 # train ROW SEED OPTIONS...: goes on from its last checkpoint where there is one.
 train() {

@@ -18,12 +18,10 @@ step() {
 
 # begin SETTINGS: makes $work, and refuses one in which steps were done with other settings.
 begin() {
-  local before
   mkdir -p "$work/done"
   [ -e "$work/settings" ] || [ -n "$(ls "$work/done")" ] || echo "$1" >"$work/settings"
-  before=$(cat "$work/settings" 2>/dev/null || echo "unknown")
-  if [ "$1" != "$before" ]; then
-    echo "${0##*/}: $work holds a run with other settings ($before, now $1): remove it first" >&2
+  if ! diff "$work/settings" - <<<"$1" >&2; then
+    echo "${0##*/}: $work holds a run with other settings (<, now >): remove it first" >&2
     exit 2
   fi
 }
