@@ -64,6 +64,14 @@ def test_halves(tmp_path):
     assert splits["valid"] == ["a 1", "a 2"] and splits["test"] == ["a 3", "a 4", "a 5"]
 
 
+def test_halves_of_what_training_gives_up(tmp_path):
+    corpus = numbered(tmp_path / "in", train=9)
+    extract(corpus, Splits(valid_every=2, halve_valid=True), str(tmp_path / "out"))
+    splits = written(tmp_path / "out")
+    assert splits["valid"] == ["train 2", "train 4"] and splits["test"] == ["train 6", "train 8"]
+    assert splits["train"] == [f"train {i}" for i in (1, 3, 5, 7, 9)]
+
+
 def test_a_smaller_version_is_evenly_spaced(tmp_path):
     corpus = numbered(tmp_path / "in", train=23, a=5)
     splits = Splits(valid_every=11, test=("a",), at_most={"train": 4, "valid": 1, "test": 9})
@@ -113,8 +121,7 @@ def test_another_set_does_not_matter(tmp_path):
         ({"valid": ("a", "b"), "test": ("c", "b")}, "each set serves once, but .* has b$"),
         ({"test": ("a", "a")}, "each set serves once, .* has a$"),
         ({"valid": ("train",)}, "each set serves once, .* has train$"),
-        ({"halve_valid": True}, "--halve-valid .* needs --valid"),
-        ({"halve_valid": True, "valid_every": 23}, "--halve-valid .* needs --valid"),
+        ({"halve_valid": True}, "--halve-valid .* needs one"),
         ({"halve_valid": True, "valid": ("a",), "test": ("b",)}, "--halve-valid .* excludes --test"),
         ({"at_most": {"test": 5}}, "--at-most bounds 'test', but what is written is train$"),
         ({"at_most": {"dev": 5}, "valid": ("a",)}, "--at-most bounds 'dev', but what is written is train, valid$"),

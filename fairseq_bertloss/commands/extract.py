@@ -29,7 +29,7 @@ def add_splits(group: argparse._ArgumentGroup) -> None:
     )
     group.add_argument("--valid", nargs="+", default=(), metavar="SET", help="validation: these sets, such as dev2010")
     group.add_argument("--test", nargs="+", default=(), metavar="SET", help="test: these sets, such as tst2010 tst2011")
-    group.add_argument("--halve-valid", action="store_true", help="test: the second half of --valid")
+    group.add_argument("--halve-valid", action="store_true", help="test: the second half of validation")
     group.add_argument(
         "--at-most",
         nargs="+",

@@ -42,8 +42,8 @@ class Splits:
             raise ValueError(f"--valid-every must be 2 or more, not {self.valid_every}: none would be left to train on")
         if self.valid_every is not None and self.valid:
             raise ValueError("validation is either every so many training pairs or sets: --valid-every or --valid")
-        if self.halve_valid and (self.test or not self.valid):
-            raise ValueError("--halve-valid makes the test set out of --valid: it needs --valid and excludes --test")
+        if self.halve_valid and (self.test or not (self.valid or self.valid_every)):
+            raise ValueError("--halve-valid makes the test set out of validation: it needs one, and excludes --test")
         self._check_sets()
         self._check_sizes()
 
