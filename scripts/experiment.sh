@@ -15,6 +15,14 @@
 
 usage="usage: ${0##*/} PAIR, one of de-en, zh-en, en-tr, en-es; scripts/experiment.sh says what the environment sets"
 pair=${1:?$usage}
+# from_here PATH: paths in the environment are of the folder that the command was called in.
+from_here() { case $1 in /* | '') echo "$1" ;; *) echo "$PWD/$1" ;; esac }
+CORPUS=$(from_here "${CORPUS:-}")
+RUNS=$(from_here "${RUNS:-}")
+DATA=$(from_here "${DATA:-}")
+MODELS=$(from_here "${MODELS:-}")
+[ ! -d "${LM:-}" ] || LM=$(from_here "$LM")
+[ ! -d "${MOVERSCORE_LM:-}" ] || MOVERSCORE_LM=$(from_here "$MOVERSCORE_LM")
 cd "$(dirname "${BASH_SOURCE[0]}")/.." || exit
 if [ ! -e "configs/$pair.conf" ]; then
   echo "$usage" >&2

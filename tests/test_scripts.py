@@ -19,7 +19,10 @@ echo >>"$CALLS"
 
 @pytest.fixture
 def script(tmp_path):
-    """A function that runs a script with stand-ins for the commands and returns what it did and how they were called."""
+    """A function that runs a script in tmp_path, with stand-ins for the commands.
+
+    It returns what the script did and how they were called.
+    """
     for name in ("bertloss", "fairseq-train", "fairseq-generate"):
         path = tmp_path / "bin" / name
         path.parent.mkdir(exist_ok=True)
@@ -32,7 +35,9 @@ def script(tmp_path):
         known = {key: value for key, value in os.environ.items() if key in ("HOME", "LANG", "VIRTUAL_ENV")}
         known |= {"CALLS": str(calls), "RUNS": str(tmp_path / "runs")}
         known["PATH"] = f"{tmp_path / 'bin'}:{os.environ['PATH']}"
-        done = subprocess.run([SCRIPTS / name, *arguments], env=known | environment, capture_output=True, text=True)
+        done = subprocess.run(
+            [SCRIPTS / name, *arguments], env=known | environment, cwd=tmp_path, capture_output=True, text=True
+        )
         return done, calls.read_text().splitlines()
 
     return run
@@ -48,7 +53,7 @@ def test_shellcheck():
 
 
 @pytest.mark.parametrize("path", sorted(SCRIPTS.glob("??-??.sh")), ids=lambda path: path.stem)
-def test_a_pair_takes_all_steps(script, path):
+def test_a_pair_takes_all_steps(script, tmp_path, path):
     done, calls = script(path.name, CORPUS="2014-01.tgz", SEEDS="1 2", ROWS="control sparsemax")
     assert done.returncode == 0, done.stderr
     commands = [" ".join(call.split()[: 2 if call.startswith("bertloss") else 1]) for call in calls]
@@ -56,7 +61,7 @@ def test_a_pair_takes_all_steps(script, path):
     assert commands == ["bertloss vocabulary", "bertloss extract", "bertloss prepare", *trainings, *translations,
                         "bertloss compare", "bertloss entropy", "bertloss curve", "bertloss report"]  # fmt: skip
     source, target = path.stem.split("-")
-    assert f"extract 2014-01.tgz --corpus wit3 --source-lang {source} --target-lang {target}" in calls[1]
+    assert f"extract {tmp_path}/2014-01.tgz --corpus wit3 --source-lang {source} --target-lang {target}" in calls[1]
     done, calls = script(path.name, CORPUS="2014-01.tgz", SEEDS="1 2", ROWS="control sparsemax")
     assert [call.split()[1] for call in calls] == ["report"], "finished steps were repeated"
 
