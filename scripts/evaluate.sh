@@ -5,13 +5,20 @@
 set -euo pipefail
 source "$(dirname "$0")/experiment.sh"
 
-first=${seeds[0]}
+# A folder for each choice of systems, so that a report shows what was asked for.
+chosen="${rows[*]} ${seeds[*]}"
+chosen=${chosen// /+}
+results=$work/results/$chosen
+mkdir -p "$results"
 
 # outputs ROW: its translations of the test set, one for each seed, with commas between them.
 outputs() {
-  local files=("${seeds[@]/#/$work/$1/}")
+  local files=() seed
+  for seed in "${seeds[@]}"; do
+    files+=("$work/$1/$seed/test.out")
+  done
   local IFS=,
-  echo "${files[*]/%//test.out}"
+  echo "${files[*]}"
 }
 
 compare() {
@@ -23,8 +30,8 @@ compare() {
       systems+=(--system "$row=$(outputs "$row")")
     fi
   done
-  bertloss compare --reference "$reference" "${metrics[@]}" --baseline "$(outputs baseline)" "${systems[@]}" \
-    --output "$work/comparison.json"
+  bertloss compare --reference "$work/corpus/test.$target_lang" "${metrics[@]}" --baseline "$(outputs baseline)" \
+    "${systems[@]}" --output "$results/comparison.json"
 }
 
 entropy() {
@@ -32,7 +39,7 @@ entropy() {
   for row in baseline "${rows[@]}"; do
     systems+=(--system "$row" "$work/$row/$first/checkpoint_best.pt" "$work/$row/$first/test.out")
   done
-  bertloss entropy "$work/data" --gen-subset test "${systems[@]}" --output "$work/entropy.json"
+  bertloss entropy "$work/data" --gen-subset test "${systems[@]}" --output "$results/entropy.json"
 }
 
 # On the validation set: who picks a checkpoint by this curve must not have seen the test set.
@@ -42,17 +49,15 @@ curve() {
     runs+=(--run "$row=$work/$row/$first")
   done
   bertloss curve "$work/data" --gen-subset valid --reference "$work/corpus/valid.$target_lang" "${metrics[@]}" \
-    --baseline "$work/baseline/$first/checkpoint_best.pt" "${runs[@]}" --output "$work/curve.json"
+    --baseline "$work/baseline/$first/checkpoint_best.pt" "${runs[@]}" --output "$results/curve.json"
 }
 
 page() {
-  bertloss report --runs "$work" --published "configs/$pair.published.json" --output "$work/report.html"
+  bertloss report --runs "$results" --published "configs/$pair.published.json" --output "$work/report.html"
 }
 
-evaluated="${rows[*]} ${seeds[*]}"
-evaluated=${evaluated// /+}
-step "compare-$evaluated" "$pair: score and compare" compare
-step "entropy-$evaluated" "$pair: measure the entropy of the models' probabilities" entropy
-step "curve-$evaluated" "$pair: translate and score the checkpoints of the fine-tunings" curve
+step "compare-$chosen" "$pair: score and compare" compare
+step "entropy-$chosen" "$pair: measure the entropy of the models' probabilities" entropy
+step "curve-$chosen" "$pair: translate and score the checkpoints of the fine-tunings" curve
 say "$pair: write the report"
 page

@@ -6,28 +6,43 @@
 #                         CORPUS_KIND=plain a folder of train.de, train.en, ... (.gz or not)
 #     SPLITS="..."        options of `bertloss extract` for another corpus, such as "--valid valid --test test"
 #     DOWNLOAD=1          fetch de-en's archive to CORPUS from fairseq's mirror
-#     SMALL=1             a slice of plain text and a small model (configs/small.conf)
-#     SEEDS="1 2 3"       seeds of training
-#     ROWS="..."          fine-tunings: control softmax sparsemax gumbel_softmax
-#     LM=, MOVERSCORE_LM= other language models than configs/ has, local folders for instance
+#     SMALL=1             a slice of plain text and a small model (configs/small.conf); it looks for the text in
+#                         DATA (../shared/data) and for a model of Turkish and Spanish in MODELS (../shared/models)
+#     SEEDS="1 2 3"       seeds of training; with SMALL=1 the first alone, unless they are given
+#     ROWS="..."          fine-tunings: control softmax sparsemax entmax15 gumbel_softmax, all but entmax15 by default
+#     LM=NAME LAYER=N     another scoring model than configs/ has, and its layer (bert-score's for a known name)
+#     MOVERSCORE_LM=NAME  another model for MoverScore
 #     TRAINING="..."      more options of fairseq-train; "--max-tokens 2048 --update-freq 2" for a smaller GPU
 #     RUNS=runs           the folder that everything is left in
+#
+# Paths in the environment are of the folder that one calls from.
 
 usage="usage: ${0##*/} PAIR, one of de-en, zh-en, en-tr, en-es; scripts/experiment.sh says what the environment sets"
-pair=${1:?$usage}
-# from_here PATH: paths in the environment are of the folder that the command was called in.
-from_here() { case $1 in /* | '') echo "$1" ;; *) echo "$PWD/$1" ;; esac }
-CORPUS=$(from_here "${CORPUS:-}")
-RUNS=$(from_here "${RUNS:-}")
-DATA=$(from_here "${DATA:-}")
-MODELS=$(from_here "${MODELS:-}")
-[ ! -d "${LM:-}" ] || LM=$(from_here "$LM")
-[ ! -d "${MOVERSCORE_LM:-}" ] || MOVERSCORE_LM=$(from_here "$MOVERSCORE_LM")
-cd "$(dirname "${BASH_SOURCE[0]}")/.." || exit
-if [ ! -e "configs/$pair.conf" ]; then
-  echo "$usage" >&2
+
+# give_up MESSAGE
+give_up() {
+  echo "${0##*/}: $1" >&2
   exit 2
-fi
+}
+
+# is_on VARIABLE: set, and not to 0.
+is_on() { [ "${!1:-0}" != 0 ]; }
+
+# absolute PATH: of this folder, unless it is absolute or empty.
+absolute() { case $1 in /* | '') echo "$1" ;; *) echo "$PWD/$1" ;; esac; }
+
+# model NAME: a folder's absolute path, the name of any other.
+model() { if [ -d "$1" ]; then (cd "$1" && pwd); else echo "$1"; fi; }
+
+pair=${1:-}
+CORPUS=$(absolute "${CORPUS:-}")
+DATA=$(absolute "${DATA:-}")
+MODELS=$(absolute "${MODELS:-}")
+RUNS=$(absolute "${RUNS:-}")
+LM=$(model "${LM:-}")
+MOVERSCORE_LM=$(model "${MOVERSCORE_LM:-}")
+cd "$(dirname "${BASH_SOURCE[0]}")/.." || exit
+[ $# = 1 ] && [ -e "configs/target-${pair#*-}.conf" ] && [ -e "configs/$pair.conf" ] || give_up "$usage"
 
 # Each an array of options; read fails at a file's end.
 read -r -d '' -a preparation <configs/preparation.flags || true
@@ -38,33 +53,49 @@ read -r -d '' -a baseline <configs/baseline.flags || true
 read -r -d '' -a finetuning <configs/finetuning.flags || true
 read -r -d '' -a generation <configs/generation.flags || true
 corpus_kind=${CORPUS_KIND:-wit3}
-# Uncased language models, whose words BLEU counts as multi-bleu.perl does on fairseq's own output.
-scoring=(--lowercase --tokenized)
-# Every epoch of a first seed's fine-tuning is kept, for the figure.
+# Every epoch of the first seed's fine-tunings is kept, for the figure.
 checkpoints=()
 
+facts=(configs/*.flags configs/all.conf "configs/$pair.conf" "configs/target-${pair#*-}.conf")
+# shellcheck source=../configs/all.conf
+source configs/all.conf
 # shellcheck source=../configs/de-en.conf
 source "configs/$pair.conf"
 # shellcheck source=../configs/target-en.conf
 source "configs/target-$target_lang.conf"
-if [ -n "${SMALL:-}" ]; then
+[ -z "${SPLITS:-}" ] || read -r -a splits <<<"$SPLITS"
+small=
+if is_on SMALL; then
+  small=-small
+  facts+=(configs/small.conf)
   # shellcheck source=../configs/small.conf
   source configs/small.conf
 fi
-[ -z "${SPLITS:-}" ] || read -r -a splits <<<"$SPLITS"
-lm=${LM:-$lm}
+if [ -n "$LM" ]; then
+  lm=$LM
+  layer=
+fi
+layer=${LAYER:-$layer}
 moverscore_lm=${MOVERSCORE_LM:-$moverscore_lm}
+metrics=(--lm "$lm" ${layer:+--layer "$layer"} "${scoring[@]}")
+metrics+=(--moverscore-lm "$moverscore_lm" --moverscore-version "$moverscore_version")
+bertscore+=(--bert-model "$lm" ${layer:+--bert-layer "$layer"})
+
 read -r -a seeds <<<"${SEEDS:-1 2 3}"
+first=$(printf '%s\n' "${seeds[@]}" | sort -n | head -n 1)
 read -r -a rows <<<"${ROWS:-control softmax sparsemax gumbel_softmax}"
-metrics=(--lm "$lm" --layer "$layer" --moverscore-lm "$moverscore_lm" --moverscore-version "$moverscore_version" "${scoring[@]}")
+for row in "${rows[@]}"; do
+  case $row in
+    control | softmax | sparsemax | entmax15 | gumbel_softmax) ;;
+    *) give_up "ROWS has $row, which is none of control, softmax, sparsemax, entmax15, gumbel_softmax" ;;
+  esac
+done
 
-work=${RUNS:-runs}/$pair${SMALL:+-small}
-reference=$work/corpus/test.$target_lang
-
+work=${RUNS:-runs}/$pair$small
+case $work in *,*) give_up "$work has a comma, which 'bertloss compare' puts between files: choose another RUNS" ;; esac
 # shellcheck source=steps.sh
 source scripts/steps.sh
-facts=(configs/*.flags "configs/$pair.conf" "configs/target-$target_lang.conf" ${SMALL:+configs/small.conf})
-begin "$(printf '%s\n' "${metrics[*]}" "${splits[*]}" "fairseq-train ${TRAINING:-}" "$(cksum "${facts[@]}")")"
+begin "$(printf '%s\n' "${metrics[*]}" "${splits[*]}" "$(cksum "${facts[@]}")")"
 
 # train ROW SEED OPTIONS...: goes on from its last checkpoint where there is one.
 train() {

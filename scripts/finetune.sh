@@ -11,9 +11,9 @@ finetune() {
   if [ "$row" = control ]; then
     options+=("${cross_entropy[@]}")
   else
-    options+=("${bertscore[@]}" --soft-prediction "$row" --bert-model "$lm" --bert-layer "$layer")
+    options+=("${bertscore[@]}" --soft-prediction "$row")
   fi
-  if [ "$seed" = "${seeds[0]}" ]; then
+  if [ "$seed" = "$first" ]; then
     options+=("${checkpoints[@]}")
   else
     options+=(--no-epoch-checkpoints)

@@ -5,19 +5,20 @@
 set -euo pipefail
 source "$(dirname "$0")/experiment.sh"
 
-corpus=${CORPUS:?name the WIT3 archive: CORPUS=PATH, or SMALL=1 for a small experiment}
-
-# A model that cannot be loaded must not come to light after days of training.
-check_moverscore_lm() {
-  if ! bertloss vocabulary --lm "$moverscore_lm" --output "$work/moverscore.dict.txt"; then
-    echo "prepare.sh: MoverScore's language model comes from $moverscore_lm_from; MOVERSCORE_LM=NAME takes another" >&2
-    exit 1
-  fi
+# A language model that cannot be used must not come to light after days of training.
+check_language_models() {
+  echo "A test." >"$work/test.txt"
+  bertloss score --reference "$work/test.txt" "${metrics[@]}" test="$work/test.txt" >"$work/test.scores" ||
+    give_up "LM is $lm, and MOVERSCORE_LM is $moverscore_lm, from $moverscore_lm_from; both can be set to others"
 }
 
 extract() {
-  bertloss extract "$corpus" --corpus "$corpus_kind" --source-lang "$source_lang" --target-lang "$target_lang" \
-    "${splits[@]}" ${DOWNLOAD:+--download} --destdir "$work/corpus"
+  local download=()
+  if is_on DOWNLOAD; then
+    download=(--download)
+  fi
+  bertloss extract "$CORPUS" --corpus "$corpus_kind" --source-lang "$source_lang" --target-lang "$target_lang" \
+    "${splits[@]}" "${download[@]}" --destdir "$work/corpus"
 }
 
 prepare() {
@@ -29,6 +30,13 @@ prepare() {
     "${preparation[@]}" ${paper_pairs:+--expected-pairs "$paper_pairs"} --destdir "$work/data"
 }
 
-step check "$pair: check that MoverScore's language model is at hand" check_moverscore_lm
-step extract "$pair: extract the parallel text from $corpus" extract
-step prepare "$pair: tokenize and run fairseq-preprocess" prepare
+step check "$pair: check the language models" check_language_models
+# Both commands leave alone what they have done, and refuse another corpus than they did it with.
+if [ -n "$CORPUS" ]; then
+  say "$pair: extract the parallel text from $CORPUS"
+  extract
+elif [ ! -d "$work/corpus" ]; then
+  give_up "name the WIT3 archive, CORPUS=PATH, or run a small experiment, SMALL=1"
+fi
+say "$pair: tokenize and run fairseq-preprocess"
+prepare

@@ -62,7 +62,7 @@ page() {
   bertloss report --runs "$work" --output "$work/report.html"
 }
 
-begin "$baseline_updates+$fine_tuning_updates updates, scripts $(cat scripts/quickstart.sh scripts/small_model.sh | cksum)"
+begin "$baseline_updates+$fine_tuning_updates updates, scripts $(cat scripts/{quickstart,small_model}.sh | cksum)"
 step fetch "Fetch the strings of Home Assistant" fetch
 step extract "Join German and English" extract
 step prepare "Tokenize and run fairseq-preprocess" prepare

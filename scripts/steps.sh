@@ -19,7 +19,7 @@ step() {
 # begin SETTINGS: makes $work, and refuses one in which steps were done with other settings.
 begin() {
   mkdir -p "$work/done"
-  [ -e "$work/settings" ] || [ -n "$(ls "$work/done")" ] || echo "$1" >"$work/settings"
+  [ -n "$(ls "$work/done")" ] || echo "$1" >"$work/settings"
   if ! diff "$work/settings" - <<<"$1" >&2; then
     echo "${0##*/}: $work holds a run with other settings (<, now >): remove it first" >&2
     exit 2

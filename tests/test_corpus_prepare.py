@@ -139,7 +139,10 @@ def test_uneven_pairs_are_dropped_from_training_alone(minilm, tmp_path):
     assert (tmp_path / "out" / "text" / "train.en").read_text() == "d e\nc d e\nc d\n"
     assert "train: 3 of 6 pairs kept; dropped: 3 uneven\n" in done.stderr
     assert "valid: 6 pairs; 3 uneven, all kept\n" in done.stderr
-    assert done.stderr.endswith("train: 3 pairs, expected 4: -1 (-25.0%)\n")
+    assert done.stderr.endswith(
+        "train: 6 pairs after --max-length, expected 4: +2 (+50.0%)\n"
+        "train: 3 pairs after --max-ratio, expected 4: -1 (-25.0%)\n"
+    )
 
 
 def test_mismatched_files_leave_nothing(minilm, tmp_path):

@@ -128,7 +128,7 @@ def test_bounds_hold_in_the_inner_archive(tmp_path):
 def test_paths_without_the_pair(tmp_path):
     with pytest.raises(FileNotFoundError, match="no.tgz does not exist"):
         Wit3(str(tmp_path / "no.tgz"), "de", "en")
-    with pytest.raises(ValueError, match="has neither texts/de/en/de-en.tgz nor train.tags.de-en.de"):
+    with pytest.raises(ValueError, match="has neither de-en.tgz, nor texts/de/en/de-en.tgz, nor train.tags.de-en.de"):
         Wit3(str(tmp_path), "de", "en")
     path = write_shape("around the unpacked year", tmp_path)
     shutil.copytree(f"{path}/2014-01", f"{path}/2015-01")

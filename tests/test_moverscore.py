@@ -248,6 +248,22 @@ def test_threads_are_as_before(scorer):
         torch.set_num_threads(before)
 
 
+def test_a_model_as_the_first_moverscore_had_it(tiny_lm, tmp_path):
+    """MNLI_BERT.zip has pickled weights, a classifier on top, and a configuration that does not say whose it is."""
+    folder, lm = tmp_path / "mnli-bert", tiny_lm("bert")
+    tokenizer, bert = AutoTokenizer.from_pretrained(lm), AutoModel.from_pretrained(lm)
+    folder.mkdir()
+    classifier = {"classifier.weight": torch.zeros(3, 16), "classifier.bias": torch.zeros(3)}
+    weights = {f"bert.{name}": weight for name, weight in bert.state_dict().items()} | classifier
+    torch.save(weights, folder / "pytorch_model.bin")
+    config = {key: value for key, value in bert.config.to_dict().items() if key not in ("model_type", "architectures")}
+    (folder / "config.json").write_text(json.dumps(config))
+    pieces = tokenizer.convert_ids_to_tokens(range(len(tokenizer)))
+    (folder / "vocab.txt").write_text("".join(f"{piece}\n" for piece in pieces))
+    pair = ["two men on a roof"], ["a man in a house"]
+    assert MoverScorer(str(folder), "v1").score(*pair) == pytest.approx(MoverScorer(lm, "v1").score(*pair))
+
+
 def test_bad_arguments(scorer, minilm, tmp_path):
     with pytest.raises(ValueError, match="2 hypotheses but 1 references"):
         scorer.score(["a", "b"], ["a"])

@@ -1,4 +1,4 @@
-"""scripts/: clean, and each step calls what it should. Stand-ins note how they are called; .ci/run runs the real ones."""
+"""scripts/: clean, and each step calls what it should. Stand-ins note how they are called; .ci/run has the real ones."""
 
 import os
 import shutil
@@ -58,12 +58,13 @@ def test_a_pair_takes_all_steps(script, tmp_path, path):
     assert done.returncode == 0, done.stderr
     commands = [" ".join(call.split()[: 2 if call.startswith("bertloss") else 1]) for call in calls]
     trainings, translations = ["fairseq-train"] * 6, ["fairseq-generate"] * 6
-    assert commands == ["bertloss vocabulary", "bertloss extract", "bertloss prepare", *trainings, *translations,
+    assert commands == ["bertloss score", "bertloss extract", "bertloss prepare", *trainings, *translations,
                         "bertloss compare", "bertloss entropy", "bertloss curve", "bertloss report"]  # fmt: skip
     source, target = path.stem.split("-")
     assert f"extract {tmp_path}/2014-01.tgz --corpus wit3 --source-lang {source} --target-lang {target}" in calls[1]
     done, calls = script(path.name, CORPUS="2014-01.tgz", SEEDS="1 2", ROWS="control sparsemax")
-    assert [call.split()[1] for call in calls] == ["report"], "finished steps were repeated"
+    # These three look by themselves whether there is something to do.
+    assert [call.split()[1] for call in calls] == ["extract", "prepare", "report"], "finished steps were repeated"
 
 
 def test_rows_differ_by_their_criterion_alone(script):
@@ -73,7 +74,7 @@ def test_rows_differ_by_their_criterion_alone(script):
     control, softmax = options["control"], options["softmax"]
     for row in ("sparsemax", "gumbel_softmax"):
         assert options[row].replace(f"--soft-prediction {row} ", "--soft-prediction softmax ") == softmax
-    scored = "--criterion bertscore_loss --soft-prediction softmax --bert-model bert-base-uncased --bert-layer 9"
+    scored = "--criterion bertscore_loss --bert-model bert-base-uncased --bert-layer 9 --soft-prediction softmax"
     assert softmax.replace(scored, "--criterion label_smoothed_cross_entropy --label-smoothing 0.1") == control
     assert "--seed 7 " in control and "/baseline/7/checkpoint_best.pt" in control and control.count("--lr 5e-5") == 1
 
@@ -92,31 +93,70 @@ def test_a_step_that_failed_is_done_again(script):
     assert "seed 1: done before" in done.stdout and len(calls) == 1
 
 
-def test_other_settings_are_refused(script):
-    script("train_baseline.sh", "de-en", SEEDS="1")
-    done, calls = script("finetune.sh", "de-en", SEEDS="1", LM="another")
+def test_other_settings_are_refused_once_there_is_something_done(script):
+    done, _ = script("train_baseline.sh", "de-en", SEEDS="1", FAILING="fairseq-train")
+    done, _ = script("train_baseline.sh", "de-en", SEEDS="1", LM="another")
+    assert done.returncode == 0, "nothing was done with the first settings"
+    done, calls = script("finetune.sh", "de-en", SEEDS="1")
     assert done.returncode == 2 and "holds a run with other settings" in done.stderr and not calls
+    done, calls = script("finetune.sh", "de-en", SEEDS="1", LM="another", TRAINING="--max-tokens 2048 --update-freq 2")
+    assert done.returncode == 0 and all(call.endswith(" --max-tokens 2048 --update-freq 2") for call in calls)
+
+
+def test_another_language_model_has_a_layer_of_its_own(script, tmp_path):
+    (tmp_path / "lm").mkdir()
+    for layer, expected in (("", f"--bert-model {tmp_path}/lm --soft-prediction"), ("4", "lm --bert-layer 4 --soft")):
+        _, calls = script("finetune.sh", "de-en", LM="lm", LAYER=layer, RUNS=f"runs{layer}", ROWS="softmax", SEEDS="1")
+        assert expected in calls[0]
+
+
+def test_a_report_shows_the_systems_asked_for(script):
+    def report(**chosen):
+        _, calls = script("evaluate.sh", "de-en", **chosen)
+        return calls[-1].split("--runs ")[1].split()[0], len(calls)
+
+    first, calls = report(SEEDS="1", ROWS="softmax")
+    other, calls_other = report(SEEDS="1", ROWS="sparsemax")
+    assert first != other and calls == calls_other == 4
+    assert report(SEEDS="1", ROWS="softmax") == (first, 1)
+
+
+def test_the_first_seed_is_the_lowest(script):
+    _, calls = script("finetune.sh", "de-en", SEEDS="10 9", ROWS="softmax")
+    assert ["--no-epoch-checkpoints" in call for call in calls] == [True, False]
+    _, calls = script("evaluate.sh", "de-en", SEEDS="10 9", ROWS="softmax")
+    assert all("/9/" in call and "/10/" not in call for call in calls if "entropy" in call or "curve" in call)
 
 
 @pytest.mark.parametrize(
-    "arguments, environment, message",
+    "arguments, environment, message, calls",
     [
-        ((), {}, "usage: prepare.sh PAIR"),
-        (("de-fr",), {}, "usage: prepare.sh PAIR, one of de-en, zh-en, en-tr, en-es"),
-        (("de-en",), {}, "name the WIT3 archive: CORPUS=PATH"),
-        (("en-es",), {"CORPUS": "x", "FAILING": "bertloss"}, "model comes from https://huggingface.co/mrm8488/distill-bert"),
+        ([], {}, "usage: prepare.sh PAIR", 0),
+        (["de-fr"], {}, "usage: prepare.sh PAIR, one of de-en, zh-en, en-tr, en-es", 0),
+        (["small"], {}, "usage: prepare.sh PAIR", 0),
+        (["de-en", "zh-en"], {}, "usage: prepare.sh PAIR", 0),
+        (["de-en"], {"ROWS": "gumbel"}, "ROWS has gumbel, which is none of control, softmax", 0),
+        (["de-en"], {"RUNS": "a,b"}, "has a comma", 0),
+        (["de-en"], {}, "name the WIT3 archive, CORPUS=PATH", 1),
+        (["de-en"], {"SMALL": "0"}, "name the WIT3 archive, CORPUS=PATH", 1),
+        (["en-es"], {"CORPUS": "x", "FAILING": "bertloss"}, "from https://huggingface.co/mrm8488/distill-bert", 1),
     ],
 )
-def test_bad_calls(script, arguments, environment, message):
-    done, calls = script("prepare.sh", *arguments, **environment)
-    assert done.returncode != 0 and message in done.stderr
-    assert len(calls) == len(environment) // 2
+def test_bad_calls(script, arguments, environment, message, calls):
+    done, called = script("prepare.sh", *arguments, **environment)
+    assert done.returncode == 2 and message in done.stderr and len(called) == calls
+
+
+def test_a_slice_of_ones_own_corpus(script):
+    corpus = dict(CORPUS="folder", CORPUS_KIND="plain", SPLITS="--valid dev --test tst", SMALL="1", DOWNLOAD="0")
+    _, calls = script("prepare.sh", "de-en", **corpus)
+    assert "--valid dev --test tst --at-most train=20000 valid=100 test=200 --destdir" in calls[1]
 
 
 def test_small_experiment(script, shared):
     done, calls = script("prepare.sh", "en-tr", SMALL="1", DATA=str(shared / "data"))
     assert "--corpus plain" in calls[1] and str(shared / "data" / "news-tatoeba.en-tr") in calls[1]
-    assert "--at-most train=6000 valid=200 test=200" in calls[1] and "--expected-pairs" not in calls[2]
+    assert "--at-most train=20000 valid=100 test=200" in calls[1] and "--expected-pairs" not in calls[2]
     done, calls = script("train_baseline.sh", "en-tr", SMALL="1", SEEDS="1", DATA=str(shared / "data"))
     words = calls[0].split()
     options = dict(zip(words, words[1:]))  # the last of each, which counts

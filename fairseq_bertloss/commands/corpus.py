@@ -93,12 +93,17 @@ def run_prepare(args: argparse.Namespace) -> None:
     for split, counts in record["counts"].items():
         report(split_summary(split, **counts))
     if args.expected_pairs:
-        report(size_difference(record["counts"]["train"]["kept"], args.expected_pairs))
+        for line in size_differences(record["counts"]["train"], args.expected_pairs):
+            report(line)
 
 
-def size_difference(kept: int, expected: int) -> str:
-    """One line on how many training pairs there are beside how many there should be."""
-    return f"train: {kept} pairs, expected {expected}: {kept - expected:+d} ({(kept - expected) / expected:+.1%})"
+def size_differences(counts: dict[str, int], expected: int) -> list[str]:
+    """How many training pairs there are beside how many there should be, before and after --max-ratio."""
+    sizes = {"after --max-length": counts["kept"] + counts["uneven"], "after --max-ratio": counts["kept"]}
+    return [
+        f"train: {size} pairs {step}, expected {expected}: {size - expected:+d} ({(size - expected) / expected:+.1%})"
+        for step, size in sizes.items()
+    ]
 
 
 def split_summary(split: str, read: int, kept: int, **unfit: int) -> str:

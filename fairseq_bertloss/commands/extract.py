@@ -29,7 +29,7 @@ def add_splits(group: argparse._ArgumentGroup) -> None:
     )
     group.add_argument("--valid", nargs="+", default=(), metavar="SET", help="validation: these sets, such as dev2010")
     group.add_argument("--test", nargs="+", default=(), metavar="SET", help="test: these sets, such as tst2010 tst2011")
-    group.add_argument("--halve-valid", action="store_true", help="test: the second half of validation")
+    group.add_argument("--halve-valid", action="store_true", help="test: every other pair of validation")
     group.add_argument(
         "--at-most",
         nargs="+",
@@ -52,6 +52,8 @@ def run_extract(args: argparse.Namespace) -> None:
     """Writes the corpus' splits and reports how many pairs they have."""
     from fairseq_bertloss.corpus.extract import Splits, extract
 
+    if len(dict(args.at_most)) < len(args.at_most):
+        raise ValueError("--at-most names a split twice")
     splits = Splits(
         valid_every=args.valid_every,
         valid=tuple(args.valid),

@@ -26,6 +26,7 @@ class Mirror:
     md5: str
 
 
+# The checksum is one that a public reproduction of fairseq's recipe expects of this address.
 MIRRORS = {
     ("de", "en"): Mirror(
         "https://dl.fbaipublicfiles.com/fairseq/data/iwslt14/de-en.tgz", "10936dfdf616504ddbd844e91b94ef4a"
@@ -89,7 +90,8 @@ def download(mirror: Mirror, path: str) -> bool:
             "stopped, or fetch the file by other means and give its path, without --download"
         ) from error
     try:
-        check(partial, mirror, "run the same command again to start anew")
+        check(partial, mirror, "run the same command again to start anew, "
+            "or, where it stays so, fetch the file by other means and give its path, without --download")
     except ValueError:
         os.unlink(partial)
         raise

@@ -24,7 +24,7 @@ class Splits:
         valid_every: every so many training pairs one is for validation instead (pairs n, 2n, ...).
         valid: sets for validation, in this order; not together with valid_every.
         test: sets for test, in this order.
-        halve_valid: the second half of the pairs for validation is for test; not together with test.
+        halve_valid: every other pair for validation is for test; not together with test.
         at_most: the largest number of pairs of a split; they are taken from all over it.
 
     Raises:
@@ -122,8 +122,7 @@ def split_pairs(corpus: Corpus, splits: Splits) -> tuple[dict[str, list[Pair]], 
         valid = train[every]
         del train[every]
     if splits.halve_valid:
-        half = len(valid) // 2
-        valid, test = valid[:half], valid[half:]
+        valid, test = valid[::2], valid[1::2]
     return bounded({TRAIN: train, "valid": valid, "test": test}, splits), empty
 
 

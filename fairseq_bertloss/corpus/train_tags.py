@@ -21,7 +21,7 @@ TRANSLATED = ("title", "description")
 """Tag lines whose text is a sentence of the talk."""
 
 TAGS = ("url", "talkid", "keywords", "speaker", "reviewer", "translator", *TRANSLATED)
-TAG_LINE = re.compile(r"<(\w+)(?:\s[^<>]*)?>(.*)</\1\s*>")
+TAG_LINE = re.compile(rf"<({'|'.join(TAGS)})(?:\s[^<>]*)?>(.*)</\1\s*>")
 DOCUMENT_LINE = re.compile(r"<(/?doc)\b[^<>]*>")
 BROKEN_TAG_LINE = re.compile(rf"</?({'|'.join(('doc', *TAGS))})\b")
 
@@ -50,7 +50,7 @@ def read_talks(file: BinaryIO, name: str) -> list[Talk]:
         name: what errors call the file.
 
     Raises:
-        ValueError: not UTF-8, an unknown or broken tag line, text outside a talk, or no talk.
+        ValueError: not UTF-8, a broken tag line, text outside a talk, or no talk.
     """
     talks: list[Talk] = []
     awaits_url = False  # later years open a talk by <doc> and <url>, earlier ones by <url> alone
@@ -69,19 +69,15 @@ def read_talks(file: BinaryIO, name: str) -> list[Talk]:
 
 
 def parse_line(line: str, place: str) -> tuple[str | None, str]:
-    """A line's tag (None for a sentence) and its plain text.
+    """A line's tag (None for a sentence, whatever markup it has) and its plain text.
 
     Raises:
-        ValueError: the line is one element of an unknown tag, or its tag is not closed.
+        ValueError: the line's tag is not closed.
     """
     if match := DOCUMENT_LINE.fullmatch(line):
         return match[1], ""
     if match := TAG_LINE.fullmatch(line):
-        tag, text = match.groups()
-        if tag in TAGS:
-            return tag, plain_text(text)
-        if f"</{tag}" not in text:  # else two elements in a sentence, which none of them wraps
-            raise ValueError(f"{place}: unknown tag <{tag}>")
+        return match[1], plain_text(match[2])
     if match := BROKEN_TAG_LINE.match(line):
         raise ValueError(f"{place}: <{match[1]}> is not alone and closed on its line")
     return None, plain_text(line)

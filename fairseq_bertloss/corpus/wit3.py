@@ -79,13 +79,15 @@ class Wit3(Corpus):
             return None
         found = [
             os.path.join(self.path, file)
-            for pattern in (self._inner, f"*/{self._inner}")
+            for pattern in (f"{self._pair}.tgz", self._inner, f"*/{self._inner}")
             for file in sorted(glob.glob(pattern, root_dir=self.path))
         ]
         if len(found) > 1:
             raise ValueError(f"{self.path} has the pair more than once, as {' and '.join(found)}; name one of them")
         if not found:
-            raise ValueError(f"{self.path} has neither {self._inner} nor {self._training(self.languages[0])}")
+            raise ValueError(
+                f"{self.path} has neither {self._pair}.tgz, nor {self._inner}, nor {self._training(self.languages[0])}"
+            )
         return found[0]
 
     def _training(self, language: str) -> str:

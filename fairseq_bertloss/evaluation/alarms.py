@@ -19,6 +19,10 @@ MOST_REPEATED_OVER_REFERENCES = 5.0
 """Percentage points of repeated bigrams above the references', which the baseline is held against too."""
 
 
+LEAST_BLEU = 3.0
+"""Below it, systems hardly translate, and which of them is better says nothing about those that do."""
+
+
 def alarms(comparison: Comparison) -> dict[tuple[str, str], str]:
     """What looks wrong: (system, metric) -> in words, of the first run in which it does."""
     found = {}
@@ -34,6 +38,8 @@ def alarms(comparison: Comparison) -> dict[tuple[str, str], str]:
 def _signs(run: Run, baseline: System, references: dict[str, float]) -> Iterator[tuple[str, str]]:
     length, distinct, empty, repeated = (run.corpus[name] for name in ("length_ratio", "distinct", "empty", "repeated"))
     usual = baseline.mean("distinct")
+    if run.corpus["bleu"] < LEAST_BLEU:
+        yield "bleu", f"BLEU {run.corpus['bleu']:.1f}, which is hardly a translation: its differences mean nothing"
     if not LENGTH_RATIOS[0] <= length <= LENGTH_RATIOS[1]:
         yield "length_ratio", f"{length:.2f} times as long as the references"
     if distinct < max(LEAST_DISTINCT * usual, LEAST_DISTINCT_OF_REFERENCES * references["distinct"]):
