@@ -151,8 +151,9 @@ def free_port() -> int:
         return probe.getsockname()[1]
 
 
-@pytest.mark.parametrize("host", [f"127.0.0.1:{free_port()}", "no-such-host.invalid"])
+@pytest.mark.parametrize("host", ["127.0.0.1", "no-such-host.invalid"])
 def test_without_network_the_partial_file_stays(host, tmp_path):
+    host = f"{host}:{free_port()}"
     (tmp_path / "x.tgz.partial").write_bytes(CONTENT[:10])
     with pytest.raises(ValueError, match=f"cannot download http://{host}/x.tgz: .*; run .* by other means") as error:
         download(Mirror(f"http://{host}/x.tgz", "0" * 32), str(tmp_path / "x.tgz"))
