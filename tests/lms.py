@@ -3,7 +3,6 @@
 import functools
 import random
 import re
-from collections import Counter
 from pydoc_data.topics import topics
 
 import pytest
@@ -25,6 +24,16 @@ TEXT = [
     "People are fixing the roof of a house, and a girl in karate uniform breaks a stick.",
     "The update could not be installed: please check the network connection!",
 ]
+PIECES = r"""
+! , . : a b c d e f g h i k l m n o p r s t u w x y ##t ##h ##e ##r ##n ##a ##d ##s ##i ##g ##x ##w ##o ##k
+##c ##u ##f ##b ##l ##m ##p ##y ##he ##nd ##ng ##it ##le the ##re ##ing in st ##ar ##se ##ou and is on wh wit
+##en ##at ##wo ##ck with an are hou of pe ro two ##the ##er ##ed ##ra ##nn ##an ##and ##of ##op ##la ##ite
+stand white ##ate house peop roof ##ther people be by bre bla co che cou do ear fi fen gi gar gra gla hat kar
+la men man ne no ora other pi ple ru su sit th ta un up we wo ##ta ##ti ##ting ##two ##ec ##rr ##rk ##rl ##rm
+##ak ##ase ##dd ##den
+""".split()
+"""What WordPieceTrainer once learned from TEXT. It breaks ties by chance, so that tests would differ from run to run."""
+
 COMMON = dict(num_hidden_layers=3, num_attention_heads=2, intermediate_size=24, max_position_embeddings=100)
 FAMILIES = {
     "bert": dict(hidden_size=16, **COMMON),
@@ -65,14 +74,14 @@ def make_tokenizer(family: str) -> PreTrainedTokenizerFast:
             vocab_size=400, special_tokens=specials, initial_alphabet=alphabet, show_progress=False
         )
     else:
-        vocabulary = [*specials, *word_pieces(150 - len(specials))]
+        vocabulary = [*specials, *PIECES]
         tokenizer = Tokenizer(models.WordPiece({piece: i for i, piece in enumerate(vocabulary)}, unk_token=unk))
         tokenizer.normalizer = normalizers.BertNormalizer()
         tokenizer.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
         tokenizer.decoder = decoders.WordPiece()
         tokenizer.add_special_tokens(specials)
         trainer = None
-    if trainer:
+    if trainer is not None:
         tokenizer.train_from_iterator(TEXT, trainer)
     ids = [(token, tokenizer.token_to_id(token)) for token in (cls, sep)]
     tokenizer.post_processor = processors.TemplateProcessing(single=f"{cls} $A {sep}", special_tokens=ids)
@@ -85,25 +94,6 @@ def make_tokenizer(family: str) -> PreTrainedTokenizerFast:
         mask_token=mask,
         model_max_length=98,
     )
-
-
-def word_pieces(size: int) -> list[str]:
-    """The letters of TEXT and the parts of its words that save most, the same every time.
-
-    WordPieceTrainer breaks ties by chance, so that a sentence is longer in one run than in another.
-    """
-    parts = Counter(
-        ("##" if start else "") + word[start:end]
-        for word in re.findall(r"\w+|[^\w\s]", " ".join(TEXT).lower())
-        for start in range(len(word))
-        for end in range(start + 1, len(word) + 1)
-    )
-
-    def rank(piece: str) -> tuple[bool, int, str]:
-        length = len(piece.removeprefix("##"))
-        return length > 1, -parts[piece] * (length - 1), piece
-
-    return sorted(parts, key=rank)[:size]
 
 
 def save_tiny(family: str, folder: str, tokenizer=None, **changes) -> str:
