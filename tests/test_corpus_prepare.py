@@ -132,7 +132,8 @@ def test_uneven_pairs_are_dropped_from_training_alone(minilm, tmp_path):
         (tmp_path / f"a.{name}").write_text("".join(f"{pair.split(chr(9))[side]}\n" for pair in pairs))
     files = [str(tmp_path / "a.de"), str(tmp_path / "a.en")]
     done = run([
-        sys.executable, *"-m fairseq_bertloss.cli prepare --source-lang de --target-lang en --merges 1 --max-ratio 1.5 --expected-pairs 4".split(),
+        sys.executable, *"-m fairseq_bertloss.cli prepare --source-lang de --target-lang en --merges 1".split(),
+        *"--max-ratio 1.5 --expected-pairs 4".split(),
         "--source", files[0], "--target", files[1], "--valid-source", files[0], "--valid-target", files[1],
         "--lm", minilm, "--destdir", str(tmp_path / "out"),
     ])  # fmt: skip
