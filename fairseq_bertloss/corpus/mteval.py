@@ -11,8 +11,9 @@ import re
 from collections.abc import Mapping
 from typing import BinaryIO
 
-from fairseq_bertloss.corpus.markup import numbered_lines, plain_text
+from fairseq_bertloss.corpus.markup import plain_text
 from fairseq_bertloss.corpus.raw import Pair
+from fairseq_bertloss.corpus.text import numbered_lines
 
 # A tag ends before the next "<", so that a damaged one neither swallows a segment nor takes long to reject.
 TAG = re.compile(r"(<(?:doc|seg)\b[^<>]*>|</(?:doc|seg)\s*>)", re.IGNORECASE)

@@ -9,6 +9,7 @@ import itertools
 import unicodedata
 import zlib
 from collections.abc import Iterable, Iterator
+from typing import BinaryIO
 
 DOTTED_I_LANGUAGES = ("tr", "az")
 """Languages whose lower case of I is ı, and of İ is i."""
@@ -28,14 +29,29 @@ def read_lines(path: str) -> Iterator[str]:
     opener = gzip.open if str(path).endswith(".gz") else open
     with opener(path, "rb") as file:
         try:
-            for number, raw in enumerate(file, 1):
-                yield normalize(raw.decode("utf-8-sig" if number == 1 else "utf-8"))
-        except UnicodeDecodeError as error:
-            raise ValueError(f"{path}:{number}: not UTF-8: {error.reason} at byte {error.start + 1}") from error
+            for number, line in numbered_lines(file, path):
+                yield normalize(line)
         except (EOFError, zlib.error, gzip.BadGzipFile) as error:
             raise ValueError(f"{path}:{number + 1}: damaged or truncated gzip file: {error}") from error
     if number == 0:
         raise ValueError(f"{path} is empty")
+
+
+def numbered_lines(file: BinaryIO, name: str) -> Iterator[tuple[int, str]]:
+    """The lines of a UTF-8 file with their numbers from 1; a byte order mark is taken off.
+
+    Args:
+        file: open for reading bytes.
+        name: what errors call the file.
+
+    Raises:
+        ValueError: a line is not UTF-8.
+    """
+    for number, raw in enumerate(file, 1):
+        try:
+            yield number, raw.decode("utf-8-sig" if number == 1 else "utf-8")
+        except UnicodeDecodeError as error:
+            raise ValueError(f"{name}:{number}: not UTF-8: {error.reason} at byte {error.start + 1}") from error
 
 
 def read_pairs(source: str, target: str) -> Iterator[tuple[str, str]]:

@@ -14,8 +14,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import BinaryIO
 
-from fairseq_bertloss.corpus.markup import numbered_lines, plain_text
+from fairseq_bertloss.corpus.markup import plain_text
 from fairseq_bertloss.corpus.raw import Pair
+from fairseq_bertloss.corpus.text import numbered_lines
 
 TRANSLATED = ("title", "description")
 """Tag lines whose text is a sentence of the talk."""
