@@ -12,6 +12,11 @@ from prepared import command, run, write_corpus
 REPOSITORY = Path(__file__).resolve().parent.parent
 
 
+def pytest_make_parametrize_id(val, argname):
+    """Bytes are named by their argument: packed files hold the time, and every worker must give a test the same name."""
+    return argname if isinstance(val, bytes) else None
+
+
 @pytest.fixture(scope="session")
 def minilm() -> str:
     """Folder of a small BERT (uncased English WordPiece, 30,522 pieces) that comes as a Python package."""
