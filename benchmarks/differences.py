@@ -22,6 +22,7 @@ from torch import Tensor
 
 from fairseq_bertloss.forced_decoding import load_model
 from fairseq_bertloss.loss import BERTScoreLoss
+from fairseq_bertloss.soft_predictions import soft_prediction
 from fairseq_bertloss.vocabulary import load_tokenizer
 
 KINDS = ("softmax", "sparsemax", "gumbel_softmax")
@@ -122,7 +123,8 @@ def gradient(bertscore: BERTScoreLoss, loss: Loss, logits: Tensor, target: Tenso
     """F of each sentence, and the gradient of the loss to the logits."""
     logits = logits.detach().requires_grad_()
     torch.manual_seed(loss.seed + batch)
-    scores = loss.f1(bertscore.train(loss.noise).soft_predictions(logits), target)
+    soft = soft_prediction(logits, bertscore.soft_prediction, bertscore.temperature, noise=loss.noise)
+    scores = loss.f1(soft, target)
     (-scores.sum() / loss.count(target)).backward()
     return scores.detach(), logits.grad
 

@@ -17,13 +17,10 @@ from fairseq.logging import metrics
 from torch import Tensor
 
 from fairseq_bertloss.bertscore import BERTScore
+from fairseq_bertloss.decoder_output import decoder_output
+from fairseq_bertloss.expected_embeddings import TokenPredictions
 from fairseq_bertloss.loss import END_OF_SENTENCE, BERTScoreLoss
-from fairseq_bertloss.soft_predictions import (
-    DEFAULT_TEMPERATURE,
-    SOFT_PREDICTIONS,
-    TemperatureSchedule,
-    at_least_float32,
-)
+from fairseq_bertloss.soft_predictions import DEFAULT_TEMPERATURE, SOFT_PREDICTIONS, TemperatureSchedule
 from fairseq_bertloss.validation import TranslationMetrics, TranslationMetricsConfig, log_translation_scores
 
 logger = logging.getLogger(__name__)
@@ -77,6 +74,10 @@ class BERTScoreCriterionConfig(TranslationMetricsConfig):
             "with weight 0, 'gold' feeds [SEP] with weight 0"
         },
     )
+    chunk_tokens: Optional[int] = field(
+        default=None,
+        metadata={"help": "tokens whose logits exist at a time (default: as many as suit the device and the vocabulary)"},
+    )
 
 
 @register_criterion("bertscore_loss", dataclass=BERTScoreCriterionConfig)
@@ -115,6 +116,7 @@ class BERTScoreCriterion(FairseqCriterion):
             gumbel_hard=cfg.gumbel_hard,
             score=str(cfg.score),
             end_of_sentence=str(cfg.end_of_sentence),
+            chunk_tokens=cfg.chunk_tokens,
         )
         self.translation_metrics = TranslationMetrics(cfg, task) if cfg.eval_f_bert or cfg.eval_moverscore else None
         self._warned_of_skipping = False
@@ -136,13 +138,8 @@ class BERTScoreCriterion(FairseqCriterion):
         return loss, sample_size, logging_output
 
     def _scored(self, model, sample, reduce: bool) -> tuple[Tensor, int, dict]:
-        if getattr(model.decoder, "adaptive_softmax", None) is not None:
-            raise ValueError(
-                "bertscore_loss needs the probability of every symbol, which an adaptive softmax does not give: "
-                "train the model without --adaptive-softmax-cutoff"
-            )
-        net_output = model(**sample["net_input"])
-        logits, target = self._scored_part(net_output[0], model.get_targets(sample, net_output))
+        features, projection = decoder_output(model, sample["net_input"])
+        features, target = self._scored_part(features, sample["target"])
         sentences = sample["target"].size(0)
         counts = {
             "ntokens": sample["ntokens"],
@@ -152,18 +149,20 @@ class BERTScoreCriterion(FairseqCriterion):
         }
         if len(target) == 0:
             # A sum over nothing still belongs to the graph, and its gradient is exactly zero.
-            nothing = logits.sum() if reduce else logits.sum(dim=(1, 2))
+            nothing = features.sum() + sum(part[:0].sum() for part in projection or () if part is not None)
             # Tensors, as from a scored batch: workers add up their logs by device and name.
-            return nothing, 0, {name: logits.new_zeros(()) for name in SUMS} | counts
+            logging_output = {name: features.new_zeros(()) for name in SUMS} | counts
+            return nothing if reduce else nothing.expand(0), 0, logging_output
 
         self.bertscore.temperature = self._temperature()
-        probabilities = self.bertscore.soft_predictions(logits)
-        score = self.bertscore.score_predictions(probabilities, target)
-        with torch.set_grad_enabled(torch.is_grad_enabled() and self.cross_entropy_weight > 0):
-            lprobs = torch.log_softmax(at_least_float32(logits), dim=-1)
-            cross_entropy, nll = self._cross_entropy(lprobs, target)
+        score, tokens = self.bertscore.score_features(
+            features, target, projection, with_uniform=self.label_smoothing > 0
+        )
+        real = target.ne(self.padding_idx)
+        nll = _at(real, tokens.nll).sum(dim=1)
+        cross_entropy = _at(real, self._cross_entropy(tokens)).sum(dim=1)
         objective = self.bertscore.objective(score)
-        loss = self._mixed(objective, cross_entropy, target)
+        loss = self._mixed(objective, cross_entropy, real)
         sums = {
             "_objective": (1 - self.cross_entropy_weight) * objective.sum(),
             "_cross_entropy": self.cross_entropy_weight * cross_entropy.sum(),
@@ -172,16 +171,16 @@ class BERTScoreCriterion(FairseqCriterion):
             "r_bert": score.recall.sum(),
             "nll_loss": nll.sum(),
             "ce_loss": cross_entropy.sum(),
-            **self._token_statistics(lprobs, probabilities, target),
+            **self._token_statistics(tokens, target, real),
         }
         logging_output = {name: sums[name].detach() for name in SUMS} | counts
         return loss.sum() if reduce else loss, len(target), logging_output
 
-    def _scored_part(self, logits: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:
+    def _scored_part(self, features: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:
         """The rows that the language model has positions for."""
         fits = target.ne(self.padding_idx).sum(dim=1) <= self.bertscore.max_target_length
         if fits.all():
-            return logits, target
+            return features, target
         if not self._warned_of_skipping:
             self._warned_of_skipping = True
             logger.warning(
@@ -189,7 +188,7 @@ class BERTScoreCriterion(FairseqCriterion):
                 "'skipped' in the log counts them (said once)",
                 self.bertscore.max_target_length,
             )
-        return logits[fits], target[fits]
+        return features[fits], target[fits]
 
     def _temperature(self) -> float:
         """The schedule's value in training, its end in validation, whose figures must stay comparable."""
@@ -199,39 +198,32 @@ class BERTScoreCriterion(FairseqCriterion):
         updates = metrics.get_meter("default", "num_updates")
         return self.temperature.at(0 if updates is None else updates.val)
 
-    def _cross_entropy(self, lprobs: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:
-        """Label-smoothed cross-entropy and negative log-likelihood of each sentence, (sentences,), in nats."""
-        padding = target.eq(self.padding_idx)
-        nll = -lprobs.gather(-1, target.unsqueeze(-1)).squeeze(-1).masked_fill(padding, 0.0).sum(dim=1)
+    def _cross_entropy(self, tokens: TokenPredictions) -> Tensor:
+        """Label-smoothed cross-entropy of each token, (tokens,), in nats."""
         if self.label_smoothing == 0:
-            return nll, nll
+            return tokens.nll
         # A symbol that the model rules out takes no part in the smoothing, which it would make infinite.
-        uniform = -lprobs.masked_fill(lprobs.isneginf(), 0.0).sum(dim=-1).masked_fill(padding, 0.0).sum(dim=1)
-        share = self.label_smoothing / (lprobs.size(-1) - 1)
-        return (1 - self.label_smoothing - share) * nll + share * uniform, nll
+        share = self.label_smoothing / (len(self.bertscore.embedding_table) - 1)
+        return (1 - self.label_smoothing - share) * tokens.nll + share * tokens.uniform
 
-    def _mixed(self, objective: Tensor, cross_entropy: Tensor, target: Tensor) -> Tensor:
+    def _mixed(self, objective: Tensor, cross_entropy: Tensor, real: Tensor) -> Tensor:
         """(1 - w) * objective + w * cross-entropy, (sentences,), the latter per token of the batch."""
         if self.cross_entropy_weight == 0:
             return objective
-        sentences, tokens = len(target), target.ne(self.padding_idx).sum()
-        per_token = cross_entropy * (sentences / tokens)
+        per_token = cross_entropy * (len(real) / real.sum())
         return (1 - self.cross_entropy_weight) * objective + self.cross_entropy_weight * per_token
 
-    @torch.no_grad()
-    def _token_statistics(self, lprobs: Tensor, probabilities: Tensor, target: Tensor) -> dict[str, Tensor]:
+    def _token_statistics(self, tokens: TokenPredictions, target: Tensor, real: Tensor) -> dict[str, Tensor]:
         """Sums over real positions; `p_eos_*` are the model's own probabilities of </s>, without Gumbel noise."""
-        real = target.ne(self.padding_idx)
-        eos = self.task.target_dictionary.eos()
-        end = target.eq(eos)
+        end = target.eq(self.task.target_dictionary.eos())
         before_end = real & ~end
-        p_eos = lprobs[..., eos].exp()
+        p_eos = _at(real, tokens.p_eos)
         return {
-            "accuracy": (lprobs.argmax(dim=-1).eq(target) & real).sum(),
-            "entropy": torch.special.entr(probabilities).sum(dim=-1)[real].sum(),
-            "support": (probabilities > 0).sum(dim=-1)[real].sum(),
-            "p_eos_end": p_eos[end].sum(),
-            "p_eos_before": p_eos[before_end].sum(),
+            "accuracy": tokens.correct.sum(),
+            "entropy": tokens.entropy.sum(),
+            "support": tokens.support.sum(),
+            "p_eos_end": (p_eos * end).sum(),
+            "p_eos_before": (p_eos * before_end).sum(),
             "ntokens_scored": real.sum(),
             "ntokens_before_end": before_end.sum(),
         }
@@ -253,6 +245,11 @@ class BERTScoreCriterion(FairseqCriterion):
     def logging_outputs_can_be_summed() -> bool:
         """Everything logged is a sum."""
         return True
+
+
+def _at(places: Tensor, values: Tensor) -> Tensor:
+    """Values at the places of a mask (sentences, length), in its rows' order, and 0 elsewhere."""
+    return values.new_zeros(places.shape).masked_scatter(places, values)
 
 
 def _loss(meters) -> float:

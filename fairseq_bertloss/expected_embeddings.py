@@ -1,16 +1,231 @@
-"""Soft predictions x the language model's embedding table -> expected embeddings."""
+"""Decoder features -> soft predictions x the language model's embedding table -> expected embeddings, in one operator.
 
+A tensor over the vocabulary is large: 4,096 tokens x 30,522 symbols x 4 bytes = 500 MB. The operator goes through
+the tokens in chunks, takes all that anybody wants to know of the logits from one pass over them, and keeps for
+the backward pass what is small. A symbol of probability 0 has gradient 0: where a soft prediction is sparse, the
+backward pass needs its support alone, and no product with the vocabulary.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import torch
+import torch.nn.functional as F
 from torch import Tensor
+from torch.autograd.function import once_differentiable
+
+from fairseq_bertloss.output_layer import GivenLogits, ProjectedLogits, Projection
+from fairseq_bertloss.soft_predictions import SoftPrediction
+from fairseq_bertloss.sparse import Predicted, Predictor
+
+CHUNK_BYTES = {"cpu": 32 << 20, "cuda": 256 << 20}
+KEPT_BYTES = 1 << 30
 
 
-def expected_embeddings(probabilities: Tensor, table: Tensor) -> Tensor:
-    """The expectation of a symbol's embedding under each soft prediction.
+class TokenPredictions(NamedTuple):
+    """Soft predictions as far as they matter, one row a token; gradients flow through the first four."""
+
+    embeddings: Tensor  # (tokens, size), expected embeddings in the table's precision
+    weights: Tensor | None  # (tokens,), expected symbol weights; None where no weights are given
+    nll: Tensor  # (tokens,), -log p(target) of the model, nats
+    uniform: Tensor | None  # (tokens,), -sum_i log p(i) over the symbols the model does not rule out
+    correct: Tensor  # (tokens,) bool, the target is the model's most probable symbol
+    p_eos: Tensor  # (tokens,), the model's probability of </s>
+    entropy: Tensor  # (tokens,), of the soft prediction, nats
+    support: Tensor  # (tokens,), how many symbols the soft prediction gives more than 0
+
+
+def expected_embeddings(
+    features: Tensor,
+    target: Tensor,
+    table: Tensor,
+    soft: SoftPrediction,
+    *,
+    projection: Projection | None = None,
+    symbol_weights: Tensor | None = None,
+    eos: int = 0,
+    with_uniform: bool = False,
+    chunk_tokens: int | None = None,
+    kept_bytes: int = KEPT_BYTES,
+) -> TokenPredictions:
+    """The expectation of a symbol's embedding under the soft prediction of each token.
 
     Args:
-        probabilities: (..., vocabulary), rows on the simplex; gradients flow.
-        table: (vocabulary, size), one row a symbol.
+        features: decoder features (tokens, dim), or logits (tokens, vocabulary) without a projection.
+        target: (tokens,) symbol indices, for the statistics.
+        table: (vocabulary, size), one row a symbol; no gradient flows into it.
+        soft: how logits become soft predictions.
+        projection: the decoder's output layer, which gets its gradient.
+        symbol_weights: (vocabulary,), such as idf.
+        eos: index of </s>.
+        with_uniform: whether `uniform` is wanted, for label smoothing.
+        chunk_tokens: tokens whose logits exist at a time; None: as many as suit the device.
+        kept_bytes: probabilities kept for the backward pass at most, where they are dense; those beyond are
+            computed again.
 
-    Returns:
-        (..., size) in the table's precision.
+    Raises:
+        ValueError: shapes disagree.
     """
-    return probabilities.to(table.dtype) @ table
+    weight, bias = (None, None) if projection is None else projection
+    vocabulary = features.size(-1) if weight is None else weight.size(0)
+    if vocabulary != len(table):
+        raise ValueError(f"the predictions have {vocabulary} symbols, the dictionary has {len(table)}")
+    if features.shape[:1] != target.shape:
+        raise ValueError(f"predictions {tuple(features.shape)} and target {tuple(target.shape)} disagree")
+    if chunk_tokens is None:
+        chunk_tokens = max(1, CHUNK_BYTES.get(features.device.type, CHUNK_BYTES["cuda"]) // (4 * vocabulary))
+    product_dtype = features.dtype if weight is None else weight.dtype
+    if torch.is_autocast_enabled(features.device.type):
+        product_dtype = torch.get_autocast_dtype(features.device.type)
+    plan = _Plan(soft, symbol_weights, eos, with_uniform, chunk_tokens, kept_bytes, product_dtype)
+    with torch.autocast(features.device.type, enabled=False):
+        return TokenPredictions(*_ExpectedEmbeddings.apply(features, weight, bias, table, target, plan))
+
+
+@dataclass(frozen=True)
+class _Plan:
+    """What the operator is to do, apart from the tensors that it differentiates."""
+
+    soft: SoftPrediction
+    symbol_weights: Tensor | None
+    eos: int
+    with_uniform: bool
+    chunk_tokens: int
+    kept_bytes: int
+    product_dtype: torch.dtype
+
+    def chunks(self, tokens: int) -> Iterator[slice]:
+        return (slice(start, start + self.chunk_tokens) for start in range(0, tokens, self.chunk_tokens))
+
+    def layer(self, features: Tensor, weight: Tensor | None, bias: Tensor | None) -> GivenLogits | ProjectedLogits:
+        if weight is None:
+            return GivenLogits(features)
+        return ProjectedLogits(features, Projection(weight, bias), self.product_dtype)
+
+
+class _ExpectedEmbeddings(torch.autograd.Function):
+    """Tensors in, the fields of TokenPredictions out."""
+
+    @staticmethod
+    def forward(ctx, features, weight, bias, table, target, plan):
+        layer = plan.layer(features, weight, bias)
+        predict = Predictor(plan.soft, len(features), len(table), features.device)
+        room = plan.kept_bytes if any(ctx.needs_input_grad) else 0
+        kept, columns = {}, []
+        for rows in plan.chunks(len(features)):
+            scores = layer.logits(rows)
+            model = _Model(scores)
+            predicted = predict(scores, model.masses, rows)
+            columns.append((*_expected(predicted, table, plan), *model.statistics(target[rows], plan), *_shape(predicted)))
+            if predicted.probabilities.nbytes <= room:
+                room -= predicted.probabilities.nbytes
+                kept[rows.start] = predicted
+        ctx.plan, ctx.predict, ctx.kept = plan, predict, kept
+        ctx.save_for_backward(features, weight, bias, table, target)
+        ctx.set_materialize_grads(False)
+        outputs = tuple(None if parts[0] is None else torch.cat(parts) for parts in zip(*columns))
+        ctx.mark_non_differentiable(*outputs[4:])
+        return outputs
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx, embeddings, weights, nll, uniform, *_):
+        features, weight, bias, table, target = ctx.saved_tensors
+        scored = embeddings is not None or weights is not None
+        mixed = nll is not None or uniform is not None
+        if not (scored or mixed):
+            return (None,) * 6
+        layer = ctx.plan.layer(features, weight, bias)
+        for rows in ctx.plan.chunks(len(features)):
+            predicted, gradient, symbols = ctx.kept.get(rows.start), None, None
+            if mixed or predicted is None:
+                scores = layer.logits(rows)
+                model = _Model(scores)
+            if scored:
+                predicted = predicted or ctx.predict(scores, model.masses, rows)
+                upstream = _of_probabilities(predicted, table, ctx.plan, _part(embeddings, rows), _part(weights, rows))
+                gradient, symbols = predicted.gradient(upstream), predicted.symbols
+            if mixed:
+                whole = model.gradient(target[rows], _part(nll, rows), _part(uniform, rows))
+                gradient, symbols = _added(whole, gradient, symbols), None
+            layer.add_gradient(rows, gradient, symbols)
+        return *layer.gradients(), None, None, None
+
+
+def _part(gradient: Tensor | None, rows: slice) -> Tensor | None:
+    return None if gradient is None else gradient[rows]
+
+
+def _expected(predicted: Predicted, table: Tensor, plan: _Plan) -> tuple[Tensor, Tensor | None]:
+    """Embeddings (n, size) and symbol weights (n,) that a chunk of soft predictions expects."""
+    probabilities, symbols = predicted.fed, predicted.symbols
+    weights = None if plan.symbol_weights is None else plan.symbol_weights.to(probabilities.dtype)
+    if symbols is None:
+        return probabilities.to(table.dtype) @ table, None if weights is None else probabilities @ weights
+    embeddings = F.embedding_bag(symbols, table, mode="sum", per_sample_weights=probabilities.to(table.dtype))
+    return embeddings, None if weights is None else (probabilities * weights[symbols]).sum(dim=-1)
+
+
+def _of_probabilities(
+    predicted: Predicted, table: Tensor, plan: _Plan, embeddings: Tensor | None, weights: Tensor | None
+) -> Tensor:
+    """The gradient of a chunk's probabilities from those of what _expected returns."""
+    gradient = torch.zeros_like(predicted.probabilities)
+    symbols = predicted.symbols
+    if embeddings is not None:
+        if symbols is None:
+            gradient += embeddings @ table.T
+        else:
+            gradient += torch.einsum("ne,nke->nk", embeddings, table[symbols])
+    if weights is not None:
+        of_symbols = plan.symbol_weights.to(gradient.dtype)
+        gradient += weights.unsqueeze(-1) * (of_symbols if symbols is None else of_symbols[symbols])
+    return gradient
+
+
+def _shape(predicted: Predicted) -> tuple[Tensor, Tensor]:
+    """Entropy in nats and size of the support, (n,) each."""
+    return torch.special.entr(predicted.fed).sum(dim=-1), (predicted.fed > 0).sum(dim=-1)
+
+
+def _added(whole: Tensor, gradient: Tensor | None, symbols: Tensor | None) -> Tensor:
+    """A gradient over the vocabulary plus another, which may stand at some symbols alone."""
+    if gradient is None:
+        return whole
+    return whole.add_(gradient) if symbols is None else whole.scatter_add_(1, symbols, gradient)
+
+
+class _Model:
+    """The model's own distribution over the vocabulary, without temperature or noise, for a chunk of logits."""
+
+    def __init__(self, scores: Tensor):
+        self._scores = scores
+        largest, self._most_probable = scores.max(dim=-1, keepdim=True)
+        self.masses = (scores - largest).exp_()
+        self._total = self.masses.sum(dim=-1, keepdim=True)
+        self._log_total = largest + self._total.log()
+
+    def statistics(self, target: Tensor, plan: _Plan) -> tuple[Tensor, Tensor | None, Tensor, Tensor]:
+        """nll, uniform, correct and p_eos of TokenPredictions, (n,) each."""
+        target = target.unsqueeze(-1)
+        nll = self._log_total - self._scores.gather(-1, target)
+        uniform = None
+        if plan.with_uniform:
+            possible = ~self._scores.isneginf()
+            uniform = (self._log_total - self._scores).masked_fill_(~possible, 0.0).sum(dim=-1)
+        p_eos = self.masses[:, plan.eos] / self._total.squeeze(-1)
+        return nll.squeeze(-1), uniform, self._most_probable.eq(target).squeeze(-1), p_eos
+
+    def gradient(self, target: Tensor, nll: Tensor | None, uniform: Tensor | None) -> Tensor:
+        """The gradient of the logits from those of nll and uniform, (n, vocabulary)."""
+        probabilities = self.masses / self._total
+        gradient = torch.zeros_like(probabilities)
+        if nll is not None:
+            gradient.addcmul_(probabilities, nll.unsqueeze(-1))
+            gradient.scatter_add_(-1, target.unsqueeze(-1), -nll.unsqueeze(-1))
+        if uniform is not None:
+            possible = ~self._scores.isneginf()
+            pull = probabilities.mul_(possible.sum(dim=-1, keepdim=True)).sub_(possible.to(probabilities.dtype))
+            gradient.addcmul_(pull, uniform.unsqueeze(-1))
+        return gradient

@@ -5,14 +5,16 @@
 """
 
 from collections.abc import Sequence
+from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
 
 from fairseq_bertloss.bertscore import BERTScore, greedy_cosine_match
-from fairseq_bertloss.expected_embeddings import expected_embeddings
+from fairseq_bertloss.expected_embeddings import Projection, TokenPredictions, expected_embeddings
 from fairseq_bertloss.language_model import FrozenLanguageModel, idf_weights, rescaling_baseline
-from fairseq_bertloss.soft_predictions import DEFAULT_TEMPERATURE, SOFT_PREDICTIONS, soft_prediction
+from fairseq_bertloss.layout import COST_OF_A_BATCH, SentenceLayout, batches
+from fairseq_bertloss.soft_predictions import DEFAULT_TEMPERATURE, SOFT_PREDICTIONS, SoftPrediction
 from fairseq_bertloss.vocabulary import Specials, align, load_tokenizer, symbol_names
 
 END_OF_SENTENCE = ("scored", "context", "gold")
@@ -40,6 +42,7 @@ class BERTScoreLoss(nn.Module):
         end_of_sentence: str = "scored",
         idf: Tensor | None = None,
         baseline: tuple[float, float, float] | None = None,
+        chunk_tokens: int | None = None,
     ):
         """See from_pretrained, which makes the arguments from names and files.
 
@@ -47,8 +50,16 @@ class BERTScoreLoss(nn.Module):
             language_model: the frozen encoder.
             symbol_ids: the language model's id of every target symbol, (vocabulary,).
             specials: indices of the four specials among the symbols.
+            soft_prediction: "gumbel_softmax" (default), "softmax", "sparsemax" or "entmax15".
+            temperature: of the soft prediction; 0.1 by default for gumbel_softmax, 1.0 for the others.
+            gumbel_hard: one-hot samples with the gradient of soft ones (straight-through).
+            score: what `objective` negates: "f1" (default), "precision" or "recall".
+            end_of_sentence: what stands at the reference's </s>. "scored" (default): the soft
+                prediction, which counts like any other. "context": the soft prediction, with weight
+                0. "gold": [SEP]'s own embedding, with weight 0, as in bert-score.
             idf: weight of every symbol, (vocabulary,); None weighs all alike.
             baseline: what to rescale precision, recall and F1 with; None: do not rescale.
+            chunk_tokens: as for expected_embeddings.
 
         Raises:
             ValueError: an option that is not among its choices.
@@ -68,6 +79,7 @@ class BERTScoreLoss(nn.Module):
         self.register_buffer("embedding_table", table, persistent=False)  # (vocabulary, embedding size)
         self.idf = idf  # no buffer: half precision would round it
         self.baseline = baseline
+        self.chunk_tokens = chunk_tokens
 
     @classmethod
     def from_pretrained(
@@ -76,16 +88,12 @@ class BERTScoreLoss(nn.Module):
         symbols,
         layer: int | None = None,
         *,
-        soft_prediction: str = "gumbel_softmax",
-        temperature: float | None = None,
-        gumbel_hard: bool = False,
-        score: str = "f1",
-        end_of_sentence: str = "scored",
         specials: Specials | None = None,
         idf_references: str | None = None,
         rescale_with_baseline: bool = False,
         baseline_path: str | None = None,
         lang: str | None = None,
+        **options,
     ) -> "BERTScoreLoss":
         """The loss through a pretrained language model.
 
@@ -94,18 +102,12 @@ class BERTScoreLoss(nn.Module):
             symbols: the target vocabulary: a fairseq Dictionary, or a list of the language model's own
                 pieces together with four specials.
             layer: the scoring layer; None: bert-score's choice for a known name.
-            soft_prediction: "gumbel_softmax" (default), "softmax", "sparsemax" or "entmax15".
-            temperature: of the soft prediction; 0.1 by default for gumbel_softmax, 1.0 for the others.
-            gumbel_hard: one-hot samples with the gradient of soft ones (straight-through).
-            score: what `objective` negates: "f1" (default), "precision" or "recall".
-            end_of_sentence: what stands at the reference's </s>. "scored" (default): the soft
-                prediction, which counts like any other. "context": the soft prediction, with weight
-                0. "gold": [SEP]'s own embedding, with weight 0, as in bert-score.
             specials: how a list of symbols spells beginning, padding, end and unknown; fairseq's way by default.
             idf_references: file of reference sentences to compute idf weights from; None: no idf.
             rescale_with_baseline: rescale as bert-score does, for the language `lang`.
             baseline_path: a baseline file of one's own, in bert-score's format.
             lang: the target language, for bert-score's baselines.
+            options: soft_prediction and the other options of the constructor.
 
         Raises:
             ValueError: the model cannot be loaded or used, or symbols are not in its vocabulary.
@@ -125,13 +127,9 @@ class BERTScoreLoss(nn.Module):
             language_model,
             symbol_ids,
             Specials(*(names.index(special) for special in specials)),
-            soft_prediction=soft_prediction,
-            temperature=temperature,
-            gumbel_hard=gumbel_hard,
-            score=score,
-            end_of_sentence=end_of_sentence,
             idf=idf,
             baseline=baseline,
+            **options,
         )
 
     def objective(self, score: BERTScore) -> Tensor:
@@ -156,27 +154,46 @@ class BERTScoreLoss(nn.Module):
         Raises:
             ValueError: shapes disagree, a target does not end with </s>, or one exceeds max_target_length.
         """
-        return self.score_predictions(self.soft_predictions(logits), target)
+        return self.score_features(logits, target)[0]
 
-    def soft_predictions(self, logits: Tensor) -> Tensor:
-        """The soft prediction at every position, (batch, length, vocabulary), float32."""
-        return soft_prediction(
-            logits, self.soft_prediction, self.temperature, gumbel_hard=self.gumbel_hard, noise=self.training
+    def score_features(
+        self, features: Tensor, target: Tensor, projection: Projection | None = None, *, with_uniform: bool = False
+    ) -> tuple[BERTScore, TokenPredictions]:
+        """As forward, from what the decoder's output layer gets, and the statistics of the same logits.
+
+        Args:
+            features: (batch, length, dim), or logits where there is no projection; gradients flow.
+            target: (batch, length).
+            projection: the output layer; gradients flow to its weight and bias.
+            with_uniform: whether TokenPredictions.uniform is wanted, for label smoothing.
+
+        Returns:
+            The scores, and TokenPredictions of the real tokens, in the order of target's rows.
+        """
+        if features.shape[:2] != target.shape:
+            raise ValueError(f"predictions {tuple(features.shape)} and target {tuple(target.shape)} disagree")
+        layout = self._layout(target)
+        predictions = expected_embeddings(
+            features.flatten(0, 1)[layout.tokens],
+            target.flatten()[layout.tokens],
+            self.embedding_table,
+            SoftPrediction(self.soft_prediction, self.temperature, self.gumbel_hard, noise=self.training),
+            projection=projection,
+            symbol_weights=self.idf,
+            eos=self.specials.eos,
+            with_uniform=with_uniform,
+            chunk_tokens=self.chunk_tokens,
         )
+        predicted = self._sentences(predictions.embeddings, predictions.weights, target, layout)
+        return self._score(predicted, target, layout), predictions
 
     def score_predictions(self, probabilities: Tensor, target: Tensor) -> BERTScore:
-        """As forward, from soft predictions, (batch, length, vocabulary)."""
-        if probabilities.shape[:2] != target.shape:
-            raise ValueError(f"predictions {tuple(probabilities.shape)} and target {tuple(target.shape)} disagree")
-        if probabilities.size(-1) != len(self.embedding_table):
-            raise ValueError(
-                f"the predictions have {probabilities.size(-1)} symbols, the dictionary has {len(self.embedding_table)}"
-            )
-        self._check_ends(target)
-        self._follow(target)
-        embeddings = expected_embeddings(probabilities, self.embedding_table)
+        """As forward, from soft predictions of any origin, (batch, length, vocabulary)."""
+        layout = self._layout(target)
+        probabilities = probabilities.flatten(0, 1)[layout.tokens]
+        embeddings = probabilities.to(self.embedding_table.dtype) @ self.embedding_table
         weights = None if self.idf is None else probabilities @ self.idf.to(probabilities.dtype)
-        return self._score(embeddings, weights, target, target)
+        return self._score(self._sentences(embeddings, weights, target, layout), target, layout)
 
     @torch.no_grad()
     def score_ids(self, hypothesis: Tensor, target: Tensor) -> BERTScore:
@@ -192,49 +209,52 @@ class BERTScoreLoss(nn.Module):
         Raises:
             ValueError: as in forward.
         """
-        self._check_ends(hypothesis)
-        self._check_ends(target)
-        self._follow(target)
-        weights = None if self.idf is None else self.idf[hypothesis]
-        return self._score(self.embedding_table[hypothesis], weights, hypothesis, target)
+        return self._score(self._sentences_of_ids(hypothesis, self._layout(hypothesis)), target, self._layout(target))
 
-    def _score(self, embeddings: Tensor, weights: Tensor | None, hypothesis: Tensor, target: Tensor) -> BERTScore:
-        """Scores predicted embeddings, (batch, k, size), whose padding and </s> stand where hypothesis has them."""
-        with torch.no_grad():
-            reference_weights = None if self.idf is None else self.idf[target]
-            reference = self._encode(self.embedding_table[target], reference_weights, target)
-        predicted = self._encode(embeddings, weights, hypothesis)
-        score = greedy_cosine_match(*(side for pair in zip(predicted, reference) for side in pair))
-        return score if self.baseline is None else score.rescaled(self.baseline)
-
-    def _encode(self, embeddings: Tensor, weights: Tensor | None, ids: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """Contextual embeddings, weights and mask of [CLS] and a sentence, (batch, 1 + length, ...)."""
-        real = ids != self.specials.pad
-        weights = real.to(torch.float32) if weights is None else weights.to(torch.float32) * real
-        end = ids == self.specials.eos
-        if self.end_of_sentence == "gold":
-            embeddings = torch.where(end.unsqueeze(-1), self.embedding_table[self.specials.eos], embeddings)
-        if self.end_of_sentence != "scored":
-            weights = weights.masked_fill(end, 0.0)
-
-        embeddings, weights, real = _without_padding(embeddings, weights, real)
-        start = self.embedding_table[self.specials.bos].expand(len(ids), 1, -1)
-        embeddings = torch.cat([start, embeddings], dim=1)
-        weights = torch.cat([weights.new_zeros(len(ids), 1), weights], dim=1)
-        mask = torch.cat([real.new_ones(len(ids), 1), real], dim=1)
-        return self.language_model(embeddings, mask), weights, mask
-
-    def _check_ends(self, ids: Tensor) -> None:
-        real = ids != self.specials.pad
-        last = real & ~nn.functional.pad(real, (0, 1))[:, 1:]  # followed by padding or by nothing
-        if not ((last.sum(dim=1) == 1) & ((ids == self.specials.eos) & last).any(dim=1)).all():
-            raise ValueError("every sentence must end with </s>, with padding only before or only after it")
-        longest = int(real.sum(dim=1).max())
-        if longest > self.max_target_length:
+    def _layout(self, ids: Tensor) -> SentenceLayout:
+        layout = SentenceLayout.of(ids, self.specials.pad, self.specials.eos)
+        if max(layout.lengths) > self.max_target_length:
             raise ValueError(
-                f"a sentence of {longest} symbols is longer than the {self.max_target_length} that "
+                f"a sentence of {max(layout.lengths)} symbols is longer than the {self.max_target_length} that "
                 f"the language model {self.language_model.name!r} has positions for"
             )
+        self._follow(ids)
+        return layout
+
+    def _sentences(self, embeddings: Tensor, weights: Tensor | None, ids: Tensor, layout: SentenceLayout) -> "_Sentences":
+        """What the language model reads, from embeddings (tokens, size) and weights (tokens,) of real tokens."""
+        weights = embeddings.new_ones(len(embeddings), dtype=torch.float32) if weights is None else weights.float()
+        if self.end_of_sentence != "scored":
+            weights = weights.masked_fill(ids.flatten()[layout.tokens] == self.specials.eos, 0.0)
+        if self.end_of_sentence == "gold":
+            layout = layout.with_marker_at_end()
+        markers = torch.stack([self.embedding_table[self.specials.bos], self.embedding_table[self.specials.eos]])
+        return _Sentences(torch.cat([markers, embeddings]), torch.cat([weights.new_zeros(2), weights]), layout)
+
+    def _sentences_of_ids(self, ids: Tensor, layout: SentenceLayout) -> "_Sentences":
+        real = ids.flatten()[layout.tokens]
+        return self._sentences(self.embedding_table[real], None if self.idf is None else self.idf[real], ids, layout)
+
+    def _score(self, predicted: "_Sentences", target: Tensor, layout: SentenceLayout) -> BERTScore:
+        """Scores predicted sentences against references, batch by batch of like lengths."""
+        reference = self._sentences_of_ids(target, layout)
+        lengths = [max(pair) for pair in zip(predicted.layout.lengths, layout.lengths)]
+        groups = batches(lengths, COST_OF_A_BATCH.get(target.device.type, COST_OF_A_BATCH["cuda"]))
+        scores = []
+        for group in groups:
+            with torch.no_grad():
+                references = self._contextual(reference, group)
+            predictions = self._contextual(predicted, group)
+            scores.append(greedy_cosine_match(*(side for pair in zip(predictions, references) for side in pair)))
+        back = torch.tensor([i for group in groups for i in group]).argsort().to(target.device, non_blocking=True)
+        score = BERTScore(*(torch.cat(parts)[back] for parts in zip(*scores)))
+        return score if self.baseline is None else score.rescaled(self.baseline)
+
+    def _contextual(self, sentences: "_Sentences", group: Sequence[int]) -> tuple[Tensor, Tensor, Tensor]:
+        """Contextual embeddings, weights and mask of some sentences, (group, width, ...)."""
+        part = sentences.layout.part(group)
+        embeddings = nn.functional.embedding(part.places, sentences.embeddings)
+        return self.language_model(embeddings, part.mask), sentences.weights[part.places], part.mask
 
     def _follow(self, tensor: Tensor) -> None:
         """Moves to the tensor's device: fairseq does not move criteria that have no parameters when distributed."""
@@ -254,8 +274,9 @@ def _check_choice(option: str, value: str, choices: Sequence[str]) -> None:
         raise ValueError(f"unknown {option} {value!r}: choose one of {', '.join(choices)}")
 
 
-def _without_padding(embeddings: Tensor, weights: Tensor, real: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """Moves padding to the right and cuts what all rows have of it: the language model may lack positions for it."""
-    order = (~real).to(torch.uint8).argsort(dim=1, stable=True)[:, : int(real.sum(dim=1).max())]
-    embeddings = embeddings.gather(1, order.unsqueeze(-1).expand(-1, -1, embeddings.size(-1)))
-    return embeddings, weights.gather(1, order), real.gather(1, order)
+class _Sentences(NamedTuple):
+    """Sentences for the language model: at each place of the layout a row of `embeddings` and of `weights`."""
+
+    embeddings: Tensor  # (2 + tokens, size), the two sentence markers first
+    weights: Tensor  # (2 + tokens,)
+    layout: SentenceLayout

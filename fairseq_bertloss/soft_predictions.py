@@ -10,7 +10,6 @@ from dataclasses import dataclass
 
 import entmax
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
 SOFT_PREDICTIONS = ("softmax", "sparsemax", "entmax15", "gumbel_softmax")
@@ -23,10 +22,9 @@ entmax doubles the number wherever the support turns out larger, so the result i
 """
 
 
-def soft_prediction(
-    logits: Tensor, kind: str, temperature: float, *, gumbel_hard: bool = False, noise: bool = True
-) -> Tensor:
-    """The soft prediction of the given kind; rows sum to 1 and are non-negative.
+@dataclass(frozen=True)
+class SoftPrediction:
+    """A kind of soft prediction with its settings.
 
     With z the logits divided by the temperature:
 
@@ -36,36 +34,78 @@ def soft_prediction(
         gumbel_softmax  softmax of (logits + Gumbel noise) / temperature   (Jang et al., 2017)
 
     Args:
-        logits: (..., vocabulary); -inf gives a symbol probability 0.
         kind: one of SOFT_PREDICTIONS.
         temperature: > 0.
-        gumbel_hard: gumbel_softmax only: one-hot forward, gradient of the soft sample (straight-through).
+        hard: gumbel_softmax only: one-hot forward, gradient of the soft sample (straight-through).
         noise: gumbel_softmax only: False leaves the Gumbel noise out, which makes it deterministic.
 
     Raises:
         ValueError: an unknown kind, or a temperature that is not positive.
     """
-    if kind not in SOFT_PREDICTIONS:
-        raise ValueError(f"unknown soft prediction {kind!r}: choose one of {', '.join(SOFT_PREDICTIONS)}")
-    if not temperature > 0:
-        raise ValueError(f"the temperature must be positive, not {temperature}")
+
+    kind: str
+    temperature: float
+    hard: bool = False
+    noise: bool = True
+
+    def __post_init__(self):
+        if self.kind not in SOFT_PREDICTIONS:
+            raise ValueError(f"unknown soft prediction {self.kind!r}: choose one of {', '.join(SOFT_PREDICTIONS)}")
+        if not self.temperature > 0:
+            raise ValueError(f"the temperature must be positive, not {self.temperature}")
+
+    def of_scores(self, scores: Tensor) -> Tensor:
+        """The points on the simplex that noisy logits become, (..., vocabulary)."""
+        scores = scores / self.temperature
+        if self.kind in ("softmax", "gumbel_softmax"):
+            return torch.softmax(scores, dim=-1)
+        sparse = entmax.sparsemax if self.kind == "sparsemax" else entmax.entmax15
+        # entmax cannot find a support in a row that softmax answers with NaN.
+        broken = ~scores.amax(dim=-1, keepdim=True).isfinite()
+        p = sparse(scores.masked_fill(broken, 0.0), dim=-1, k=min(SUPPORT_BOUND, scores.size(-1)))
+        return p.masked_fill(broken, torch.nan)
+
+    def gradient(self, probabilities: Tensor, upstream: Tensor) -> Tensor:
+        """The gradient of the logits from that of the probabilities: J^T upstream, 0 where p is 0.
+
+        With s = p, the support's indicator, or sqrt(p) (Peters et al., 2019, section 4.2), the Jacobian is
+        (diag(s) - s s^T / sum(s)) / temperature.
+        """
+        if self.kind == "sparsemax":
+            s = (probabilities > 0).to(probabilities.dtype)
+        elif self.kind == "entmax15":
+            s = probabilities.sqrt()
+        else:
+            s = probabilities
+        mean = (s * upstream).sum(dim=-1, keepdim=True) / s.sum(dim=-1, keepdim=True)
+        return s * (upstream - mean) / self.temperature
+
+
+def soft_prediction(
+    logits: Tensor, kind: str, temperature: float, *, gumbel_hard: bool = False, noise: bool = True
+) -> Tensor:
+    """Soft predictions over the whole vocabulary, (..., vocabulary), from logits of that shape; gradients flow.
+
+    The arguments are those of SoftPrediction; a logit of -inf gives probability 0. Training takes the
+    operator of expected_embeddings.py, which is the same but never holds the whole.
+
+    Raises:
+        ValueError: as SoftPrediction.
+    """
+    soft = SoftPrediction(kind, temperature, gumbel_hard, noise)
     scores = at_least_float32(logits)
-    if kind == "gumbel_softmax":
-        return _gumbel_softmax(scores, temperature, gumbel_hard, noise)
-    if kind == "softmax":
-        return torch.softmax(scores / temperature, dim=-1)
-    sparse = entmax.sparsemax if kind == "sparsemax" else entmax.entmax15
-    return sparse(scores / temperature, dim=-1, k=SUPPORT_BOUND)
+    if kind == "gumbel_softmax" and noise:
+        scores = scores - torch.empty_like(scores).exponential_().log_()
+    probabilities = soft.of_scores(scores)
+    if not (kind == "gumbel_softmax" and gumbel_hard):
+        return probabilities
+    return one_hot_of_largest(probabilities) - probabilities.detach() + probabilities
 
 
-def _gumbel_softmax(scores: Tensor, temperature: float, hard: bool, noise: bool) -> Tensor:
-    if noise:
-        return F.gumbel_softmax(scores, tau=temperature, hard=hard, dim=-1)
-    soft = torch.softmax(scores / temperature, dim=-1)
-    if not hard:
-        return soft
-    one_hot = torch.zeros_like(soft).scatter_(-1, soft.argmax(dim=-1, keepdim=True), 1.0)
-    return one_hot - soft.detach() + soft
+def one_hot_of_largest(probabilities: Tensor) -> Tensor:
+    """1 at the largest entry of each row, 0 elsewhere; NaN where that entry is."""
+    largest, place = probabilities.max(dim=-1, keepdim=True)
+    return torch.zeros_like(probabilities).scatter_(-1, place, largest / largest)
 
 
 def at_least_float32(tensor: Tensor) -> Tensor:

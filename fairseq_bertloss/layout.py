@@ -1,0 +1,92 @@
+"""Sentences of different lengths -> what the language model reads: real tokens only, in batches of like lengths.
+
+Padding may stand on either side. Which token goes where is worked out on the CPU, from one copy of the ids, so that
+a GPU need not be waited for.
+"""
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+START, END, FIRST_TOKEN = 0, 1, 2
+"""What a place may hold: a sentence marker, or 2 + the index of a token."""
+
+COST_OF_A_BATCH = {"cpu": 64, "cuda": 512}
+"""What one more batch costs the language model, in tokens."""
+
+
+class SentenceLayout(NamedTuple):
+    """Where the real tokens of padded ids (batch, length) are, and where they go.
+
+    A sentence is read as its start marker and its tokens, </s> the last, with padding on the right:
+    (batch, width), width = 1 + the longest sentence.
+    """
+
+    tokens: Tensor  # (tokens,), indices of the real tokens in ids.flatten(), row by row
+    places: Tensor  # (batch, width), START, then tokens; END at padding
+    mask: Tensor  # (batch, width) bool, False at padding
+    lengths: list[int]  # tokens of each sentence, </s> included
+
+    @classmethod
+    def of(cls, ids: Tensor, pad: int, eos: int) -> "SentenceLayout":
+        """Reads ids (batch, length) on any device; the layout is on the same.
+
+        Raises:
+            ValueError: a sentence does not end with </s>, or has padding in its middle.
+        """
+        device, ids = ids.device, ids.cpu()
+        real = ids != pad
+        last = real & ~torch.nn.functional.pad(real, (0, 1))[:, 1:]  # followed by padding or by nothing
+        if not ((last.sum(dim=1) == 1) & ((ids == eos) & last).any(dim=1)).all():
+            raise ValueError("every sentence must end with </s>, with padding only before or only after it")
+        lengths = real.sum(dim=1)
+        columns = torch.arange(int(lengths.max()))
+        mask = columns < lengths.unsqueeze(1)
+        first = lengths.cumsum(dim=0) - lengths
+        places = (FIRST_TOKEN + first.unsqueeze(1) + columns).masked_fill_(~mask, END)
+        start = torch.full((len(ids), 1), START)
+        tensors = (
+            real.flatten().nonzero().squeeze(1),
+            torch.cat([start, places], dim=1),
+            torch.cat([start == START, mask], dim=1),
+        )
+        return cls(*(tensor.to(device, non_blocking=True) for tensor in tensors), lengths.tolist())
+
+    def with_marker_at_end(self) -> "SentenceLayout":
+        """The same with the end marker in place of every sentence's last token."""
+        last = torch.tensor(self.lengths, device=self.places.device).unsqueeze(1)
+        return self._replace(places=self.places.scatter(1, last, END))
+
+    def part(self, sentences: Sequence[int]) -> "SentenceLayout":
+        """Some of the sentences, without the padding that none of them needs; `tokens` stays whole."""
+        lengths = [self.lengths[i] for i in sentences]
+        rows, width = torch.tensor(sentences).to(self.places.device, non_blocking=True), 1 + max(lengths)
+        return self._replace(places=self.places[rows, :width], mask=self.mask[rows, :width], lengths=lengths)
+
+    @property
+    def padded(self) -> bool:
+        return min(self.lengths) < max(self.lengths)
+
+
+def batches(lengths: Sequence[int], cost: int) -> list[list[int]]:
+    """Groups of sentences of like lengths: the cheapest way to cut the sorted sentences into batches.
+
+    Args:
+        lengths: of each sentence, in tokens.
+        cost: what a batch costs besides its tokens, padding included, in tokens.
+
+    Returns:
+        Indices of the sentences, each in one group.
+    """
+    order = sorted(range(len(lengths)), key=lengths.__getitem__)
+    ends = [i for i in range(1, len(order) + 1) if i == len(order) or lengths[order[i]] > lengths[order[i - 1]]]
+    cheapest = {0: (0, [])}  # number of sentences -> cost of reading them, groups
+    for end in ends:
+        longest = 1 + lengths[order[end - 1]]
+        cheapest[end] = min(
+            (spent + cost + longest * (end - start), [*groups, order[start:end]])
+            for start, (spent, groups) in cheapest.items()
+        )
+    return cheapest[len(order)][1]

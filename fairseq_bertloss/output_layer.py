@@ -1,0 +1,102 @@
+"""A decoder's output layer, a chunk of tokens at a time: logits in one direction, gradients in the other.
+
+Both classes give logits in float32 at least, and take the gradient of a chunk's logits either whole, (n, vocabulary),
+or as (n, k) numbers at `symbols` (n, k), 0 elsewhere; where a row repeats a symbol, the numbers add up.
+"""
+
+from typing import NamedTuple
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from fairseq_bertloss.soft_predictions import at_least_float32
+
+
+class Projection(NamedTuple):
+    """logits = features @ weight.T + bias."""
+
+    weight: Tensor  # (vocabulary, dim)
+    bias: Tensor | None = None  # (vocabulary,)
+
+
+class GivenLogits:
+    """Logits (tokens, vocabulary) that somebody else has computed."""
+
+    def __init__(self, logits: Tensor):
+        self._logits = logits
+        self._gradient = None
+
+    def logits(self, rows: slice) -> Tensor:
+        return at_least_float32(self._logits[rows])
+
+    def add_gradient(self, rows: slice, gradient: Tensor, symbols: Tensor | None) -> None:
+        if self._gradient is None:
+            self._gradient = torch.zeros_like(self._logits)
+        if symbols is None:
+            self._gradient[rows] += gradient
+        else:
+            self._gradient[rows].scatter_add_(1, symbols, gradient.to(self._gradient.dtype))
+
+    def gradients(self) -> tuple[Tensor | None, None, None]:
+        """Of the logits; the places of a weight and a bias are empty."""
+        return self._gradient, None, None
+
+
+class ProjectedLogits:
+    """Logits that a projection makes of features (tokens, dim)."""
+
+    def __init__(self, features: Tensor, projection: Projection, dtype: torch.dtype):
+        """With products in the given precision, autocast's for instance."""
+        self._given = features, *projection
+        self._features = features.to(dtype)
+        self._weight = projection.weight.to(dtype)
+        self._bias = None if projection.bias is None else projection.bias.to(dtype)
+        self._sums = None
+
+    def logits(self, rows: slice) -> Tensor:
+        return at_least_float32(F.linear(self._features[rows], self._weight, self._bias))
+
+    def add_gradient(self, rows: slice, gradient: Tensor, symbols: Tensor | None) -> None:
+        if self._sums is None:
+            self._sums = self._zeros()
+        if symbols is None:
+            self._add_whole(rows, gradient)
+        else:
+            self._add_at_symbols(rows, gradient, symbols)
+
+    def gradients(self) -> tuple[Tensor | None, Tensor | None, Tensor | None]:
+        """Of features, weight and bias, in their precisions."""
+        if self._sums is None:
+            return None, None, None
+        return tuple(None if total is None else total.to(of.dtype) for total, of in zip(self._sums, self._given))
+
+    def _zeros(self) -> "_Sums":
+        """Float32 at least: half precision would lose what single tokens add to a sum over all of them."""
+        return _Sums(*(None if of is None else at_least_float32(of.new_zeros(())).new_zeros(of.shape) for of in self._given))
+
+    def _add_whole(self, rows: slice, gradient: Tensor) -> None:
+        rounded = gradient.to(self._weight.dtype)
+        self._sums.features[rows] += rounded @ self._weight
+        if self._sums.weight.dtype == rounded.dtype:
+            self._sums.weight.addmm_(rounded.T, self._features[rows])
+        else:
+            self._sums.weight.add_(rounded.T @ self._features[rows])
+        if self._sums.bias is not None:
+            self._sums.bias.add_(gradient.sum(dim=0))
+
+    def _add_at_symbols(self, rows: slice, gradient: Tensor, symbols: Tensor) -> None:
+        row, column = gradient.nonzero(as_tuple=True)
+        at, values = symbols[row, column], gradient[row, column]
+        products = values.unsqueeze(-1) * self._weight[at]
+        self._sums.features[rows].index_add_(0, row, products.to(self._sums.features.dtype))
+        products = values.unsqueeze(-1) * self._features[rows][row]
+        self._sums.weight.index_add_(0, at, products.to(self._sums.weight.dtype))
+        if self._sums.bias is not None:
+            self._sums.bias.index_add_(0, at, values)
+
+
+class _Sums(NamedTuple):
+    features: Tensor
+    weight: Tensor
+    bias: Tensor | None
