@@ -6,78 +6,22 @@
 
 import logging
 import math
-from dataclasses import dataclass, field
-from typing import NamedTuple, Optional  # fairseq's argument parser cannot read `str | None`
+from typing import NamedTuple
 
 import torch
 from fairseq import utils
 from fairseq.criterions import FairseqCriterion, register_criterion
-from fairseq.dataclass import ChoiceEnum
 from fairseq.logging import metrics
 from torch import Tensor
 
-from fairseq_bertloss.bertscore import BERTScore
+from fairseq_bertloss.criterion_config import BERTScoreCriterionConfig
 from fairseq_bertloss.decoder_output import decoder_output
 from fairseq_bertloss.expected_embeddings import TokenPredictions
-from fairseq_bertloss.loss import END_OF_SENTENCE, BERTScoreLoss
-from fairseq_bertloss.soft_predictions import DEFAULT_TEMPERATURE, SOFT_PREDICTIONS, TemperatureSchedule
-from fairseq_bertloss.validation import TranslationMetrics, TranslationMetricsConfig, log_translation_scores
+from fairseq_bertloss.loss import BERTScoreLoss
+from fairseq_bertloss.soft_predictions import DEFAULT_TEMPERATURE, TemperatureSchedule
+from fairseq_bertloss.validation import TranslationMetrics, log_translation_scores
 
 logger = logging.getLogger(__name__)
-
-
-@dataclass
-class BERTScoreCriterionConfig(TranslationMetricsConfig):
-    bert_model: Optional[str] = field(
-        default=None, metadata={"help": "language model that scores: Hugging Face hub name or folder (required)"}
-    )
-    bert_layer: Optional[int] = field(
-        default=None, metadata={"help": "layer whose embeddings are matched (default: bert-score's for a known name)"}
-    )
-    soft_prediction: ChoiceEnum(SOFT_PREDICTIONS) = field(
-        default="gumbel_softmax", metadata={"help": "how logits become a point on the vocabulary simplex"}
-    )
-    # fairseq fills its groups from one set of names, and `generation` has a `temperature`, a number.
-    soft_temperature: Optional[str] = field(
-        default=None,
-        metadata={
-            "argparse_alias": "--temperature",
-            "help": "of the soft prediction: a number, or START:END@UPDATES to move linearly, such as 1.0:0.1@2000; "
-            "validation uses END (default: 0.1 for gumbel_softmax, 1.0 for the others)"
-        },
-    )
-    gumbel_hard: bool = field(
-        default=False, metadata={"help": "one-hot Gumbel samples with the gradient of soft ones (straight-through)"}
-    )
-    score: ChoiceEnum(BERTScore._fields) = field(
-        default="f1", metadata={"help": "which part of BERTScore to maximise"}
-    )
-    bert_idf: Optional[str] = field(
-        default=None, metadata={"help": "file of references (text, one a line) to compute idf weights from"}
-    )
-    rescale_with_baseline: bool = field(
-        default=False, metadata={"help": "rescale with bert-score's baseline for the target language"}
-    )
-    baseline_path: Optional[str] = field(
-        default=None, metadata={"help": "baseline file for --rescale-with-baseline, in bert-score's format"}
-    )
-    cross_entropy_weight: float = field(
-        default=0.0, metadata={"help": "w in loss = (1 - w) * (-F) + w * cross-entropy, from 0 to 1"}
-    )
-    label_smoothing: float = field(
-        default=0.0, metadata={"help": "epsilon for label smoothing in the cross-entropy, 0 means none"}
-    )
-    end_of_sentence: ChoiceEnum(END_OF_SENTENCE) = field(
-        default="scored",
-        metadata={
-            "help": "at the reference's </s>: 'scored' feeds the soft prediction and counts it, 'context' feeds it "
-            "with weight 0, 'gold' feeds [SEP] with weight 0"
-        },
-    )
-    chunk_tokens: Optional[int] = field(
-        default=None,
-        metadata={"help": "tokens whose logits exist at a time (default: as many as suit the device and the vocabulary)"},
-    )
 
 
 @register_criterion("bertscore_loss", dataclass=BERTScoreCriterionConfig)
@@ -117,7 +61,9 @@ class BERTScoreCriterion(FairseqCriterion):
             score=str(cfg.score),
             end_of_sentence=str(cfg.end_of_sentence),
             chunk_tokens=cfg.chunk_tokens,
+            lm_dtype=None if cfg.lm_dtype is None else str(cfg.lm_dtype),
         )
+        self._cache = cfg.cache_references, int(cfg.cache_references_limit * 1e9)
         self.translation_metrics = TranslationMetrics(cfg, task) if cfg.eval_f_bert or cfg.eval_moverscore else None
         self._warned_of_skipping = False
 
@@ -154,6 +100,7 @@ class BERTScoreCriterion(FairseqCriterion):
             logging_output = {name: features.new_zeros(()) for name in SUMS} | counts
             return nothing if reduce else nothing.expand(0), 0, logging_output
 
+        self._prepare_cache()
         self.bertscore.temperature = self._temperature()
         score, tokens = self.bertscore.score_features(
             features, target, projection, with_uniform=self.label_smoothing > 0
@@ -190,6 +137,16 @@ class BERTScoreCriterion(FairseqCriterion):
             )
         return features[fits], target[fits]
 
+    def _prepare_cache(self) -> None:
+        """Opens the cache of references, once the data are loaded and the language model has its precision."""
+        folder, limit = self._cache
+        if folder is None or self.bertscore.reference_cache is not None:
+            return
+        sizes = [sizes for data in self.task.datasets.values() if (sizes := getattr(data, "tgt_sizes", None)) is not None]
+        cache = self.bertscore.cache_references(folder, limit)
+        # The sentences' start markers are kept too.
+        cache.reserve(sum(map(len, sizes)), sum(int(lengths.sum()) + len(lengths) for lengths in sizes))
+
     def _temperature(self) -> float:
         """The schedule's value in training, its end in validation, whose figures must stay comparable."""
         if not self.training:
@@ -211,6 +168,8 @@ class BERTScoreCriterion(FairseqCriterion):
         if self.cross_entropy_weight == 0:
             return objective
         per_token = cross_entropy * (len(real) / real.sum())
+        if self.cross_entropy_weight == 1:
+            return per_token  # nothing of F for the backward pass
         return (1 - self.cross_entropy_weight) * objective + self.cross_entropy_weight * per_token
 
     def _token_statistics(self, tokens: TokenPredictions, target: Tensor, real: Tensor) -> dict[str, Tensor]:

@@ -19,7 +19,7 @@ from fairseq_bertloss.output_layer import GivenLogits, ProjectedLogits, Projecti
 from fairseq_bertloss.soft_predictions import SoftPrediction
 from fairseq_bertloss.sparse import Predicted, Predictor
 
-CHUNK_BYTES = {"cpu": 32 << 20, "cuda": 256 << 20}
+CHUNK_BYTES = {"cpu": 16 << 20, "cuda": 256 << 20}
 KEPT_BYTES = 1 << 30
 
 
@@ -171,16 +171,15 @@ def _of_probabilities(
     predicted: Predicted, table: Tensor, plan: _Plan, embeddings: Tensor | None, weights: Tensor | None
 ) -> Tensor:
     """The gradient of a chunk's probabilities from those of what _expected returns."""
-    gradient = torch.zeros_like(predicted.probabilities)
-    symbols = predicted.symbols
+    dtype, symbols, gradient = predicted.probabilities.dtype, predicted.symbols, 0.0
     if embeddings is not None:
         if symbols is None:
-            gradient += embeddings @ table.T
+            gradient = (embeddings @ table.T).to(dtype)
         else:
-            gradient += torch.einsum("ne,nke->nk", embeddings, table[symbols])
+            gradient = torch.einsum("ne,nke->nk", embeddings, table[symbols]).to(dtype)
     if weights is not None:
-        of_symbols = plan.symbol_weights.to(gradient.dtype)
-        gradient += weights.unsqueeze(-1) * (of_symbols if symbols is None else of_symbols[symbols])
+        of_symbols = plan.symbol_weights.to(dtype)
+        gradient = gradient + weights.unsqueeze(-1) * (of_symbols if symbols is None else of_symbols[symbols])
     return gradient
 
 

@@ -11,7 +11,11 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
+from fairseq_bertloss.reference_cache import fingerprint
 from fairseq_bertloss.vocabulary import not_loadable
+
+
+DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
 
 
 class FrozenLanguageModel:
@@ -19,52 +23,108 @@ class FrozenLanguageModel:
 
     On purpose not an nn.Module: a module that holds it has neither its parameters nor its state, so
     they stay out of optimizers, checkpoints, DDP and train mode. Device and precision it follows
-    through `apply`.
+    through `apply`, the precision only where it has none of its own.
     """
 
-    def __init__(self, encoder: torch.nn.Module, name: str, layer: int):
+    def __init__(self, encoder: torch.nn.Module, name: str, layer: int, dtype: str | None = None):
+        """See from_pretrained, which loads the encoder.
+
+        Raises:
+            ValueError: an unknown dtype.
+        """
+        if dtype is not None and dtype not in DTYPES:
+            raise ValueError(f"unknown precision {dtype!r} of the language model: choose one of {', '.join(DTYPES)}")
         self._encoder = encoder.eval().requires_grad_(False)
         self.name = name
         self.layer = layer
+        self.dtype = dtype
         self.max_length = max_length(encoder)
+        if dtype not in (None, "float32"):
+            _hold_products_in(encoder, DTYPES[dtype])
 
     @classmethod
-    def from_pretrained(cls, name: str, layer: int | None = None) -> "FrozenLanguageModel":
+    def from_pretrained(cls, name: str, layer: int | None = None, dtype: str | None = None) -> "FrozenLanguageModel":
         """Loads the layers up to the scoring layer.
 
         Args:
             name: hub name or local folder of a BERT-like encoder.
             layer: the layer whose output is matched; None: bert-score's choice for a known name.
+            dtype: "float32", "bfloat16" or "float16": the precision to run in, whatever the training's is; the
+                latter two by torch's autocast, which keeps sums, norms and softmax in float32. None: the training's.
 
         Raises:
-            ValueError: not loadable, not an encoder, no such layer, or no layer known for the name.
+            ValueError: not loadable, not an encoder, no such layer, no layer known for the name, or an unknown dtype.
         """
         config = encoder_config(name)
         layer = scoring_layer(name, layer, config)
         config.num_hidden_layers = layer
-        return cls(load_encoder(name, config), name, layer)
+        return cls(load_encoder(name, config), name, layer, dtype)
 
     @property
     def embedding_table(self) -> Tensor:
-        """(vocabulary, embedding size), before position, type and normalisation are added."""
+        """(vocabulary, embedding size), before position, type and normalisation are added; float32 if dtype is set."""
         return self._encoder.get_input_embeddings().weight
 
+    @property
+    def hidden_size(self) -> int:
+        """Of a contextual embedding."""
+        return self._encoder.config.hidden_size
+
+    def fingerprint(self) -> str:
+        """Names what contextual embeddings depend on beside the sentence: weights, layer and present precision."""
+        device = self.embedding_table.device.type
+        precision = self.dtype
+        if precision is None and torch.is_autocast_enabled(device):
+            precision = f"autocast to {torch.get_autocast_dtype(device)}"
+        return fingerprint(self._encoder, self.layer, str(precision))
+
     def apply(self, function: Callable[[Tensor], Tensor]) -> None:
-        """Applies a change of device or precision, as nn.Module._apply gets it, to every weight."""
-        self._encoder._apply(function)
+        """Applies a change of device or precision, as nn.Module._apply gets it, to every weight.
+
+        Where dtype is set the weights follow to the device only: half precision and back would round them.
+        """
+        if self.dtype is None:
+            self._encoder._apply(function)
+        else:
+            moved = function(torch.zeros((), device=self.embedding_table.device))
+            self._encoder.to(moved.device)
 
     def __call__(self, embeddings: Tensor, mask: Tensor) -> Tensor:
         """Contextual embeddings at the scoring layer.
 
         Args:
-            embeddings: (batch, length, embedding size), as from `embedding_table`; gradients flow.
+            embeddings: (batch, length, embedding size), as from `embedding_table`; gradients flow. Of any precision
+                where dtype is set, else of the weights'.
             mask: (batch, length), True for the positions to attend to; padding is on the right.
 
         Returns:
-            (batch, length, hidden size).
+            (batch, length, hidden size); float32 where dtype is set.
         """
-        output = self._encoder(inputs_embeds=embeddings, attention_mask=mask.long())
-        return output.last_hidden_state
+        if self.dtype is None:
+            return self._encode(embeddings, mask)
+        with self._own_precision(embeddings.device.type):
+            return self._encode(embeddings.float(), mask).float()  # ALBERT and ELECTRA may give halves on a CPU
+
+    def _encode(self, embeddings: Tensor, mask: Tensor) -> Tensor:
+        return self._encoder(inputs_embeds=embeddings, attention_mask=mask.long()).last_hidden_state
+
+    def _own_precision(self, device: str) -> torch.autocast:
+        """Autocast to dtype; for float32 none, not even one from outside."""
+        if self.dtype == "float32":
+            return torch.autocast(device, enabled=False)
+        return torch.autocast(device, dtype=DTYPES[self.dtype])
+
+
+def _hold_products_in(encoder: torch.nn.Module, dtype: torch.dtype) -> None:
+    """Casts what autocast would cast anew in every forward pass: it keeps casts only of weights that learn."""
+    for module in encoder.modules():
+        if isinstance(module, torch.nn.Linear):
+            module.to(dtype)
+    for name, parameter in encoder.named_parameters():
+        # DeBERTa adds these by itself: in float32 they would lift the queries, by whose precision it chooses the
+        # mask's value, above the scores, where that value overflows.
+        if name.endswith((".q_bias", ".v_bias")):
+            parameter.data = parameter.data.to(dtype)
 
 
 def encoder_config(name: str):

@@ -4,8 +4,8 @@
     loss.objective(loss(logits, target)).mean().backward()
 """
 
+import itertools
 from collections.abc import Sequence
-from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -13,7 +13,9 @@ from torch import Tensor, nn
 from fairseq_bertloss.bertscore import BERTScore, greedy_cosine_match
 from fairseq_bertloss.expected_embeddings import Projection, TokenPredictions, expected_embeddings
 from fairseq_bertloss.language_model import FrozenLanguageModel, idf_weights, rescaling_baseline
-from fairseq_bertloss.layout import COST_OF_A_BATCH, SentenceLayout, batches
+from fairseq_bertloss.layout import SentenceLayout, batches
+from fairseq_bertloss.reference_cache import ReferenceCache
+from fairseq_bertloss.sentences import CachedSentences, Sentences, cost_of_a_batch
 from fairseq_bertloss.soft_predictions import DEFAULT_TEMPERATURE, SOFT_PREDICTIONS, SoftPrediction
 from fairseq_bertloss.vocabulary import Specials, align, load_tokenizer, symbol_names
 
@@ -80,6 +82,8 @@ class BERTScoreLoss(nn.Module):
         self.idf = idf  # no buffer: half precision would round it
         self.baseline = baseline
         self.chunk_tokens = chunk_tokens
+        self.reference_cache: ReferenceCache | None = None
+        self._symbol_ids = symbol_ids.cpu()
 
     @classmethod
     def from_pretrained(
@@ -93,6 +97,7 @@ class BERTScoreLoss(nn.Module):
         rescale_with_baseline: bool = False,
         baseline_path: str | None = None,
         lang: str | None = None,
+        lm_dtype: str | None = None,
         **options,
     ) -> "BERTScoreLoss":
         """The loss through a pretrained language model.
@@ -107,6 +112,7 @@ class BERTScoreLoss(nn.Module):
             rescale_with_baseline: rescale as bert-score does, for the language `lang`.
             baseline_path: a baseline file of one's own, in bert-score's format.
             lang: the target language, for bert-score's baselines.
+            lm_dtype: precision of the language model, as for FrozenLanguageModel; None: that of this module.
             options: soft_prediction and the other options of the constructor.
 
         Raises:
@@ -116,7 +122,7 @@ class BERTScoreLoss(nn.Module):
         specials = specials or own_specials
         tokenizer = load_tokenizer(lm)
         symbol_ids = align(names, tokenizer, specials)
-        language_model = FrozenLanguageModel.from_pretrained(lm, layer)
+        language_model = FrozenLanguageModel.from_pretrained(lm, layer, lm_dtype)
         baseline, idf = None, None
         if rescale_with_baseline:
             baseline = rescaling_baseline(lm, language_model.layer, lang, baseline_path)
@@ -211,6 +217,22 @@ class BERTScoreLoss(nn.Module):
         """
         return self._score(self._sentences_of_ids(hypothesis, self._layout(hypothesis)), target, self._layout(target))
 
+    def cache_references(self, folder: str, limit: int) -> ReferenceCache:
+        """From now on keeps the references' contextual embeddings, normalised, in float16.
+
+        Call it when the language model has its final device and precision, which name the cache.
+
+        Args:
+            folder: of caches; any number of processes may share it.
+            limit: bytes that this language model's may take there.
+
+        Raises:
+            ValueError: the folder cannot be written to.
+        """
+        size = self.language_model.hidden_size
+        self.reference_cache = ReferenceCache(folder, self.language_model.fingerprint(), size, limit)
+        return self.reference_cache
+
     def _layout(self, ids: Tensor) -> SentenceLayout:
         layout = SentenceLayout.of(ids, self.specials.pad, self.specials.eos)
         if max(layout.lengths) > self.max_target_length:
@@ -221,7 +243,7 @@ class BERTScoreLoss(nn.Module):
         self._follow(ids)
         return layout
 
-    def _sentences(self, embeddings: Tensor, weights: Tensor | None, ids: Tensor, layout: SentenceLayout) -> "_Sentences":
+    def _sentences(self, embeddings: Tensor, weights: Tensor | None, ids: Tensor, layout: SentenceLayout) -> Sentences:
         """What the language model reads, from embeddings (tokens, size) and weights (tokens,) of real tokens."""
         weights = embeddings.new_ones(len(embeddings), dtype=torch.float32) if weights is None else weights.float()
         if self.end_of_sentence != "scored":
@@ -229,32 +251,35 @@ class BERTScoreLoss(nn.Module):
         if self.end_of_sentence == "gold":
             layout = layout.with_marker_at_end()
         markers = torch.stack([self.embedding_table[self.specials.bos], self.embedding_table[self.specials.eos]])
-        return _Sentences(torch.cat([markers, embeddings]), torch.cat([weights.new_zeros(2), weights]), layout)
+        return Sentences(torch.cat([markers, embeddings]), torch.cat([weights.new_zeros(2), weights]), layout)
 
-    def _sentences_of_ids(self, ids: Tensor, layout: SentenceLayout) -> "_Sentences":
+    def _sentences_of_ids(self, ids: Tensor, layout: SentenceLayout) -> Sentences:
         real = ids.flatten()[layout.tokens]
         return self._sentences(self.embedding_table[real], None if self.idf is None else self.idf[real], ids, layout)
 
-    def _score(self, predicted: "_Sentences", target: Tensor, layout: SentenceLayout) -> BERTScore:
+    def _score(self, predicted: Sentences, target: Tensor, layout: SentenceLayout) -> BERTScore:
         """Scores predicted sentences against references, batch by batch of like lengths."""
         reference = self._sentences_of_ids(target, layout)
+        if self.reference_cache is not None:
+            ids = self._language_model_ids(target, layout)
+            reference = CachedSentences.of(reference, ids, self.reference_cache, self.language_model)
         lengths = [max(pair) for pair in zip(predicted.layout.lengths, layout.lengths)]
-        groups = batches(lengths, COST_OF_A_BATCH.get(target.device.type, COST_OF_A_BATCH["cuda"]))
+        groups = batches(lengths, cost_of_a_batch(target))
         scores = []
         for group in groups:
             with torch.no_grad():
-                references = self._contextual(reference, group)
-            predictions = self._contextual(predicted, group)
-            scores.append(greedy_cosine_match(*(side for pair in zip(predictions, references) for side in pair)))
+                references = reference.read_by(self.language_model, group)
+            predictions = predicted.read_by(self.language_model, group)
+            scores.append(greedy_cosine_match(*(part for pair in zip(predictions, references) for part in pair)))
         back = torch.tensor([i for group in groups for i in group]).argsort().to(target.device, non_blocking=True)
         score = BERTScore(*(torch.cat(parts)[back] for parts in zip(*scores)))
         return score if self.baseline is None else score.rescaled(self.baseline)
 
-    def _contextual(self, sentences: "_Sentences", group: Sequence[int]) -> tuple[Tensor, Tensor, Tensor]:
-        """Contextual embeddings, weights and mask of some sentences, (group, width, ...)."""
-        part = sentences.layout.part(group)
-        embeddings = nn.functional.embedding(part.places, sentences.embeddings)
-        return self.language_model(embeddings, part.mask), sentences.weights[part.places], part.mask
+    def _language_model_ids(self, ids: Tensor, layout: SentenceLayout) -> list[tuple[int, ...]]:
+        """Of each sentence, start marker included."""
+        tokens = iter(self._symbol_ids[ids.flatten()[layout.tokens].cpu()].tolist())
+        start = int(self._symbol_ids[self.specials.bos])
+        return [(start, *itertools.islice(tokens, length)) for length in layout.lengths]
 
     def _follow(self, tensor: Tensor) -> None:
         """Moves to the tensor's device: fairseq does not move criteria that have no parameters when distributed."""
@@ -272,11 +297,3 @@ class BERTScoreLoss(nn.Module):
 def _check_choice(option: str, value: str, choices: Sequence[str]) -> None:
     if value not in choices:
         raise ValueError(f"unknown {option} {value!r}: choose one of {', '.join(choices)}")
-
-
-class _Sentences(NamedTuple):
-    """Sentences for the language model: at each place of the layout a row of `embeddings` and of `weights`."""
-
-    embeddings: Tensor  # (2 + tokens, size), the two sentence markers first
-    weights: Tensor  # (2 + tokens,)
-    layout: SentenceLayout

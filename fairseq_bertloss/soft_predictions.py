@@ -56,7 +56,8 @@ class SoftPrediction:
 
     def of_scores(self, scores: Tensor) -> Tensor:
         """The points on the simplex that noisy logits become, (..., vocabulary)."""
-        scores = scores / self.temperature
+        if self.temperature != 1:
+            scores = scores / self.temperature
         if self.kind in ("softmax", "gumbel_softmax"):
             return torch.softmax(scores, dim=-1)
         sparse = entmax.sparsemax if self.kind == "sparsemax" else entmax.entmax15
@@ -66,7 +67,7 @@ class SoftPrediction:
         return p.masked_fill(broken, torch.nan)
 
     def gradient(self, probabilities: Tensor, upstream: Tensor) -> Tensor:
-        """The gradient of the logits from that of the probabilities: J^T upstream, 0 where p is 0.
+        """The gradient of the logits from that of the probabilities, which it overwrites: J^T upstream, 0 where p is 0.
 
         With s = p, the support's indicator, or sqrt(p) (Peters et al., 2019, section 4.2), the Jacobian is
         (diag(s) - s s^T / sum(s)) / temperature.
@@ -77,8 +78,8 @@ class SoftPrediction:
             s = probabilities.sqrt()
         else:
             s = probabilities
-        mean = (s * upstream).sum(dim=-1, keepdim=True) / s.sum(dim=-1, keepdim=True)
-        return s * (upstream - mean) / self.temperature
+        mean = torch.linalg.vecdot(s, upstream) / s.sum(dim=-1)
+        return upstream.sub_(mean.unsqueeze(-1)).mul_(s).div_(self.temperature)
 
 
 def soft_prediction(

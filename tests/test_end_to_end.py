@@ -158,6 +158,23 @@ def test_a_bad_option_ends_fairseq_train_with_its_message(fine_tune):
     assert "layers 0 (its embeddings) to 3, no layer 9" in run.done.stderr.strip().splitlines()[-1]
 
 
+def test_cached_references_and_a_language_model_of_its_own_precision(fine_tune, tmp_path):
+    """The same training but for rounding; a second run computes no reference again."""
+    usual = ("--soft-prediction", "sparsemax", "--max-update", "5")
+    cached = (*usual, "--lm-dtype", "bfloat16", "--cache-references", tmp_path / "cache")
+    first, again = fine_tune(*cached), fine_tune(*cached, "--log-interval", "1")
+    files = {path: path.stat().st_mtime_ns for path in (tmp_path / "cache").rglob("*.data")}
+    assert len(files) == 1, "the second run has appended"
+    f_bert = [[u["f_bert"] for u in logged(run.done, "train_inner")] for run in (fine_tune(*usual), first, again)]
+    assert len(f_bert[0]) == 5
+    assert f_bert[1] == pytest.approx(f_bert[0], abs=5e-3) and f_bert[2] == f_bert[1]
+    assert re.search(r"references \([\d,]+ tokens of \d+ values in float16\) take [\d.]+ GB", first.done.stdout)
+
+    small = fine_tune(*usual, "--cache-references", tmp_path / "small", "--cache-references-limit", "1e-6", check=False)
+    assert small.done.returncode != 0
+    assert re.search(r"the cap is 0.00 GB: raise --cache-references-limit", small.done.stderr.splitlines()[-1])
+
+
 def test_two_workers_of_which_one_has_nothing_to_score(corpus, baseline, tiny_lm, tmp_path):
     """They stay in step, and what is logged is the mean of what was scored; targets over 14 symbols do not fit."""
     tokenizer = AutoTokenizer.from_pretrained(tiny_lm("bert"))

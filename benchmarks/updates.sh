@@ -1,0 +1,48 @@
+#!/usr/bin/env bash
+# Whole updates of fairseq-train from the quickstart's baseline: bertscore_loss with each soft prediction against
+# label_smoothed_cross_entropy, the same model, batches and seed, one after the other in every round.
+#
+#     make quickstart && PATH="$PWD/.venv/bin:$PATH" benchmarks/updates.sh
+#
+# ROUNDS, UPDATES (of each training), MAX_TOKENS and ROWS change what is run; QUICKSTART_DIR says where the baseline and
+# its data lie, OUTPUT where the logs go. Further arguments go to fairseq-train (--fp16, --update-freq 2, ...).
+set -euo pipefail
+cd "$(dirname "$0")/.."
+source scripts/small_model.sh
+
+rounds=${ROUNDS:-3}
+updates=${UPDATES:-12}
+read -ra rows <<<"${ROWS:-cross-entropy softmax sparsemax entmax15 gumbel_softmax}"
+output=${OUTPUT:-$work/updates}
+mkdir -p "$output"
+
+# update ROW ROUND ARGUMENTS...: a short training, whose log is all that stays.
+update() {
+  local row=$1 round=$2 log=$output/$1-$2.log criterion=("${cross_entropy[@]}")
+  shift 2
+  if [ "$row" != cross-entropy ]; then
+    criterion=("${bertscore[@]}" --soft-prediction "$row")
+  fi
+  if ! fairseq-train "$work/data" --save-dir "$output" "${model[@]}" "${training[@]}" "${criterion[@]}" \
+    --finetune-from-model "$work/baseline/checkpoint_last.pt" --lr "$fine_tuning_lr" --lr-scheduler fixed \
+    --max-update "$updates" --max-tokens "${MAX_TOKENS:-1024}" --no-save --disable-validation \
+    --log-format json --log-interval 1 "$@" >"$log" 2>&1; then
+    tail -n 5 "$log" >&2
+    echo "the training failed, its log is $log" >&2
+    exit 1
+  fi
+  echo "$row, round $round of $rounds" >&2
+}
+
+logs=()
+for row in "${rows[@]}"; do
+  for ((round = 1; round <= rounds; round++)); do
+    logs+=("$output/$row-$round.log")
+  done
+done
+for ((round = 1; round <= rounds; round++)); do
+  for row in "${rows[@]}"; do
+    update "$row" "$round" "$@"
+  done
+done
+python benchmarks/updates.py "${logs[@]}"

@@ -1,0 +1,77 @@
+"""The options of the criterion `bertscore_loss`."""
+
+from dataclasses import dataclass, field
+from typing import Optional  # fairseq's argument parser cannot read `str | None`
+
+from fairseq.dataclass import ChoiceEnum
+
+from fairseq_bertloss.bertscore import BERTScore
+from fairseq_bertloss.language_model import DTYPES
+from fairseq_bertloss.loss import END_OF_SENTENCE
+from fairseq_bertloss.soft_predictions import SOFT_PREDICTIONS
+from fairseq_bertloss.validation import TranslationMetricsConfig
+
+
+@dataclass
+class BERTScoreCriterionConfig(TranslationMetricsConfig):
+    bert_model: Optional[str] = field(
+        default=None, metadata={"help": "language model that scores: Hugging Face hub name or folder (required)"}
+    )
+    bert_layer: Optional[int] = field(
+        default=None, metadata={"help": "layer whose embeddings are matched (default: bert-score's for a known name)"}
+    )
+    soft_prediction: ChoiceEnum(SOFT_PREDICTIONS) = field(
+        default="gumbel_softmax", metadata={"help": "how logits become a point on the vocabulary simplex"}
+    )
+    # fairseq fills its groups from one set of names, and `generation` has a `temperature`, a number.
+    soft_temperature: Optional[str] = field(
+        default=None,
+        metadata={
+            "argparse_alias": "--temperature",
+            "help": "of the soft prediction: a number, or START:END@UPDATES to move linearly, such as 1.0:0.1@2000; "
+            "validation uses END (default: 0.1 for gumbel_softmax, 1.0 for the others)"
+        },
+    )
+    gumbel_hard: bool = field(
+        default=False, metadata={"help": "one-hot Gumbel samples with the gradient of soft ones (straight-through)"}
+    )
+    score: ChoiceEnum(BERTScore._fields) = field(
+        default="f1", metadata={"help": "which part of BERTScore to maximise"}
+    )
+    bert_idf: Optional[str] = field(
+        default=None, metadata={"help": "file of references (text, one a line) to compute idf weights from"}
+    )
+    rescale_with_baseline: bool = field(
+        default=False, metadata={"help": "rescale with bert-score's baseline for the target language"}
+    )
+    baseline_path: Optional[str] = field(
+        default=None, metadata={"help": "baseline file for --rescale-with-baseline, in bert-score's format"}
+    )
+    cross_entropy_weight: float = field(
+        default=0.0, metadata={"help": "w in loss = (1 - w) * (-F) + w * cross-entropy, from 0 to 1"}
+    )
+    label_smoothing: float = field(
+        default=0.0, metadata={"help": "epsilon for label smoothing in the cross-entropy, 0 means none"}
+    )
+    end_of_sentence: ChoiceEnum(END_OF_SENTENCE) = field(
+        default="scored",
+        metadata={
+            "help": "at the reference's </s>: 'scored' feeds the soft prediction and counts it, 'context' feeds it "
+            "with weight 0, 'gold' feeds [SEP] with weight 0"
+        },
+    )
+    chunk_tokens: Optional[int] = field(
+        default=None,
+        metadata={"help": "tokens whose logits exist at a time (default: as many as suit the device and the vocabulary)"},
+    )
+    lm_dtype: Optional[ChoiceEnum(DTYPES)] = field(
+        default=None,
+        metadata={"help": "precision of the language model alone (default: float32, or the training's half precision)"},
+    )
+    cache_references: Optional[str] = field(
+        default=None,
+        metadata={"help": "folder to keep the references' contextual embeddings in, so that each is computed once"},
+    )
+    cache_references_limit: float = field(
+        default=50.0, metadata={"help": "GB that --cache-references may take for one language model"}
+    )

@@ -1,0 +1,84 @@
+"""What the language model reads of a batch, and the contextual embeddings it makes of them, or made of them before."""
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from fairseq_bertloss.language_model import FrozenLanguageModel
+from fairseq_bertloss.layout import COST_OF_A_BATCH, SentenceLayout, batches
+from fairseq_bertloss.reference_cache import ReferenceCache
+
+
+class Side(NamedTuple):
+    """One side of a match: arguments of greedy_cosine_match."""
+
+    embeddings: Tensor  # contextual, (batch, width, dim)
+    weights: Tensor  # (batch, width)
+    mask: Tensor  # (batch, width) bool
+
+
+class Sentences(NamedTuple):
+    """At each place of the layout stands a row of `embeddings` and of `weights`."""
+
+    embeddings: Tensor  # (2 + tokens, size), the two sentence markers first
+    weights: Tensor  # (2 + tokens,)
+    layout: SentenceLayout
+
+    def read_by(self, language_model: FrozenLanguageModel, group: Sequence[int]) -> Side:
+        """Some of the sentences, as the language model understands them."""
+        part = self.layout.part(group)
+        embeddings = F.embedding(part.places, self.embeddings)
+        return Side(language_model(embeddings, part.mask), self.weights[part.places], part.mask)
+
+
+class CachedSentences(NamedTuple):
+    """Sentences that need not be read again."""
+
+    contextual: list[np.ndarray]  # of each sentence, (1 + its length, dim)
+    weights: Tensor
+    layout: SentenceLayout
+
+    @classmethod
+    @torch.no_grad()
+    def of(
+        cls,
+        sentences: Sentences,
+        ids: list[tuple[int, ...]],
+        cache: ReferenceCache,
+        language_model: FrozenLanguageModel,
+    ) -> "CachedSentences":
+        """Reads what the cache lacks, and adds it there.
+
+        What is new goes through float16 as well: an epoch is like the next, and like that of a resumed run.
+
+        Args:
+            sentences: the references.
+            ids: of each, the language model's, markers included.
+            cache: of this language model.
+        """
+        contextual = cache.read(ids)
+        missing = [i for i, embeddings in enumerate(contextual) if embeddings is None]
+        for group in batches([sentences.layout.lengths[i] for i in missing], cost_of_a_batch(sentences.embeddings)):
+            group = [missing[i] for i in group]
+            embeddings = F.normalize(sentences.read_by(language_model, group).embeddings.float(), dim=-1)
+            for i, rows in zip(group, embeddings.half().cpu().numpy()):
+                contextual[i] = rows[: len(ids[i])]
+        cache.write([ids[i] for i in missing], [contextual[i] for i in missing])
+        return cls(contextual, sentences.weights, sentences.layout)
+
+    def read_by(self, language_model: FrozenLanguageModel, group: Sequence[int]) -> Side:
+        """As Sentences.read_by, in float32; the language model has done its work."""
+        part = self.layout.part(group)
+        padded = np.zeros((*part.mask.shape, self.contextual[0].shape[1]), self.contextual[0].dtype)
+        for row, i in zip(padded, group):
+            row[: len(self.contextual[i])] = self.contextual[i]
+        embeddings = torch.from_numpy(padded).to(part.mask.device, non_blocking=True).float()
+        return Side(embeddings, self.weights[part.places], part.mask)
+
+
+def cost_of_a_batch(tensor: Tensor) -> int:
+    return COST_OF_A_BATCH.get(tensor.device.type, COST_OF_A_BATCH["cuda"])
