@@ -14,7 +14,6 @@ from torch import Tensor
 from fairseq_bertloss.reference_cache import fingerprint
 from fairseq_bertloss.vocabulary import not_loadable
 
-
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
 
 
