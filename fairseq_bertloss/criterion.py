@@ -44,6 +44,8 @@ class BERTScoreCriterion(FairseqCriterion):
             raise ValueError(f"--cross-entropy-weight must lie between 0 and 1, not {cfg.cross_entropy_weight}")
         if not 0 <= cfg.label_smoothing < 1:
             raise ValueError(f"--label-smoothing must lie between 0 and 1, not {cfg.label_smoothing}")
+        if cfg.chunk_tokens is not None and cfg.chunk_tokens < 1:
+            raise ValueError(f"--chunk-tokens must be at least 1, not {cfg.chunk_tokens}")
         self.cross_entropy_weight = cfg.cross_entropy_weight
         self.label_smoothing = cfg.label_smoothing
         kind = str(cfg.soft_prediction)

@@ -19,7 +19,7 @@ from fairseq_bertloss.output_layer import GivenLogits, ProjectedLogits, Projecti
 from fairseq_bertloss.soft_predictions import SoftPrediction
 from fairseq_bertloss.sparse import Predicted, Predictor
 
-CHUNK_BYTES = {"cpu": 16 << 20, "cuda": 256 << 20}
+CHUNK_BYTES = {"cpu": 32 << 20, "cuda": 256 << 20}
 KEPT_BYTES = 1 << 30
 
 

@@ -255,6 +255,7 @@ def test_nothing_of_the_language_model_is_fairseqs(build):
     [
         (["--criterion", "bertscore_loss"], "needs --bert-model"),
         (["--cross-entropy-weight", "1.5"], "--cross-entropy-weight must lie between 0 and 1, not 1.5"),
+        (["--chunk-tokens", "0"], "--chunk-tokens must be at least 1, not 0"),
         (["--label-smoothing", "1"], "--label-smoothing must lie between 0 and 1"),
         (["--temperature", "cold"], "cannot read the temperature 'cold'"),
         (["--rescale-with-baseline"], "no rescaling baseline .* language 'en'"),
