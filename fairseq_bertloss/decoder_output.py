@@ -42,7 +42,14 @@ def _projects_last(model: nn.Module) -> bool:
     decoder = model.decoder
     return (
         isinstance(decoder, TransformerDecoderBase)
+        and type(decoder).forward is TransformerDecoderBase.forward
         and type(decoder).output_layer is TransformerDecoderBase.output_layer
         and type(decoder.output_projection) is nn.Linear
+        and not _has_hooks(decoder.output_projection)
         and "features_only" in inspect.signature(model.forward).parameters
     )
+
+
+def _has_hooks(layer: nn.Module) -> bool:
+    """Whether somebody acts on what the layer does, as weight_norm does, which makes the weight before each forward."""
+    return any((layer._forward_pre_hooks, layer._forward_hooks, layer._backward_pre_hooks, layer._backward_hooks))

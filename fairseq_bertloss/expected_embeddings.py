@@ -65,7 +65,7 @@ def expected_embeddings(
             computed again.
 
     Raises:
-        ValueError: shapes disagree.
+        ValueError: shapes disagree, or chunk_tokens is below 1.
     """
     weight, bias = (None, None) if projection is None else projection
     vocabulary = features.size(-1) if weight is None else weight.size(0)
@@ -73,6 +73,8 @@ def expected_embeddings(
         raise ValueError(f"the predictions have {vocabulary} symbols, the dictionary has {len(table)}")
     if features.shape[:1] != target.shape:
         raise ValueError(f"predictions {tuple(features.shape)} and target {tuple(target.shape)} disagree")
+    if chunk_tokens is not None and chunk_tokens < 1:
+        raise ValueError(f"chunk_tokens must be at least 1, not {chunk_tokens}")
     if chunk_tokens is None:
         chunk_tokens = max(1, CHUNK_BYTES.get(features.device.type, CHUNK_BYTES["cuda"]) // (4 * vocabulary))
     product_dtype = features.dtype if weight is None else weight.dtype
@@ -185,7 +187,7 @@ def _of_probabilities(
 
 def _shape(predicted: Predicted) -> tuple[Tensor, Tensor]:
     """Entropy in nats and size of the support, (n,) each."""
-    return torch.special.entr(predicted.fed).sum(dim=-1), (predicted.fed > 0).sum(dim=-1)
+    return torch.special.entr(predicted.fed).sum(dim=-1), (predicted.fed > 0).sum(dim=-1, dtype=torch.int32)
 
 
 def _added(whole: Tensor, gradient: Tensor | None, symbols: Tensor | None) -> Tensor:

@@ -34,8 +34,10 @@ class SentenceLayout(NamedTuple):
         """Reads ids (batch, length) on any device; the layout is on the same.
 
         Raises:
-            ValueError: a sentence does not end with </s>, or has padding in its middle.
+            ValueError: there is no sentence, one does not end with </s>, or has padding in its middle.
         """
+        if len(ids) == 0:
+            raise ValueError("a batch without sentences has no score")
         device, ids = ids.device, ids.cpu()
         real = ids != pad
         last = real & ~torch.nn.functional.pad(real, (0, 1))[:, 1:]  # followed by padding or by nothing

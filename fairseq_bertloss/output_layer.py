@@ -73,30 +73,36 @@ class ProjectedLogits:
 
     def _zeros(self) -> "_Sums":
         """Float32 at least: half precision would lose what single tokens add to a sum over all of them."""
-        return _Sums(*(None if of is None else at_least_float32(of.new_zeros(())).new_zeros(of.shape) for of in self._given))
+        learning = (of if of is not None and of.requires_grad else None for of in self._given)
+        return _Sums(*(of if of is None else at_least_float32(of.new_zeros(())).new_zeros(of.shape) for of in learning))
 
     def _add_whole(self, rows: slice, gradient: Tensor) -> None:
+        features, weight, bias = self._sums
         rounded = gradient.to(self._weight.dtype)
-        self._sums.features[rows] += rounded @ self._weight
-        if self._sums.weight.dtype == rounded.dtype:
-            self._sums.weight.addmm_(rounded.T, self._features[rows])
-        else:
-            self._sums.weight.add_(rounded.T @ self._features[rows])
-        if self._sums.bias is not None:
-            self._sums.bias.add_(gradient.sum(dim=0))
+        if features is not None:
+            features[rows] += rounded @ self._weight
+        if weight is not None and weight.dtype == rounded.dtype:
+            weight.addmm_(rounded.T, self._features[rows])
+        elif weight is not None:
+            weight.add_(rounded.T @ self._features[rows])
+        if bias is not None:
+            bias.add_(gradient.sum(dim=0))
 
     def _add_at_symbols(self, rows: slice, gradient: Tensor, symbols: Tensor) -> None:
+        features, weight, bias = self._sums
         row, column = gradient.nonzero(as_tuple=True)
         at, values = symbols[row, column], gradient[row, column]
-        products = values.unsqueeze(-1) * self._weight[at]
-        self._sums.features[rows].index_add_(0, row, products.to(self._sums.features.dtype))
-        products = values.unsqueeze(-1) * self._features[rows][row]
-        self._sums.weight.index_add_(0, at, products.to(self._sums.weight.dtype))
-        if self._sums.bias is not None:
-            self._sums.bias.index_add_(0, at, values)
+        if features is not None:
+            features[rows].index_add_(0, row, (values.unsqueeze(-1) * self._weight[at]).to(features.dtype))
+        if weight is not None:
+            weight.index_add_(0, at, (values.unsqueeze(-1) * self._features[rows][row]).to(weight.dtype))
+        if bias is not None:
+            bias.index_add_(0, at, values)
 
 
 class _Sums(NamedTuple):
-    features: Tensor
-    weight: Tensor
+    """Of gradients; None for what is not there or does not learn."""
+
+    features: Tensor | None
+    weight: Tensor | None
     bias: Tensor | None

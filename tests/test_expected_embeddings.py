@@ -259,6 +259,18 @@ def test_autocast_rounds_the_products_alone():
     assert all(g.dtype == torch.float32 and g.isfinite().all() for g in gradients)
 
 
+@pytest.mark.parametrize("kind", ["softmax", "sparsemax"])
+def test_frozen_parts_get_no_gradient(kind):
+    for frozen in range(3):
+        case = Case()
+        whole = case.gradients(case.operator(SoftPrediction(kind, 1.0)))
+        case.inputs[frozen].requires_grad_(False)
+        learning = [tensor for tensor in case.inputs if tensor.requires_grad]
+        outputs = case.operator(SoftPrediction(kind, 1.0))[:4]
+        gradients = torch.autograd.grad(outputs, learning, case.upstream)
+        assert_same(gradients, [g for i, g in enumerate(whole) if i != frozen], 1e-6)
+
+
 def test_no_gradient_wanted_none_kept():
     case = Case()
     with torch.no_grad():
@@ -272,3 +284,6 @@ def test_shapes_that_disagree():
         expected_embeddings(case.logits, case.target, case.table[1:], KINDS[0])
     with pytest.raises(ValueError, match=r"predictions \(23, 900\) and target \(22,\) disagree"):
         expected_embeddings(case.logits, case.target[1:], case.table, KINDS[0])
+    for chunk_tokens in (0, -1):
+        with pytest.raises(ValueError, match="chunk_tokens must be at least 1, not"):
+            case.operator(KINDS[0], chunk_tokens=chunk_tokens)

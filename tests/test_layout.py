@@ -84,7 +84,7 @@ def test_an_end_in_the_middle_is_a_token():
 )
 def test_what_is_no_sentence(row):
     for ids in ([row], [[5, 6, EOS], row], [row, [5, EOS, PAD]]):
-        with pytest.raises(ValueError, match="every sentence must end with </s>, with padding only before or only after"):
+        with pytest.raises(ValueError, match="must end with </s>, with padding only before or only after it"):
             SentenceLayout.of(torch.tensor(ids), PAD, EOS)
 
 

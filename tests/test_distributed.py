@@ -1,0 +1,114 @@
+"""Data parallel training by fairseq-train in two real processes equals one process that accumulates their batches."""
+
+import importlib
+import logging
+import multiprocessing
+import os
+import sys
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+import torch
+from torch.nn.parallel import DistributedDataParallel
+from training import MODELS, PACKAGE, logged
+
+from fairseq_bertloss.checkpoints import allow_fairseq_classes
+
+allow_fairseq_classes()
+
+# With its usual epsilon Adam would magnify the rounding of gradients next to 0.
+OPTIONS = """--optimizer adam --adam-eps 1 --lr 0.5 --max-update 2 --seed 1 --log-format json --log-interval 1
+    --num-workers 0 --cpu --dropout 0 --batch-size 3 --required-batch-size-multiple 1 --disable-validation
+    --no-epoch-checkpoints --criterion bertscore_loss --bert-layer 2 --soft-prediction sparsemax
+    --cross-entropy-weight 0.3"""
+TIED = {"untied": [], "tied": ["--share-decoder-input-output-embed"]}
+
+
+class DistributedDataParallelOnCPU(DistributedDataParallel):
+    """fairseq names the device of every worker, which torch refuses where the model is on the CPU."""
+
+    def __init__(self, module, device_ids, output_device, **options):
+        super().__init__(module, **options)
+
+
+def _work(command: list[str], log: str) -> None:
+    """What a worker does: fairseq-train's own entry point, with its output in a file."""
+    for descriptor in (1, 2):
+        os.dup2(os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND), descriptor)
+    wrapping = importlib.import_module("fairseq.models.distributed_fairseq_model")
+    wrapping.DistributedDataParallel = DistributedDataParallelOnCPU
+    logging.getLogger().handlers.clear()  # the command sets its log up itself, before it imports anything
+    torch.set_num_threads(1)
+    sys.argv = ["train", *command]
+    importlib.import_module("fairseq_cli.train").cli_main()
+
+
+@pytest.fixture(scope="module")
+def train(corpus, tiny_lm, tmp_path_factory):
+    """A function that trains with one worker or several: the parameters, and the log of the first worker."""
+
+    def run(workers: int, *arguments: str) -> SimpleNamespace:
+        folder = tmp_path_factory.mktemp("run")
+        command = [str(corpus), "--save-dir", str(folder), *MODELS["transformer"].split(), *OPTIONS.split(),
+                   "--bert-model", tiny_lm("bert"), "--user-dir", str(PACKAGE), *arguments]  # fmt: skip
+        if workers > 1:
+            command += ["--distributed-world-size", str(workers), "--distributed-backend", "gloo",
+                        "--distributed-no-spawn", "--distributed-init-method", f"file://{folder}/meeting"]  # fmt: skip
+        logs = [folder / f"log-{rank}" for rank in range(workers)]
+        server = multiprocessing.get_context("forkserver")  # training.py's, which has imported the libraries
+        processes = [
+            server.Process(target=_work, args=([*command, "--distributed-rank", str(rank)], str(log)), daemon=True)
+            for rank, log in enumerate(logs)
+        ]
+        for process in processes:
+            process.start()
+        for process in processes:
+            process.join(timeout=100)
+            process.kill()  # one that waits for another which has failed
+        texts = [Path(log).read_text(encoding="utf-8") for log in logs]
+        assert [process.exitcode for process in processes] == [0] * workers, "\n".join(text[-4000:] for text in texts)
+        parameters = torch.load(folder / "checkpoint_last.pt")["model"]
+        updates = logged(SimpleNamespace(stdout=texts[0], stderr=""), "train_inner")
+        return SimpleNamespace(parameters=parameters, updates=updates)
+
+    return run
+
+
+@pytest.fixture(scope="module")
+def alone(train):
+    """What one process learns from four batches an update."""
+    return {name: train(1, "--update-freq", "4", *options) for name, options in TIED.items()}
+
+
+@pytest.mark.parametrize(
+    "backend, projection",
+    [("legacy_ddp", "untied"), ("legacy_ddp", "tied"), ("c10d", "untied"), ("c10d", "tied"),
+     ("c10d --find-unused-parameters", "untied")],
+)  # fmt: skip
+def test_two_workers_learn_what_one_learns(train, alone, backend, projection):
+    together = train(2, "--update-freq", "2", "--ddp-backend", *backend.split(), *TIED[projection])
+    expected = alone[projection]
+    assert together.parameters.keys() == expected.parameters.keys()
+    for name, parameter in expected.parameters.items():
+        torch.testing.assert_close(together.parameters[name], parameter, rtol=0, atol=1e-5)
+    assert len(together.updates) == len(expected.updates) == 2
+    for update, its_update in zip(together.updates, expected.updates):
+        assert update["bsz"] == its_update["bsz"] == 12 and its_update["gnorm"] > 0.3  # so much that it shows
+        for name in ("loss", "f_bert", "nll_loss", "ce_loss", "accuracy", "entropy", "gnorm"):
+            assert update[name] == pytest.approx(its_update[name], abs=2e-3, rel=2e-3), name
+
+
+@pytest.mark.parametrize("backend", ["legacy_ddp", "c10d"])
+def test_two_workers_in_float16(train, alone, backend):
+    """The one way to half precision for which fairseq asks for no GPU; its loss scaling goes through our gradients."""
+    options = "--update-freq 2 --fp16 --memory-efficient-fp16 --chunk-tokens 20"
+    half = train(2, *options.split(), "--ddp-backend", backend)
+    expected = alone["untied"]
+    for name, parameter in expected.parameters.items():  # numbers up to 1, rounded at the start and at each update
+        torch.testing.assert_close(half.parameters[name], parameter, rtol=0, atol=2 * torch.finfo(torch.float16).eps)
+    assert [update["loss_scale"] for update in half.updates] == [128, 128], "an overflow"
+    for update, its_update in zip(half.updates, expected.updates):
+        for name in ("loss", "f_bert", "nll_loss"):
+            assert update[name] == pytest.approx(its_update[name], abs=2e-3), name
+        assert update["gnorm"] == pytest.approx(its_update["gnorm"], rel=0.02)
