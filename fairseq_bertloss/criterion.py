@@ -8,6 +8,7 @@ import logging
 import math
 from typing import NamedTuple
 
+import numpy as np
 import torch
 from fairseq import utils
 from fairseq.criterions import FairseqCriterion, register_criterion
@@ -102,7 +103,7 @@ class BERTScoreCriterion(FairseqCriterion):
             logging_output = {name: features.new_zeros(()) for name in SUMS} | counts
             return nothing if reduce else nothing.expand(0), 0, logging_output
 
-        self._prepare_cache()
+        self._prepare_cache(target.device)
         self.bertscore.temperature = self._temperature()
         score, tokens = self.bertscore.score_features(
             features, target, projection, with_uniform=self.label_smoothing > 0
@@ -139,15 +140,20 @@ class BERTScoreCriterion(FairseqCriterion):
             )
         return features[fits], target[fits]
 
-    def _prepare_cache(self) -> None:
-        """Opens the cache of references, once the data are loaded and the language model has its precision."""
+    def _prepare_cache(self, device: torch.device) -> None:
+        """Opens the cache of references, once the data are loaded and the language model has device and precision."""
         folder, limit = self._cache
-        if folder is None or self.bertscore.reference_cache is not None:
+        if folder is None or self.bertscore.reference_caches is not None:
             return
-        sizes = [sizes for data in self.task.datasets.values() if (sizes := getattr(data, "tgt_sizes", None)) is not None]
-        cache = self.bertscore.cache_references(folder, limit)
-        # The sentences' start markers are kept too.
-        cache.reserve(sum(map(len, sizes)), sum(int(lengths.sum()) + len(lengths) for lengths in sizes))
+        self.bertscore.to(device)
+        cache = self.bertscore.cache_references(folder, limit).current()
+        counted = [sizes for data in self.task.datasets.values() if (sizes := getattr(data, "tgt_sizes", None)) is not None]
+        lengths = np.concatenate([np.empty(0, int), *counted])
+        lengths = 1 + lengths[lengths <= self.bertscore.max_target_length]  # with the start marker
+        if len(lengths):
+            cache.reserve(len(lengths), int(lengths.sum()))
+        else:
+            logger.warning("--cache-references: the data do not tell their lengths, so nobody knows what it will take")
 
     def _temperature(self) -> float:
         """The schedule's value in training, its end in validation, whose figures must stay comparable."""

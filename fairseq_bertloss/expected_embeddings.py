@@ -60,12 +60,13 @@ def expected_embeddings(
         symbol_weights: (vocabulary,), such as idf.
         eos: index of </s>.
         with_uniform: whether `uniform` is wanted, for label smoothing.
-        chunk_tokens: tokens whose logits exist at a time; None: as many as suit the device.
+        chunk_tokens: tokens whose logits exist at a time; None: as many as suit the device. Where Gumbel noise is
+            drawn for every symbol, at high temperatures, which noise it is depends on the chunks.
         kept_bytes: probabilities kept for the backward pass at most, where they are dense; those beyond are
             computed again.
 
     Raises:
-        ValueError: shapes disagree, or chunk_tokens is below 1.
+        ValueError: shapes disagree, there is no token, or chunk_tokens is below 1.
     """
     weight, bias = (None, None) if projection is None else projection
     vocabulary = features.size(-1) if weight is None else weight.size(0)
@@ -73,6 +74,8 @@ def expected_embeddings(
         raise ValueError(f"the predictions have {vocabulary} symbols, the dictionary has {len(table)}")
     if features.shape[:1] != target.shape:
         raise ValueError(f"predictions {tuple(features.shape)} and target {tuple(target.shape)} disagree")
+    if len(target) == 0:
+        raise ValueError("there is no token to predict")
     if chunk_tokens is not None and chunk_tokens < 1:
         raise ValueError(f"chunk_tokens must be at least 1, not {chunk_tokens}")
     if chunk_tokens is None:
@@ -80,6 +83,8 @@ def expected_embeddings(
     product_dtype = features.dtype if weight is None else weight.dtype
     if torch.is_autocast_enabled(features.device.type):
         product_dtype = torch.get_autocast_dtype(features.device.type)
+    # The operator itself always runs without a graph.
+    kept_bytes = kept_bytes if torch.is_grad_enabled() else 0
     plan = _Plan(soft, symbol_weights, eos, with_uniform, chunk_tokens, kept_bytes, product_dtype)
     with torch.autocast(features.device.type, enabled=False):
         return TokenPredictions(*_ExpectedEmbeddings.apply(features, weight, bias, table, target, plan))
@@ -112,16 +117,15 @@ class _ExpectedEmbeddings(torch.autograd.Function):
     @staticmethod
     def forward(ctx, features, weight, bias, table, target, plan):
         layer = plan.layer(features, weight, bias)
-        predict = Predictor(plan.soft, len(features), len(table), features.device)
-        room = plan.kept_bytes if any(ctx.needs_input_grad) else 0
-        kept, columns = {}, []
+        # A list of k symbols must not need more memory than the vocabulary, neither in embeddings nor in features.
+        most = max(1, len(table) // max(table.size(1), features.size(1) if weight is not None else 1))
+        predict = Predictor(plan.soft, len(features), len(table), most, features.device)
+        room, kept, columns = plan.kept_bytes, {}, []
         for rows in plan.chunks(len(features)):
-            scores = layer.logits(rows)
-            model = _Model(scores)
-            predicted = predict(scores, model.masses, rows)
-            columns.append((*_expected(predicted, table, plan), *model.statistics(target[rows], plan), *_shape(predicted)))
-            if predicted.probabilities.nbytes <= room:
-                room -= predicted.probabilities.nbytes
+            predicted, outputs = _predicted(layer, predict, table, target, rows, plan)
+            columns.append(outputs)
+            if predicted.nbytes <= room:
+                room -= predicted.nbytes
                 kept[rows.start] = predicted
         ctx.plan, ctx.predict, ctx.kept = plan, predict, kept
         ctx.save_for_backward(features, weight, bias, table, target)
@@ -134,29 +138,41 @@ class _ExpectedEmbeddings(torch.autograd.Function):
     @once_differentiable
     def backward(ctx, embeddings, weights, nll, uniform, *_):
         features, weight, bias, table, target = ctx.saved_tensors
-        scored = embeddings is not None or weights is not None
-        mixed = nll is not None or uniform is not None
-        if not (scored or mixed):
+        if all(gradient is None for gradient in (embeddings, weights, nll, uniform)):
             return (None,) * 6
         layer = ctx.plan.layer(features, weight, bias)
         for rows in ctx.plan.chunks(len(features)):
-            predicted, gradient, symbols = ctx.kept.get(rows.start), None, None
-            if mixed or predicted is None:
-                scores = layer.logits(rows)
-                model = _Model(scores)
-            if scored:
-                predicted = predicted or ctx.predict(scores, model.masses, rows)
-                upstream = _of_probabilities(predicted, table, ctx.plan, _part(embeddings, rows), _part(weights, rows))
-                gradient, symbols = predicted.gradient(upstream), predicted.symbols
-            if mixed:
-                whole = model.gradient(target[rows], _part(nll, rows), _part(uniform, rows))
-                gradient, symbols = _added(whole, gradient, symbols), None
-            layer.add_gradient(rows, gradient, symbols)
+            upstream = (None if gradient is None else gradient[rows] for gradient in (embeddings, weights, nll, uniform))
+            # Taken away: a graph lives longer than its use. A second backward pass computes it again.
+            predicted = ctx.kept.pop(rows.start, None)
+            _backward(layer, ctx.predict, predicted, table, target, rows, ctx.plan, *upstream)
         return *layer.gradients(), None, None, None
 
 
-def _part(gradient: Tensor | None, rows: slice) -> Tensor | None:
-    return None if gradient is None else gradient[rows]
+def _predicted(layer, predict: Predictor, table, target, rows: slice, plan: _Plan) -> tuple[Predicted, tuple]:
+    """Soft predictions of a chunk, and its part of every field of TokenPredictions."""
+    scores = layer.logits(rows)
+    model = _Model(scores)
+    predicted = predict(scores, model.masses, rows)
+    return predicted, (*_expected(predicted, table, plan), *model.statistics(target[rows], plan), *_shape(predicted))
+
+
+def _backward(
+    layer, predict: Predictor, predicted: Predicted | None, table, target, rows: slice, plan: _Plan, embeddings, weights,
+    nll, uniform,
+) -> None:  # fmt: skip
+    """Adds a chunk's part to the gradients of the layer, from its part of what comes from above."""
+    mixed, gradient, symbols = nll is not None or uniform is not None, None, None
+    if mixed or predicted is None:
+        scores = layer.logits(rows)
+        model = _Model(scores)
+    if embeddings is not None or weights is not None:
+        predicted = predicted or predict(scores, model.masses, rows)
+        upstream = _of_probabilities(predicted, table, plan, embeddings, weights)
+        gradient, symbols = predicted.gradient(upstream), predicted.symbols
+    if mixed:
+        gradient, symbols = _added(model.gradient(target[rows], nll, uniform), gradient, symbols), None
+    layer.add_gradient(rows, gradient, symbols)
 
 
 def _expected(predicted: Predicted, table: Tensor, plan: _Plan) -> tuple[Tensor, Tensor | None]:

@@ -69,13 +69,17 @@ class FrozenLanguageModel:
         """Of a contextual embedding."""
         return self._encoder.config.hidden_size
 
+    @property
+    def precision(self) -> str:
+        """What it computes in at present: its own precision, autocast's, or its weights'."""
+        device = self.embedding_table.device.type
+        if self.dtype is None and torch.is_autocast_enabled(device):
+            return f"autocast to {torch.get_autocast_dtype(device)}"
+        return self.dtype or str(self.embedding_table.dtype)
+
     def fingerprint(self) -> str:
         """Names what contextual embeddings depend on beside the sentence: weights, layer and present precision."""
-        device = self.embedding_table.device.type
-        precision = self.dtype
-        if precision is None and torch.is_autocast_enabled(device):
-            precision = f"autocast to {torch.get_autocast_dtype(device)}"
-        return fingerprint(self._encoder, self.layer, str(precision))
+        return fingerprint(self._encoder, self.layer, self.precision)
 
     def apply(self, function: Callable[[Tensor], Tensor]) -> None:
         """Applies a change of device or precision, as nn.Module._apply gets it, to every weight.

@@ -1,7 +1,7 @@
 """Sentences of different lengths -> what the language model reads: real tokens only, in batches of like lengths.
 
 Padding may stand on either side. Which token goes where is worked out on the CPU, from one copy of the ids, so that
-a GPU need not be waited for.
+a GPU is waited for once.
 """
 
 from collections.abc import Sequence

@@ -14,8 +14,7 @@ from fairseq_bertloss.bertscore import BERTScore, greedy_cosine_match
 from fairseq_bertloss.expected_embeddings import Projection, TokenPredictions, expected_embeddings
 from fairseq_bertloss.language_model import FrozenLanguageModel, idf_weights, rescaling_baseline
 from fairseq_bertloss.layout import SentenceLayout, batches
-from fairseq_bertloss.reference_cache import ReferenceCache
-from fairseq_bertloss.sentences import CachedSentences, Sentences, cost_of_a_batch
+from fairseq_bertloss.sentences import CachedSentences, ReferenceCaches, Sentences, cost_of_a_batch
 from fairseq_bertloss.soft_predictions import DEFAULT_TEMPERATURE, SOFT_PREDICTIONS, SoftPrediction
 from fairseq_bertloss.vocabulary import Specials, align, load_tokenizer, symbol_names
 
@@ -77,13 +76,12 @@ class BERTScoreLoss(nn.Module):
         self.gumbel_hard = gumbel_hard
         self.score = score
         self.end_of_sentence = end_of_sentence
-        table = language_model.embedding_table.detach()[symbol_ids.to(language_model.embedding_table.device)]
-        self.register_buffer("embedding_table", table, persistent=False)  # (vocabulary, embedding size)
+        self._symbol_ids = symbol_ids.cpu()
+        self.register_buffer("embedding_table", self._table(), persistent=False)  # (vocabulary, embedding size)
         self.idf = idf  # no buffer: half precision would round it
         self.baseline = baseline
         self.chunk_tokens = chunk_tokens
-        self.reference_cache: ReferenceCache | None = None
-        self._symbol_ids = symbol_ids.cpu()
+        self.reference_caches: ReferenceCaches | None = None
 
     @classmethod
     def from_pretrained(
@@ -217,21 +215,15 @@ class BERTScoreLoss(nn.Module):
         """
         return self._score(self._sentences_of_ids(hypothesis, self._layout(hypothesis)), target, self._layout(target))
 
-    def cache_references(self, folder: str, limit: int) -> ReferenceCache:
+    def cache_references(self, folder: str, limit: int) -> ReferenceCaches:
         """From now on keeps the references' contextual embeddings, normalised, in float16.
-
-        Call it when the language model has its final device and precision, which name the cache.
 
         Args:
             folder: of caches; any number of processes may share it.
-            limit: bytes that this language model's may take there.
-
-        Raises:
-            ValueError: the folder cannot be written to.
+            limit: bytes that this language model's may take there, in each precision.
         """
-        size = self.language_model.hidden_size
-        self.reference_cache = ReferenceCache(folder, self.language_model.fingerprint(), size, limit)
-        return self.reference_cache
+        self.reference_caches = ReferenceCaches(self.language_model, folder, limit)
+        return self.reference_caches
 
     def _layout(self, ids: Tensor) -> SentenceLayout:
         layout = SentenceLayout.of(ids, self.specials.pad, self.specials.eos)
@@ -260,9 +252,9 @@ class BERTScoreLoss(nn.Module):
     def _score(self, predicted: Sentences, target: Tensor, layout: SentenceLayout) -> BERTScore:
         """Scores predicted sentences against references, batch by batch of like lengths."""
         reference = self._sentences_of_ids(target, layout)
-        if self.reference_cache is not None:
+        if self.reference_caches is not None:
             ids = self._language_model_ids(target, layout)
-            reference = CachedSentences.of(reference, ids, self.reference_cache, self.language_model)
+            reference = CachedSentences.of(reference, ids, self.reference_caches.current(), self.language_model)
         lengths = [max(pair) for pair in zip(predicted.layout.lengths, layout.lengths)]
         groups = batches(lengths, cost_of_a_batch(target))
         scores = []
@@ -281,6 +273,11 @@ class BERTScoreLoss(nn.Module):
         start = int(self._symbol_ids[self.specials.bos])
         return [(start, *itertools.islice(tokens, length)) for length in layout.lengths]
 
+    def _table(self) -> Tensor:
+        """The language model's embeddings in the order of the symbols."""
+        table = self.language_model.embedding_table.detach()
+        return table[self._symbol_ids.to(table.device)]
+
     def _follow(self, tensor: Tensor) -> None:
         """Moves to the tensor's device: fairseq does not move criteria that have no parameters when distributed."""
         if self.embedding_table.device != tensor.device:
@@ -289,6 +286,8 @@ class BERTScoreLoss(nn.Module):
     def _apply(self, fn, recurse=True):
         self.language_model.apply(fn)
         super()._apply(fn, recurse)
+        if self.language_model.dtype is not None:
+            self.embedding_table = self._table()  # as exact as the language model, which keeps its precision
         if self.idf is not None:
             self.idf = self.idf.to(self.embedding_table.device)
         return self

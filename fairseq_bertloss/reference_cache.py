@@ -72,7 +72,7 @@ class ReferenceCache:
         """Estimates the size of a whole cache, logs it, and refuses one that there is no room for.
 
         Args:
-            sentences: how many different ones there are.
+            sentences: how many there are; those that are alike are kept once.
             tokens: theirs, together.
 
         Returns:
@@ -85,7 +85,7 @@ class ReferenceCache:
         there = self._bytes_there()
         free = shutil.disk_usage(self._folder).free
         estimate = (
-            f"{sentences:,} references ({tokens:,} tokens of {self._size} values in float16) take "
+            f"{sentences:,} references ({tokens:,} tokens of {self._size} values in float16) take at most "
             f"{_gigabytes(needed)} in {self._folder}, where {_gigabytes(there)} are already"
         )
         ways_out = "raise --cache-references-limit (in GB), choose another folder, or train without a cache"

@@ -80,5 +80,28 @@ class CachedSentences(NamedTuple):
         return Side(embeddings, self.weights[part.places], part.mask)
 
 
+class ReferenceCaches:
+    """A cache for each precision that the language model runs in: training may have another than validation."""
+
+    def __init__(self, language_model: FrozenLanguageModel, folder: str, limit: int):
+        """Arguments as for ReferenceCache, whose limit counts for each."""
+        self._language_model = language_model
+        self._folder = folder
+        self._limit = limit
+        self._caches = {}
+
+    def current(self) -> ReferenceCache:
+        """That of the present precision.
+
+        Raises:
+            ValueError: the folder cannot be written to.
+        """
+        model = self._language_model
+        if model.precision not in self._caches:
+            cache = ReferenceCache(self._folder, model.fingerprint(), model.hidden_size, self._limit)
+            self._caches[model.precision] = cache
+        return self._caches[model.precision]
+
+
 def cost_of_a_batch(tensor: Tensor) -> int:
     return COST_OF_A_BATCH.get(tensor.device.type, COST_OF_A_BATCH["cuda"])

@@ -54,6 +54,11 @@ class SoftPrediction:
         if not self.temperature > 0:
             raise ValueError(f"the temperature must be positive, not {self.temperature}")
 
+    @property
+    def straight_through(self) -> bool:
+        """Whether the language model gets one-hot predictions."""
+        return self.hard and self.kind == "gumbel_softmax"
+
     def of_scores(self, scores: Tensor) -> Tensor:
         """The points on the simplex that noisy logits become, (..., vocabulary)."""
         if self.temperature != 1:
@@ -98,7 +103,7 @@ def soft_prediction(
     if kind == "gumbel_softmax" and noise:
         scores = scores - torch.empty_like(scores).exponential_().log_()
     probabilities = soft.of_scores(scores)
-    if not (kind == "gumbel_softmax" and gumbel_hard):
+    if not soft.straight_through:
         return probabilities
     return one_hot_of_largest(probabilities) - probabilities.detach() + probabilities
 

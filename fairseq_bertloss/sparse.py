@@ -14,10 +14,6 @@ DROPPED_MASS = 1e-7
 """Bound on the probability of a row that a support may leave out, about float32's own rounding."""
 
 
-SPARSE = 1 / 64
-"""A support of at most this share of the vocabulary is gathered, a larger one multiplied with the whole table."""
-
-
 class Predicted(NamedTuple):
     """Soft predictions of n tokens; rows with fewer than k symbols are padded with probability 0."""
 
@@ -28,7 +24,11 @@ class Predicted(NamedTuple):
     @property
     def fed(self) -> Tensor:
         """What the language model gets: with straight-through one-hot, otherwise the probabilities."""
-        return one_hot_of_largest(self.probabilities) if self.soft.hard else self.probabilities
+        return one_hot_of_largest(self.probabilities) if self.soft.straight_through else self.probabilities
+
+    @property
+    def nbytes(self) -> int:
+        return self.probabilities.nbytes + (0 if self.symbols is None else self.symbols.nbytes)
 
     def gradient(self, upstream: Tensor) -> Tensor:
         """The gradient of the logits from that of the probabilities, both at `symbols`."""
@@ -38,8 +38,16 @@ class Predicted(NamedTuple):
 class Predictor:
     """Makes soft predictions from logits, chunk by chunk; asked again for a chunk, it repeats the noise."""
 
-    def __init__(self, soft: SoftPrediction, tokens: int, vocabulary: int, device: torch.device):
-        """Draws from torch's generator of the CPU, on every device."""
+    def __init__(self, soft: SoftPrediction, tokens: int, vocabulary: int, most: int, device: torch.device):
+        """Draws from torch's generator of the CPU, on every device.
+
+        Args:
+            soft: what to make of logits.
+            tokens: how many there are in all chunks.
+            vocabulary: symbols.
+            most: how many symbols of a row to list; predictions with more are dense.
+            device: where the logits are.
+        """
         self._soft = soft
         self._arrivals, self._seed = None, None
         if soft.kind == "gumbel_softmax" and soft.noise:
@@ -48,7 +56,7 @@ class Predictor:
             else:
                 self._seed = int(torch.randint(2**62, ()))
         self._reach = reach(soft.kind, soft.temperature, vocabulary)
-        self._most = max(1, int(SPARSE * vocabulary))
+        self._most = most
 
     def __call__(self, scores: Tensor, masses: Tensor, rows: slice) -> Predicted:
         """Soft predictions of some tokens.
@@ -116,7 +124,8 @@ class GumbelArrivals:
     what arrives after t_1 (vocabulary / DROPPED_MASS)^T has together less than DROPPED_MASS.
     """
 
-    MOST = 256
+    MOST = 32
+    """On average in a row; the row whose first arrival is late has ten times as many, and all are as wide as it."""
 
     def __init__(self, rows: int, temperature: float, vocabulary: int, device: torch.device):
         """Draws everything random from torch's generator of the CPU, whatever the device."""

@@ -1,8 +1,12 @@
 """The chunked operator against its twin, the composition written out that keeps every tensor."""
 
+import gc
+
 import pytest
 import torch
 import torch.nn.functional as F
+
+from twins import Case, assert_same
 
 from fairseq_bertloss import expected_embeddings as module
 from fairseq_bertloss import sparse
@@ -10,7 +14,6 @@ from fairseq_bertloss.expected_embeddings import expected_embeddings
 from fairseq_bertloss.output_layer import Projection
 from fairseq_bertloss.soft_predictions import SOFT_PREDICTIONS, SoftPrediction, soft_prediction
 
-EOS = 2
 KINDS = [
     SoftPrediction("softmax", 1.0),
     SoftPrediction("softmax", 0.1),  # so steep that it is taken on its support
@@ -21,60 +24,6 @@ KINDS = [
     SoftPrediction("gumbel_softmax", 0.1, noise=False),
     SoftPrediction("gumbel_softmax", 0.5, hard=True, noise=False),
 ]
-
-
-class Case:
-    """Features, projection and table of a small problem, and gradients to come from above."""
-
-    def __init__(self, tokens=23, dim=6, vocabulary=900, size=5, bias=True, dtype=torch.float32, peak=8.0):
-        generator = torch.Generator().manual_seed(0)
-
-        def draw(*shape):
-            return torch.randn(*shape, generator=generator, dtype=torch.float64).to(dtype)
-
-        self.weight = draw(vocabulary, dim).requires_grad_()
-        self.target = torch.randint(vocabulary, (tokens,), generator=generator)
-        # Peaked like a trained model's: the features lean towards their target's row of the projection.
-        leaning = F.normalize(self.weight.detach()[self.target], dim=-1) * peak / 2
-        self.features = (leaning + draw(tokens, dim)).requires_grad_()
-        self.bias = draw(vocabulary).requires_grad_() if bias else None
-        self.table, self.idf = draw(vocabulary, size), draw(vocabulary).abs()
-        self.upstream = [draw(tokens, size), draw(tokens), draw(tokens), draw(tokens) / vocabulary]
-
-    @property
-    def inputs(self):
-        return [tensor for tensor in (self.features, self.weight, self.bias) if tensor is not None]
-
-    @property
-    def logits(self):
-        return F.linear(self.features, self.weight, self.bias)
-
-    def operator(self, soft, projected=True, **options):
-        options = {"symbol_weights": self.idf, "eos": EOS, "with_uniform": True, "chunk_tokens": 7} | options
-        projection = Projection(self.weight, self.bias) if projected else None
-        features = self.features if projected else self.logits
-        return expected_embeddings(features, self.target, self.table, soft, projection=projection, **options)
-
-    def twin(self, soft, noise=0.0):
-        """The first four fields of TokenPredictions, and the rest."""
-        lprobs = self.logits.log_softmax(dim=-1)
-        p = soft_prediction(self.logits + noise, soft.kind, soft.temperature, gumbel_hard=soft.hard, noise=False)
-        nll = -lprobs.gather(-1, self.target.unsqueeze(-1)).squeeze(-1)
-        learning = p @ self.table, p @ self.idf, nll, -lprobs.sum(dim=-1)
-        correct, p_eos = lprobs.argmax(dim=-1) == self.target, lprobs[:, EOS].exp()
-        return learning, (correct, p_eos, torch.special.entr(p).sum(dim=-1), (p > 0).sum(dim=-1))
-
-    def gradients(self, outputs, upstream=None):
-        upstream = self.upstream if upstream is None else upstream
-        outputs, upstream = zip(*((o, u) for o, u in zip(outputs, upstream) if u is not None))
-        return torch.autograd.grad(outputs, self.inputs, upstream)
-
-
-def assert_same(ours, twins, bound=1e-5):
-    for one, other in zip(ours, twins, strict=True):
-        assert one.dtype == other.dtype and one.shape == other.shape
-        scale = max(1.0, float(other.detach().abs().max()))
-        torch.testing.assert_close(one, other, rtol=0, atol=bound * scale)
 
 
 UPSTREAM = {
@@ -116,7 +65,7 @@ def test_gumbel_softmax_equals_its_twin_with_the_same_noise(temperature, hard, k
     assert (ours.support.max() < 30) == (temperature == 0.1 or hard)
 
     torch.manual_seed(1)
-    predict = sparse.Predictor(soft, len(case.target), len(case.table), case.table.device)
+    predict = sparse.Predictor(soft, len(case.target), len(case.table), 150, case.table.device)
     noise = torch.full_like(case.logits, -torch.inf)
     for rows in (slice(start, start + 7) for start in range(0, len(noise), 7)):
         logits = case.logits[rows].detach()
@@ -155,14 +104,14 @@ def test_flat_and_peaked_rows_share_a_batch():
     for kind in ("sparsemax", "entmax15"):
         soft = SoftPrediction(kind, 1.0)
         ours = case.operator(soft)
-        assert ours.support[:7].max() > 100 and ours.support[7:].max() < 14
+        assert ours.support[:7].max() > 900 / 6 and ours.support[7:].max() < 14
         assert_same(ours[:4], case.twin(soft)[0])
         assert_same(case.gradients(ours), case.gradients(case.twin(soft)[0]))
 
 
 @pytest.mark.parametrize("kind", SOFT_PREDICTIONS)
 def test_chunks_change_nothing(kind):
-    """With noise too, which Gumbel-Softmax draws for all tokens before the first chunk."""
+    """With noise too: at low temperatures Gumbel-Softmax draws it for all tokens before the first chunk."""
     case = Case(dtype=torch.float64)
     soft = SoftPrediction(kind, 0.1)
     results = []
@@ -220,7 +169,7 @@ def test_random_logits_of_a_large_vocabulary_at_low_temperature():
     soft = SoftPrediction("softmax", 0.15)
     ours = case.operator(soft, chunk_tokens=50)
     p = soft_prediction(case.logits, soft.kind, soft.temperature)
-    assert ours.support.max() < 20000 * sparse.SPARSE
+    assert ours.support.max() < 20000 / 30
     kept = p.sort(dim=-1, descending=True).values.cumsum(dim=-1).gather(1, ours.support.unsqueeze(1) - 1)
     assert (1 - kept.double()).max() < 10 * sparse.DROPPED_MASS, "float32 sums 20,000 numbers"
     assert_same(ours[:1], [p @ case.table])
@@ -271,11 +220,29 @@ def test_frozen_parts_get_no_gradient(kind):
         assert_same(gradients, [g for i, g in enumerate(whole) if i != frozen], 1e-6)
 
 
-def test_no_gradient_wanted_none_kept():
+def kept():
+    return [thing for thing in gc.get_objects() if isinstance(thing, sparse.Predicted)]
+
+
+@pytest.mark.parametrize("soft", [SoftPrediction("softmax", 1.0), SoftPrediction("gumbel_softmax", 0.1)])
+def test_what_is_kept_is_kept_for_a_backward_pass_and_no_longer(soft):
     case = Case()
     with torch.no_grad():
-        ours = case.operator(SoftPrediction("softmax", 1.0))
-    assert not any(tensor.requires_grad for tensor in ours)
+        outputs = case.operator(soft)
+    assert not any(tensor.requires_grad for tensor in outputs) and not kept()
+    outputs = case.operator(soft)
+    assert len(kept()) == 4
+    upstream = case.upstream[0]
+    gradients = torch.autograd.grad(outputs.embeddings, case.inputs, upstream, retain_graph=True)
+    assert not kept()
+    assert_same(torch.autograd.grad(outputs.embeddings, case.inputs, upstream), gradients, 1e-6)
+
+
+@pytest.mark.parametrize("kind", ["softmax", "sparsemax", "entmax15"])
+def test_hard_is_for_gumbel_softmax_alone(kind):
+    case = Case()
+    hard, soft = (case.operator(SoftPrediction(kind, 1.0, hard=hard)) for hard in (True, False))
+    assert torch.equal(hard.embeddings, soft.embeddings) and torch.equal(hard.support, soft.support)
 
 
 def test_shapes_that_disagree():
@@ -284,6 +251,8 @@ def test_shapes_that_disagree():
         expected_embeddings(case.logits, case.target, case.table[1:], KINDS[0])
     with pytest.raises(ValueError, match=r"predictions \(23, 900\) and target \(22,\) disagree"):
         expected_embeddings(case.logits, case.target[1:], case.table, KINDS[0])
+    with pytest.raises(ValueError, match="no token"):
+        expected_embeddings(case.logits[:0], case.target[:0], case.table, KINDS[0])
     for chunk_tokens in (0, -1):
         with pytest.raises(ValueError, match="chunk_tokens must be at least 1, not"):
             case.operator(KINDS[0], chunk_tokens=chunk_tokens)

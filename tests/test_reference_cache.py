@@ -339,7 +339,7 @@ def test_reserve_says_how_large_the_files_become(tmp_path, caplog):
     with caplog.at_level(logging.INFO):
         bytes_reserved = cache.reserve(1000, sum(map(len, sentences)))
     assert caplog.messages == [
-        f"1,000 references (3,496 tokens of 8 values in float16) take 0.00 GB in {tmp_path}/lm, "
+        f"1,000 references (3,496 tokens of 8 values in float16) take at most 0.00 GB in {tmp_path}/lm, "
         "where 0.00 GB are already"
     ]
     fill(cache, sentences)
@@ -349,7 +349,7 @@ def test_reserve_says_how_large_the_files_become(tmp_path, caplog):
 def test_reserve_refuses_what_there_is_no_room_for(tmp_path, monkeypatch):
     cache = open_cache(tmp_path, size=768, limit=5 * 10**9)
     assert cache.reserve(100_000, 3_250_000) < 5 * 10**9
-    expected = r"170,000 references .5,000,000 tokens of 768 .* take 7.69 GB.* the cap is 5.00 GB.*references-limit"
+    expected = r"170,000 references .5,000,000 tokens of 768 .* take at most 7.69 GB.* the cap is 5.00 GB.*references-limit"
     with pytest.raises(ValueError, match=expected):
         cache.reserve(170_000, 5_000_000)
     boundless = open_cache(tmp_path, size=768, limit=10**30)

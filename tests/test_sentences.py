@@ -117,3 +117,24 @@ def test_another_precision_has_a_cache_of_its_own(batch, tmp_path):
         loss.cache_references(str(tmp_path), 10**9)
         loss(logits, target)
     assert len(list(tmp_path.iterdir())) == 3
+
+
+def test_training_and_validation_in_other_precisions_do_not_mix(batch, tmp_path):
+    """Under --amp fairseq trains in autocast and validates without."""
+    loss, logits, target = batch()
+    with torch.autocast("cpu", torch.bfloat16):
+        expected = loss(logits, target)
+    loss.cache_references(str(tmp_path), 10**9)
+    loss(logits, target)
+    with torch.autocast("cpu", torch.bfloat16):
+        torch.testing.assert_close(loss(logits, target).f1, expected.f1, rtol=0, atol=2**-10)
+    assert len(list(tmp_path.iterdir())) == 2
+
+
+def test_a_language_model_of_its_own_precision_reads_exact_embeddings(batch):
+    """Whatever the training rounds to."""
+    loss, _, _ = batch(lm_dtype="float32")
+    table = loss.embedding_table.clone()
+    assert torch.equal(loss.half().float().embedding_table, table)
+    usual, _, _ = batch()
+    assert not torch.equal(usual.half().float().embedding_table, table)
