@@ -116,13 +116,13 @@ class _ExpectedEmbeddings(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx, features, weight, bias, table, target, plan):
-        layer = plan.layer(features, weight, bias)
         # A list of k symbols must not need more memory than the vocabulary, neither in embeddings nor in features.
-        most = max(1, len(table) // max(table.size(1), features.size(1) if weight is not None else 1))
+        most = max(1, len(table) // max(table.size(1), 1 if weight is None else features.size(1)))
         predict = Predictor(plan.soft, len(features), len(table), most, features.device)
+        chunks = _Chunks(plan.layer(features, weight, bias), predict, table, target, plan)
         room, kept, columns = plan.kept_bytes, {}, []
         for rows in plan.chunks(len(features)):
-            predicted, outputs = _predicted(layer, predict, table, target, rows, plan)
+            predicted, outputs = chunks.predicted(rows)
             columns.append(outputs)
             if predicted.nbytes <= room:
                 room -= predicted.nbytes
@@ -136,43 +136,51 @@ class _ExpectedEmbeddings(torch.autograd.Function):
 
     @staticmethod
     @once_differentiable
-    def backward(ctx, embeddings, weights, nll, uniform, *_):
+    def backward(ctx, *gradients):
         features, weight, bias, table, target = ctx.saved_tensors
-        if all(gradient is None for gradient in (embeddings, weights, nll, uniform)):
+        learning = gradients[:4]
+        if all(gradient is None for gradient in learning):
             return (None,) * 6
         layer = ctx.plan.layer(features, weight, bias)
+        chunks = _Chunks(layer, ctx.predict, table, target, ctx.plan)
         for rows in ctx.plan.chunks(len(features)):
-            upstream = (None if gradient is None else gradient[rows] for gradient in (embeddings, weights, nll, uniform))
             # Taken away: a graph lives longer than its use. A second backward pass computes it again.
             predicted = ctx.kept.pop(rows.start, None)
-            _backward(layer, ctx.predict, predicted, table, target, rows, ctx.plan, *upstream)
+            chunks.add_gradient(rows, predicted, *(None if whole is None else whole[rows] for whole in learning))
         return *layer.gradients(), None, None, None
 
 
-def _predicted(layer, predict: Predictor, table, target, rows: slice, plan: _Plan) -> tuple[Predicted, tuple]:
-    """Soft predictions of a chunk, and its part of every field of TokenPredictions."""
-    scores = layer.logits(rows)
-    model = _Model(scores)
-    predicted = predict(scores, model.masses, rows)
-    return predicted, (*_expected(predicted, table, plan), *model.statistics(target[rows], plan), *_shape(predicted))
+class _Chunks(NamedTuple):
+    """The operator's work on one chunk of tokens; what it makes on the way is gone before the next."""
 
+    layer: GivenLogits | ProjectedLogits
+    predict: Predictor
+    table: Tensor
+    target: Tensor
+    plan: _Plan
 
-def _backward(
-    layer, predict: Predictor, predicted: Predicted | None, table, target, rows: slice, plan: _Plan, embeddings, weights,
-    nll, uniform,
-) -> None:  # fmt: skip
-    """Adds a chunk's part to the gradients of the layer, from its part of what comes from above."""
-    mixed, gradient, symbols = nll is not None or uniform is not None, None, None
-    if mixed or predicted is None:
-        scores = layer.logits(rows)
+    def predicted(self, rows: slice) -> tuple[Predicted, tuple[Tensor | None, ...]]:
+        """Soft predictions, and their part of every field of TokenPredictions."""
+        scores = self.layer.logits(rows)
         model = _Model(scores)
-    if embeddings is not None or weights is not None:
-        predicted = predicted or predict(scores, model.masses, rows)
-        upstream = _of_probabilities(predicted, table, plan, embeddings, weights)
-        gradient, symbols = predicted.gradient(upstream), predicted.symbols
-    if mixed:
-        gradient, symbols = _added(model.gradient(target[rows], nll, uniform), gradient, symbols), None
-    layer.add_gradient(rows, gradient, symbols)
+        predicted = self.predict(scores, model.masses, rows)
+        expected = _expected(predicted, self.table, self.plan)
+        return predicted, (*expected, *model.statistics(self.target[rows], self.plan), *_shape(predicted))
+
+    def add_gradient(self, rows: slice, predicted: Predicted | None, embeddings, weights, nll, uniform) -> None:
+        """Hands the layer the gradient of the chunk's logits, from those of what flows; None: no gradient, not kept."""
+        scored, mixed = embeddings is not None or weights is not None, nll is not None or uniform is not None
+        gradient, symbols = None, None
+        if mixed or predicted is None:
+            scores = self.layer.logits(rows)
+            model = _Model(scores)
+        if scored:
+            predicted = predicted or self.predict(scores, model.masses, rows)
+            upstream = _of_probabilities(predicted, self.table, self.plan, embeddings, weights)
+            gradient, symbols = predicted.gradient(upstream), predicted.symbols
+        if mixed:
+            gradient, symbols = _added(model.gradient(self.target[rows], nll, uniform), gradient, symbols), None
+        self.layer.add_gradient(rows, gradient, symbols)
 
 
 def _expected(predicted: Predicted, table: Tensor, plan: _Plan) -> tuple[Tensor, Tensor | None]:
