@@ -39,7 +39,7 @@ def _projects_last(model: nn.Module) -> bool:
         if getattr(model, "find_unused_parameters", False):
             return False  # DDP would take the projection for unused
         model = model.module
-    decoder = model.decoder
+    decoder = getattr(model, "decoder", None)  # another wrapper may hide it
     return (
         isinstance(decoder, TransformerDecoderBase)
         and type(decoder).forward is TransformerDecoderBase.forward
