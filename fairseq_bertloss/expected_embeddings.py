@@ -70,8 +70,7 @@ def expected_embeddings(
     """
     weight, bias = (None, None) if projection is None else projection
     vocabulary = features.size(-1) if weight is None else weight.size(0)
-    if vocabulary != len(table):
-        raise ValueError(f"the predictions have {vocabulary} symbols, the dictionary has {len(table)}")
+    check_vocabulary(vocabulary, table)
     if features.shape[:1] != target.shape:
         raise ValueError(f"predictions {tuple(features.shape)} and target {tuple(target.shape)} disagree")
     if len(target) == 0:
@@ -88,6 +87,12 @@ def expected_embeddings(
     plan = _Plan(soft, symbol_weights, eos, with_uniform, chunk_tokens, kept_bytes, product_dtype)
     with torch.autocast(features.device.type, enabled=False):
         return TokenPredictions(*_ExpectedEmbeddings.apply(features, weight, bias, table, target, plan))
+
+
+def check_vocabulary(symbols: int, table: Tensor) -> None:
+    """Raises ValueError unless the table has a row for each of the predictions' symbols."""
+    if symbols != len(table):
+        raise ValueError(f"the predictions have {symbols} symbols, the dictionary has {len(table)}")
 
 
 @dataclass(frozen=True)

@@ -67,9 +67,10 @@ class SentenceLayout(NamedTuple):
         rows, width = torch.tensor(sentences).to(self.places.device, non_blocking=True), 1 + max(lengths)
         return self._replace(places=self.places[rows, :width], mask=self.mask[rows, :width], lengths=lengths)
 
-    @property
-    def padded(self) -> bool:
-        return min(self.lengths) < max(self.lengths)
+
+def cost_of_a_batch(tensor: Tensor) -> int:
+    """On the tensor's device."""
+    return COST_OF_A_BATCH.get(tensor.device.type, COST_OF_A_BATCH["cuda"])
 
 
 def batches(lengths: Sequence[int], cost: int) -> list[list[int]]:

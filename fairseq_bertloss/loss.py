@@ -11,10 +11,10 @@ import torch
 from torch import Tensor, nn
 
 from fairseq_bertloss.bertscore import BERTScore, greedy_cosine_match
-from fairseq_bertloss.expected_embeddings import Projection, TokenPredictions, expected_embeddings
+from fairseq_bertloss.expected_embeddings import Projection, TokenPredictions, check_vocabulary, expected_embeddings
 from fairseq_bertloss.language_model import FrozenLanguageModel, idf_weights, rescaling_baseline
-from fairseq_bertloss.layout import SentenceLayout, batches
-from fairseq_bertloss.sentences import CachedSentences, ReferenceCaches, Sentences, cost_of_a_batch
+from fairseq_bertloss.layout import SentenceLayout, batches, cost_of_a_batch
+from fairseq_bertloss.sentences import CachedSentences, ReferenceCaches, Sentences
 from fairseq_bertloss.soft_predictions import DEFAULT_TEMPERATURE, SOFT_PREDICTIONS, SoftPrediction
 from fairseq_bertloss.vocabulary import Specials, align, load_tokenizer, symbol_names
 
@@ -121,9 +121,8 @@ class BERTScoreLoss(nn.Module):
         tokenizer = load_tokenizer(lm)
         symbol_ids = align(names, tokenizer, specials)
         language_model = FrozenLanguageModel.from_pretrained(lm, layer, lm_dtype)
-        baseline, idf = None, None
-        if rescale_with_baseline:
-            baseline = rescaling_baseline(lm, language_model.layer, lang, baseline_path)
+        idf = None
+        baseline = rescaling_baseline(lm, language_model.layer, lang, baseline_path) if rescale_with_baseline else None
         if idf_references is not None:
             weights = idf_weights(idf_references, tokenizer)
             idf = torch.tensor([weights[i] for i in symbol_ids.tolist()])
@@ -174,11 +173,9 @@ class BERTScoreLoss(nn.Module):
         Returns:
             The scores, and TokenPredictions of the real tokens, in the order of target's rows.
         """
-        if features.shape[:2] != target.shape:
-            raise ValueError(f"predictions {tuple(features.shape)} and target {tuple(target.shape)} disagree")
-        layout = self._layout(target)
+        layout, features = self._laid_out(features, target)
         predictions = expected_embeddings(
-            features.flatten(0, 1)[layout.tokens],
+            features,
             target.flatten()[layout.tokens],
             self.embedding_table,
             SoftPrediction(self.soft_prediction, self.temperature, self.gumbel_hard, noise=self.training),
@@ -193,8 +190,8 @@ class BERTScoreLoss(nn.Module):
 
     def score_predictions(self, probabilities: Tensor, target: Tensor) -> BERTScore:
         """As forward, from soft predictions of any origin, (batch, length, vocabulary)."""
-        layout = self._layout(target)
-        probabilities = probabilities.flatten(0, 1)[layout.tokens]
+        layout, probabilities = self._laid_out(probabilities, target)
+        check_vocabulary(probabilities.size(-1), self.embedding_table)
         embeddings = probabilities.to(self.embedding_table.dtype) @ self.embedding_table
         weights = None if self.idf is None else probabilities @ self.idf.to(probabilities.dtype)
         return self._score(self._sentences(embeddings, weights, target, layout), target, layout)
@@ -225,6 +222,13 @@ class BERTScoreLoss(nn.Module):
         self.reference_caches = ReferenceCaches(self.language_model, folder, limit)
         return self.reference_caches
 
+    def _laid_out(self, predictions: Tensor, target: Tensor) -> tuple[SentenceLayout, Tensor]:
+        """The target's layout, and what predictions (batch, length, ...) hold at its real tokens, (tokens, ...)."""
+        if predictions.shape[:2] != target.shape:
+            raise ValueError(f"predictions {tuple(predictions.shape)} and target {tuple(target.shape)} disagree")
+        layout = self._layout(target)
+        return layout, predictions.flatten(0, 1)[layout.tokens]
+
     def _layout(self, ids: Tensor) -> SentenceLayout:
         layout = SentenceLayout.of(ids, self.specials.pad, self.specials.eos)
         if max(layout.lengths) > self.max_target_length:
@@ -253,11 +257,9 @@ class BERTScoreLoss(nn.Module):
         """Scores predicted sentences against references, batch by batch of like lengths."""
         reference = self._sentences_of_ids(target, layout)
         if self.reference_caches is not None:
-            ids = self._language_model_ids(target, layout)
-            reference = CachedSentences.of(reference, ids, self.reference_caches.current(), self.language_model)
-        lengths = [max(pair) for pair in zip(predicted.layout.lengths, layout.lengths)]
-        groups = batches(lengths, cost_of_a_batch(target))
-        scores = []
+            ids, cache = self._language_model_ids(target, layout), self.reference_caches.current()
+            reference = CachedSentences.of(reference, ids, cache, self.language_model)
+        groups, scores = batches([*map(max, predicted.layout.lengths, layout.lengths)], cost_of_a_batch(target)), []
         for group in groups:
             with torch.no_grad():
                 references = reference.read_by(self.language_model, group)
@@ -270,7 +272,7 @@ class BERTScoreLoss(nn.Module):
     def _language_model_ids(self, ids: Tensor, layout: SentenceLayout) -> list[tuple[int, ...]]:
         """Of each sentence, start marker included."""
         tokens = iter(self._symbol_ids[ids.flatten()[layout.tokens].cpu()].tolist())
-        start = int(self._symbol_ids[self.specials.bos])
+        start = self._symbol_ids[self.specials.bos].item()
         return [(start, *itertools.islice(tokens, length)) for length in layout.lengths]
 
     def _table(self) -> Tensor:

@@ -73,8 +73,11 @@ class ProjectedLogits:
 
     def _zeros(self) -> "_Sums":
         """Float32 at least: half precision would lose what single tokens add to a sum over all of them."""
-        learning = (of if of is not None and of.requires_grad else None for of in self._given)
-        return _Sums(*(of if of is None else at_least_float32(of.new_zeros(())).new_zeros(of.shape) for of in learning))
+        return _Sums(*(
+            torch.zeros_like(of, dtype=torch.promote_types(of.dtype, torch.float32))
+            if of is not None and of.requires_grad else None
+            for of in self._given
+        ))  # fmt: skip
 
     def _add_whole(self, rows: slice, gradient: Tensor) -> None:
         features, weight, bias = self._sums

@@ -9,7 +9,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from fairseq_bertloss.language_model import FrozenLanguageModel
-from fairseq_bertloss.layout import COST_OF_A_BATCH, SentenceLayout, batches
+from fairseq_bertloss.layout import SentenceLayout, batches, cost_of_a_batch
 from fairseq_bertloss.reference_cache import ReferenceCache
 
 
@@ -101,7 +101,3 @@ class ReferenceCaches:
             cache = ReferenceCache(self._folder, model.fingerprint(), model.hidden_size, self._limit)
             self._caches[model.precision] = cache
         return self._caches[model.precision]
-
-
-def cost_of_a_batch(tensor: Tensor) -> int:
-    return COST_OF_A_BATCH.get(tensor.device.type, COST_OF_A_BATCH["cuda"])

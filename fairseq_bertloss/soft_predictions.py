@@ -55,6 +55,11 @@ class SoftPrediction:
             raise ValueError(f"the temperature must be positive, not {self.temperature}")
 
     @property
+    def noisy(self) -> bool:
+        """Whether Gumbel noise is added to the logits."""
+        return self.noise and self.kind == "gumbel_softmax"
+
+    @property
     def straight_through(self) -> bool:
         """Whether the language model gets one-hot predictions."""
         return self.hard and self.kind == "gumbel_softmax"
@@ -100,12 +105,17 @@ def soft_prediction(
     """
     soft = SoftPrediction(kind, temperature, gumbel_hard, noise)
     scores = at_least_float32(logits)
-    if kind == "gumbel_softmax" and noise:
-        scores = scores - torch.empty_like(scores).exponential_().log_()
+    if soft.noisy:
+        scores = with_gumbel_noise(scores)
     probabilities = soft.of_scores(scores)
     if not soft.straight_through:
         return probabilities
     return one_hot_of_largest(probabilities) - probabilities.detach() + probabilities
+
+
+def with_gumbel_noise(scores: Tensor, generator: torch.Generator | None = None) -> Tensor:
+    """Scores plus independent Gumbel noise, -log of exponential numbers; torch's own generator by default."""
+    return scores - torch.empty_like(scores).exponential_(generator=generator).log_()
 
 
 def one_hot_of_largest(probabilities: Tensor) -> Tensor:

@@ -1,14 +1,12 @@
 """Soft predictions on their support: most symbols have probability 0, or next to it, and need not be looked at."""
 
 import math
-from collections.abc import Callable
-
 from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
-from fairseq_bertloss.soft_predictions import SoftPrediction, one_hot_of_largest
+from fairseq_bertloss.soft_predictions import SoftPrediction, one_hot_of_largest, with_gumbel_noise
 
 DROPPED_MASS = 1e-7
 """Bound on the probability of a row that a support may leave out, about float32's own rounding."""
@@ -50,7 +48,7 @@ class Predictor:
         """
         self._soft = soft
         self._arrivals, self._seed = None, None
-        if soft.kind == "gumbel_softmax" and soft.noise:
+        if soft.noisy:
             if GumbelArrivals.suit(soft.temperature, vocabulary):
                 self._arrivals = GumbelArrivals(tokens, soft.temperature, vocabulary, device)
             else:
@@ -71,7 +69,7 @@ class Predictor:
             return self._compact(symbols, torch.softmax(scaled, dim=-1).to(scores.dtype))
         if self._seed is not None:
             generator = torch.Generator(scores.device).manual_seed(self._seed + rows.start)
-            scores = scores - torch.empty_like(scores).exponential_(generator=generator).log_()
+            scores = with_gumbel_noise(scores, generator)
         nearest = nearest_to_the_largest(scores, self._reach, self._most)
         if nearest is None:
             return Predicted(self._soft.of_scores(scores), None, self._soft)

@@ -2,8 +2,9 @@
 
 import importlib.util
 import os
+import sys
 from pathlib import Path
-from types import SimpleNamespace
+from types import ModuleType, SimpleNamespace
 
 import pytest
 from lms import real_pairs, tiny_lm  # noqa: F401, fixtures
@@ -15,6 +16,15 @@ REPOSITORY = Path(__file__).resolve().parent.parent
 def pytest_make_parametrize_id(val, argname):
     """Bytes are named by their argument: packed files hold the time, and every worker must give a test the same name."""
     return argname if isinstance(val, bytes) else None
+
+
+def import_benchmark(name: str) -> ModuleType:
+    """A script of benchmarks/ as a module."""
+    sys.path.insert(0, str(REPOSITORY / "benchmarks"))
+    try:
+        return importlib.import_module(name)
+    finally:
+        sys.path.pop(0)
 
 
 @pytest.fixture(scope="session")

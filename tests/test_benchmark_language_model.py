@@ -6,7 +6,7 @@ import bert_score
 import lms
 import pytest
 import torch
-from conftest import REPOSITORY
+from conftest import import_benchmark
 
 from fairseq_bertloss.language_model import FrozenLanguageModel
 from fairseq_bertloss.vocabulary import load_tokenizer
@@ -15,12 +15,7 @@ from fairseq_bertloss.vocabulary import load_tokenizer
 @pytest.fixture(scope="module")
 def benchmark():
     """The benchmark as a module."""
-    sys.path.insert(0, str(REPOSITORY / "benchmarks"))
-    try:
-        import language_model
-    finally:
-        sys.path.pop(0)
-    return language_model
+    return import_benchmark("language_model")
 
 
 def test_its_pairs_are_scored_as_bert_score_does(benchmark, minilm, real_pairs):

@@ -6,7 +6,7 @@ import subprocess
 import sys
 
 import pytest
-from conftest import REPOSITORY
+from conftest import REPOSITORY, import_benchmark
 
 BENCHMARKS = REPOSITORY / "benchmarks"
 
@@ -14,12 +14,7 @@ BENCHMARKS = REPOSITORY / "benchmarks"
 @pytest.fixture(scope="module")
 def updates():
     """The benchmark as a module."""
-    sys.path.insert(0, str(BENCHMARKS))
-    try:
-        import updates
-    finally:
-        sys.path.pop(0)
-    return updates
+    return import_benchmark("updates")
 
 
 def log(seconds: list[float], batches: list[int]) -> str:

@@ -1,11 +1,10 @@
 """benchmarks/differences.py: the published loss with its deviations switched off is ours, and what each of them does."""
 
-import sys
 from dataclasses import asdict
 
 import pytest
 import torch
-from conftest import REPOSITORY
+from conftest import import_benchmark
 from prepared import PAIRS
 
 from fairseq_bertloss.loss import BERTScoreLoss
@@ -19,12 +18,7 @@ PAD, EOS = 1, 2
 @pytest.fixture(scope="module")
 def differences():
     """The benchmark as a module."""
-    sys.path.insert(0, str(REPOSITORY / "benchmarks"))
-    try:
-        import differences
-    finally:
-        sys.path.pop(0)
-    return differences
+    return import_benchmark("differences")
 
 
 @pytest.fixture(scope="module")

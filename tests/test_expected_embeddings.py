@@ -153,6 +153,13 @@ def test_masked_symbols_get_nothing(soft):
     assert_same([gradient[:, ~ruled_out]], [expected])
 
 
+@pytest.mark.parametrize("soft", KINDS, ids=lambda soft: soft.kind)
+def test_one_hot_looks_the_row_up_in_the_tables_precision(soft):
+    table = torch.randn(6, 4, dtype=torch.bfloat16)
+    certain = torch.where(torch.eye(6)[[2, 5]] > 0, 0.0, -torch.inf)
+    assert torch.equal(expected_embeddings(certain, torch.tensor([2, 5]), table, soft).embeddings, table[[2, 5]])
+
+
 @pytest.mark.parametrize("soft", [*KINDS, SoftPrediction("gumbel_softmax", 0.1)], ids=lambda soft: soft.kind)
 @pytest.mark.parametrize("value", [torch.nan, torch.inf])
 def test_a_broken_logit_is_not_hidden(soft, value):

@@ -48,7 +48,6 @@ def test_a_layout_reads_the_sentences(data):
     layout = SentenceLayout.of(ids, PAD, EOS)
     assert_well_formed(layout)
     assert layout.lengths == [len(row) for row in rows]
-    assert layout.padded == (len({len(row) for row in rows}) > 1)
     assert ids.flatten()[layout.tokens].tolist() == [token for row in rows for token in row]
     assert read(layout, ids) == [["[CLS]", *row] for row in rows]
 
@@ -68,7 +67,7 @@ def test_a_layout_reads_the_sentences(data):
 
 def test_one_sentence_and_its_end_alone():
     layout = SentenceLayout.of(torch.tensor([[PAD, EOS, PAD]]), PAD, EOS)
-    assert layout.tokens.tolist() == [1] and layout.lengths == [1] and not layout.padded
+    assert layout.tokens.tolist() == [1] and layout.lengths == [1]
     assert layout.places.tolist() == [[START, FIRST_TOKEN]] and layout.mask.tolist() == [[True, True]]
     assert layout.with_marker_at_end().places.tolist() == [[START, END]]
 

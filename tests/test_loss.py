@@ -308,10 +308,11 @@ def test_bad_input(tiny_lm):
     lm = tiny_lm("bert")
     loss = make_loss(lm)
     logits, target = random_batch(loss, [6, 2])
-    with pytest.raises(ValueError, match="disagree"):
-        loss(logits[:, :3], target)
-    with pytest.raises(ValueError, match="the predictions have 9 symbols, the dictionary has"):
-        loss(logits[..., :9], target)
+    for score in (loss, loss.score_predictions):
+        with pytest.raises(ValueError, match="disagree"):
+            score(logits[:, :3], target)
+        with pytest.raises(ValueError, match="the predictions have 9 symbols, the dictionary has"):
+            score(logits[..., :9], target)
     for bad in ([5, 6], [5, PAD, EOS], [PAD, PAD], [EOS, 5]):
         with pytest.raises(ValueError, match="must end with </s>"):
             loss.score_ids(torch.tensor([bad]), torch.tensor([[5, EOS]]))
