@@ -57,6 +57,7 @@ def parser() -> argparse.ArgumentParser:
     add("--kinds", nargs="+", choices=SOFT_PREDICTIONS, default=list(SOFT_PREDICTIONS), help="soft predictions")
     add("--tokens", type=positive, default=1792, help="target tokens without padding (%(default)s)")
     add("--longest", type=positive, default=28, help="sentence, in symbols (%(default)s)")
+    add("--typical-batch", action="store_true", help="of --data: as padded as fairseq-train's with --max-tokens TOKENS")
     add("--vocabulary", type=positive, help="symbols, of made-up logits (30522)")
     add("--features-dim", type=positive, default=512, help="width of the decoder's features (%(default)s)")
     add("--checkpoint", help="of fairseq-train: logits of this model instead of made-up ones")
@@ -79,6 +80,7 @@ def check(arguments: argparse.ArgumentParser, options: argparse.Namespace) -> No
     wrong = {
         "--device cuda: torch finds no GPU here": options.device == "cuda" and not torch.cuda.is_available(),
         "--checkpoint needs --data, and --data --checkpoint": bool(options.checkpoint) != bool(options.data),
+        "--typical-batch needs --checkpoint and --data": options.typical_batch and not options.checkpoint,
         "--checkpoint brings its own vocabulary: leave out --vocabulary": options.checkpoint and options.vocabulary,
         "--growth and --fit-memory use made-up logits: leave out --checkpoint": options.checkpoint and made_up,
         "--growth and --fit-memory are two runs": options.growth and options.fit_memory,
@@ -112,7 +114,8 @@ def workload(options: argparse.Namespace) -> Iterator[Workload]:
         if options.checkpoint is None:
             work = made_up.workload(folder, layer)
         else:
-            sizes = options.tokens, options.longest, options.features_dim
+            longest = None if options.typical_batch else options.longest
+            sizes = options.tokens, longest, options.features_dim
             work = Workload(folder, layer, trained(options.checkpoint, options.data, options.subset, *sizes))
         yield replace(work, cache=cache)
 

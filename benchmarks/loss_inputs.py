@@ -121,17 +121,16 @@ def made_up_symbols(lm: str, vocabulary: int) -> list[str]:
     return [*Specials(), *(pieces * math.ceil(wanted / len(pieces)))[:wanted]]
 
 
-def trained(checkpoint: str, data: str, subset: str, tokens: int, longest: int, dim: int) -> Batch:
+def trained(checkpoint: str, data: str, subset: str, tokens: int, longest: int | None, dim: int) -> Batch:
     """Features and projection of a trained model that reads real references (teacher forcing).
-
-    The sentences are of similar lengths, as fairseq's batches are: from those of `longest` symbols downwards.
 
     Args:
         checkpoint: of fairseq-train; the model's decoder is a transformer or built like one.
         data: folder that fairseq-preprocess wrote.
         subset: of the data.
-        tokens: at most, the ends of sentences included.
-        longest: target, in symbols.
+        tokens: at most, the ends of sentences included; of a batch of fairseq-train's its --max-tokens.
+        longest: sentences of like lengths, hardly padded: from targets of so many symbols downwards. None: a batch of
+            fairseq-train, which sorts by the source's length first.
         dim: width that the features get, the logits staying what they are (`widened`).
 
     Raises:
@@ -148,8 +147,9 @@ def trained(checkpoint: str, data: str, subset: str, tokens: int, longest: int, 
         raise ValueError(f"{data} has no subset {subset!r}: {error}") from error
     if not hasattr(getattr(model.decoder, "output_projection", None), "weight"):
         raise ValueError(f"the decoder of {checkpoint} has no output projection: a transformer's is needed")
-    dataset = task.dataset(subset)
-    sample = dataset.collater([dataset[i] for i in _sentences(dataset, tokens, longest, f"{subset!r} of {data}")])
+    dataset, where = task.dataset(subset), f"{subset!r} of {data}"
+    chosen = _typical_batch(dataset, tokens, where) if longest is None else _sentences(dataset, tokens, longest, where)
+    sample = dataset.collater([dataset[i] for i in chosen])
     device = next(model.parameters()).device
     sample = utils.apply_to_sample(lambda tensor: tensor.to(device), sample)
     with torch.no_grad():
@@ -159,6 +159,23 @@ def trained(checkpoint: str, data: str, subset: str, tokens: int, longest: int, 
     bias = None if projection.bias is None else projection.bias.detach().float().cpu()
     symbols = list(task.target_dictionary.symbols)
     return Batch(features, sample["target"].cpu(), weight, bias, symbols, f"logits of {checkpoint} on {subset!r}")
+
+
+def _typical_batch(dataset, max_tokens: int, where: str) -> Sequence[int]:
+    """Of the batches that fairseq-train makes of a data set, the one whose targets have the median share of padding."""
+    from fairseq.data.data_utils import numpy_seed
+
+    if max(map(dataset.num_tokens, range(len(dataset)))) > max_tokens:
+        raise ValueError(f"--tokens {max_tokens} is less than the longest sentence of {where} has")
+
+    def padding(batch: Sequence[int]) -> float:
+        lengths = dataset.tgt_sizes[batch]
+        return 1 - float(lengths.mean() / lengths.max())
+
+    with numpy_seed(1):
+        indices = dataset.ordered_indices()
+    batches = dataset.batch_by_size(indices, max_tokens=max_tokens, required_batch_size_multiple=1)
+    return sorted(batches, key=padding)[len(batches) // 2]
 
 
 def _sentences(dataset, tokens: int, longest: int, where: str) -> list[int]:

@@ -225,6 +225,7 @@ def test_command(tiny_lm, tmp_path, capsys):
         ("--plot figure.pdf", "must end with .png or .svg"),
         ("--csv nowhere/rows.csv", "there is no folder for nowhere/rows.csv"),
         ("--rounds 0", "argument --rounds"),
+        ("--typical-batch", "needs --checkpoint and --data"),
         ("--kinds gumbel", "invalid choice: 'gumbel'"),
         ("--layer 9", "no layer 9"),
         ("--lm random:100x2", "write random:WIDTHxLAYERS"),
@@ -286,11 +287,24 @@ def test_logits_of_a_trained_model(checkpoint, data):
     torch.testing.assert_close(batch.features[:1] @ batch.weight.T, logits, rtol=0, atol=1e-4)
 
 
+def test_a_typical_batch_is_as_padded_as_half_of_them_are_at_most(checkpoint, data):
+    # Sentences of 2 to 21 symbols, shortest first: 2 to 7 (6 x 7 <= 45), 8 to 11, 12 to 14, 15 and 16, ..., 21.
+    padding = [1 - 4.5 / 7, 1 - 9.5 / 11, 1 - 13 / 14, 1 - 15.5 / 16, 1 - 17.5 / 18, 1 - 19.5 / 20, 0.0]
+    assert sorted(padding)[3] == padding[3]
+    batch = loss_inputs.trained(checkpoint, data, "valid", 45, None, 48)
+    assert sorted(batch.target.ne(PAD).sum(dim=1).tolist()) == [15, 16]
+
+
+@pytest.mark.parametrize("longest", [21, None])
+def test_too_few_tokens_for_a_sentence(checkpoint, data, longest):
+    with pytest.raises(ValueError, match="--tokens 20 is less than the longest sentence"):
+        loss_inputs.trained(checkpoint, data, "valid", 20, longest, 32)
+
+
 @pytest.mark.parametrize(
     "subset, tokens, message",
     [
         ("valid", 10**6, "230 target tokens in sentences of at most 21 symbols, not 1000000: lower --tokens"),
-        ("valid", 20, "--tokens 20 is less than the longest sentence"),
         ("train", 60, "has no subset 'train'"),
     ],
 )
