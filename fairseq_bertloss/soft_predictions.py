@@ -89,7 +89,8 @@ class SoftPrediction:
         else:
             s = probabilities
         mean = torch.linalg.vecdot(s, upstream) / s.sum(dim=-1)
-        return upstream.sub_(mean.unsqueeze(-1)).mul_(s).div_(self.temperature)
+        gradient = upstream.sub_(mean.unsqueeze(-1)).mul_(s)
+        return gradient if self.temperature == 1 else gradient.div_(self.temperature)
 
 
 def soft_prediction(

@@ -104,10 +104,11 @@ def nearest_to_the_largest(scores: Tensor, distance: float, at_most: int) -> tup
         or has NaN.
     """
     least = scores.amax(dim=-1, keepdim=True) - distance
-    # Not `>=`: a row of NaN must not look empty. The default dtype, int64, would take a CPU ten times as long.
-    k = int((~(scores < least)).sum(dim=-1, dtype=torch.int32).max())
-    if k > at_most:
-        return None
+    for rows in (slice(1), slice(None)):  # where predictions are dense, the first row tells
+        # Not `>=`: a row of NaN must not look empty. The default dtype, int64, would take a CPU ten times as long.
+        k = int((~(scores[rows] < least[rows])).sum(dim=-1, dtype=torch.int32).max())
+        if k > at_most:
+            return None
     values, symbols = scores.topk(k, dim=-1)
     return symbols, values.masked_fill_(values < least, -torch.inf)
 
