@@ -16,9 +16,11 @@ from fairseq.logging import metrics
 from torch import Tensor
 
 from fairseq_bertloss.criterion_config import BERTScoreCriterionConfig
+from fairseq_bertloss.cross_entropy import TokenStatistics
 from fairseq_bertloss.decoder_output import decoder_output
-from fairseq_bertloss.expected_embeddings import TokenPredictions
 from fairseq_bertloss.loss import BERTScoreLoss
+from fairseq_bertloss.objective import Scored, at_places
+from fairseq_bertloss.risk import RISK_SUMS, MinimumRisk
 from fairseq_bertloss.soft_predictions import DEFAULT_TEMPERATURE, TemperatureSchedule
 from fairseq_bertloss.validation import TranslationMetrics, log_translation_scores
 
@@ -66,6 +68,9 @@ class BERTScoreCriterion(FairseqCriterion):
             chunk_tokens=cfg.chunk_tokens,
             lm_dtype=None if cfg.lm_dtype is None else str(cfg.lm_dtype),
         )
+        self._objective = MinimumRisk(cfg, task, self.bertscore) if str(cfg.objective) == "risk" else self._soft
+        others = SOFT_SUMS if str(cfg.objective) == "risk" else RISK_SUMS
+        self._sums = [name for name in SUMS if name not in others]
         self._cache = cfg.cache_references, int(cfg.cache_references_limit * 1e9)
         self.translation_metrics = TranslationMetrics(cfg, task) if cfg.eval_f_bert or cfg.eval_moverscore else None
         self._warned_of_skipping = False
@@ -87,58 +92,61 @@ class BERTScoreCriterion(FairseqCriterion):
         return loss, sample_size, logging_output
 
     def _scored(self, model, sample, reduce: bool) -> tuple[Tensor, int, dict]:
-        features, projection = decoder_output(model, sample["net_input"])
-        features, target = self._scored_part(features, sample["target"])
-        sentences = sample["target"].size(0)
+        chosen = self._fitting(sample["target"])
+        sentences = len(sample["target"])
         counts = {
             "ntokens": sample["ntokens"],
             "nsentences": sentences,
-            "sample_size": len(target),
-            "skipped": sentences - len(target),
+            "sample_size": len(chosen),
+            "skipped": sentences - len(chosen),
         }
-        if len(target) == 0:
+        if len(chosen) == 0:
             # A sum over nothing still belongs to the graph, and its gradient is exactly zero.
-            nothing = features.sum() + sum(part[:0].sum() for part in projection or () if part is not None)
+            features, projection = decoder_output(model, sample["net_input"])
+            nothing = sum(part[:0].sum() for part in (features, *(projection or ())) if part is not None)
             # Tensors, as from a scored batch: workers add up their logs by device and name.
-            logging_output = {name: features.new_zeros(()) for name in SUMS} | counts
+            logging_output = {name: features.new_zeros(()) for name in self._sums} | counts
             return nothing if reduce else nothing.expand(0), 0, logging_output
 
+        target = sample["target"][chosen]
         self._prepare_cache(target.device)
-        self.bertscore.temperature = self._temperature()
-        score, tokens = self.bertscore.score_features(
-            features, target, projection, with_uniform=self.label_smoothing > 0
-        )
+        scored = self._objective(model, sample, chosen)
         real = target.ne(self.padding_idx)
-        nll = _at(real, tokens.nll).sum(dim=1)
-        cross_entropy = _at(real, self._cross_entropy(tokens)).sum(dim=1)
-        objective = self.bertscore.objective(score)
-        loss = self._mixed(objective, cross_entropy, real)
+        cross_entropy = at_places(real, self._cross_entropy(scored.tokens)).sum(dim=1)
+        loss = self._mixed(scored.objective, cross_entropy, real)
         sums = {
-            "_objective": (1 - self.cross_entropy_weight) * objective.sum(),
+            "_objective": (1 - self.cross_entropy_weight) * scored.objective.sum(),
             "_cross_entropy": self.cross_entropy_weight * cross_entropy.sum(),
-            "f_bert": score.f1.sum(),
-            "p_bert": score.precision.sum(),
-            "r_bert": score.recall.sum(),
-            "nll_loss": nll.sum(),
+            "nll_loss": scored.tokens.nll.sum(),
             "ce_loss": cross_entropy.sum(),
-            **self._token_statistics(tokens, target, real),
+            **self._token_statistics(scored.tokens, target, real),
+            **scored.sums,
         }
-        logging_output = {name: sums[name].detach() for name in SUMS} | counts
+        logging_output = {name: sums[name].detach() for name in self._sums} | counts
         return loss.sum() if reduce else loss, len(target), logging_output
 
-    def _scored_part(self, features: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:
-        """The rows that the language model has positions for."""
+    def _soft(self, model, sample, chosen: Tensor) -> Scored:
+        """The objective `soft`: BERTScore of soft predictions in teacher forcing."""
+        features, projection = decoder_output(model, sample["net_input"])
+        self.bertscore.temperature = self._temperature()
+        score, tokens = self.bertscore.score_features(
+            _part(features, chosen), _part(sample["target"], chosen), projection, with_uniform=self.label_smoothing > 0
+        )
+        sums = (score.f1, score.precision, score.recall, tokens.entropy, tokens.support)
+        statistics = TokenStatistics(tokens.nll, tokens.uniform, tokens.correct, tokens.p_eos)
+        return Scored(self.bertscore.objective(score), statistics, dict(zip(SOFT_SUMS, (part.sum() for part in sums))))
+
+    def _fitting(self, target: Tensor) -> Tensor:
+        """Indices of the sentences that the language model has positions for."""
         fits = target.ne(self.padding_idx).sum(dim=1) <= self.bertscore.max_target_length
-        if fits.all():
-            return features, target
-        if not self._warned_of_skipping:
+        if not self._warned_of_skipping and not fits.all():
             self._warned_of_skipping = True
             logger.warning(
                 "skipping targets of more than %d symbols, which the language model has no positions for; "
                 "'skipped' in the log counts them (said once)",
                 self.bertscore.max_target_length,
             )
-        return features[fits], target[fits]
+        return fits.nonzero().squeeze(1)
 
     def _prepare_cache(self, device: torch.device) -> None:
         """Opens the cache of references, once the data are loaded and the language model has device and precision."""
@@ -163,7 +171,7 @@ class BERTScoreCriterion(FairseqCriterion):
         updates = metrics.get_meter("default", "num_updates")
         return self.temperature.at(0 if updates is None else updates.val)
 
-    def _cross_entropy(self, tokens: TokenPredictions) -> Tensor:
+    def _cross_entropy(self, tokens: TokenStatistics) -> Tensor:
         """Label-smoothed cross-entropy of each token, (tokens,), in nats."""
         if self.label_smoothing == 0:
             return tokens.nll
@@ -180,15 +188,13 @@ class BERTScoreCriterion(FairseqCriterion):
             return per_token  # nothing of F for the backward pass
         return (1 - self.cross_entropy_weight) * objective + self.cross_entropy_weight * per_token
 
-    def _token_statistics(self, tokens: TokenPredictions, target: Tensor, real: Tensor) -> dict[str, Tensor]:
+    def _token_statistics(self, tokens: TokenStatistics, target: Tensor, real: Tensor) -> dict[str, Tensor]:
         """Sums over real positions; `p_eos_*` are the model's own probabilities of </s>, without Gumbel noise."""
         end = target.eq(self.task.target_dictionary.eos())
         before_end = real & ~end
-        p_eos = _at(real, tokens.p_eos)
+        p_eos = at_places(real, tokens.p_eos)
         return {
             "accuracy": tokens.correct.sum(),
-            "entropy": tokens.entropy.sum(),
-            "support": tokens.support.sum(),
             "p_eos_end": (p_eos * end).sum(),
             "p_eos_before": (p_eos * before_end).sum(),
             "ntokens_scored": real.sum(),
@@ -198,9 +204,12 @@ class BERTScoreCriterion(FairseqCriterion):
     @classmethod
     def reduce_metrics(cls, logging_outputs) -> None:
         """Logs the means over workers, accumulated batches and validation batches."""
+        known = {key for log in logging_outputs for key in log}
         total = {key: utils.item(sum(log.get(key, 0) for log in logging_outputs)) for key in (*SUMS, *COUNTS)}
         translated = log_translation_scores(logging_outputs)
         for name, mean in MEANS.items():
+            if name not in known:
+                continue  # another objective's
             denominator = total[mean.denominator]
             value = mean.factor * total[name] / denominator if denominator else 0.0
             metrics.log_scalar(f"{name}_forced" if name in translated else name, value, denominator, round=mean.digits)
@@ -214,9 +223,9 @@ class BERTScoreCriterion(FairseqCriterion):
         return True
 
 
-def _at(places: Tensor, values: Tensor) -> Tensor:
-    """Values at the places of a mask (sentences, length), in its rows' order, and 0 elsewhere."""
-    return values.new_zeros(places.shape).masked_scatter(places, values)
+def _part(rows: Tensor, chosen: Tensor) -> Tensor:
+    """Some rows; a copy only where they are not all."""
+    return rows if len(chosen) == len(rows) else rows[chosen]
 
 
 def _loss(meters) -> float:
@@ -238,6 +247,10 @@ MEANS = {
     "f_bert": Mean("sample_size"),
     "p_bert": Mean("sample_size"),
     "r_bert": Mean("sample_size"),
+    "f_expected": Mean("sample_size"),
+    "f_first": Mean("sample_size"),
+    "f_best": Mean("sample_size"),
+    "candidates": Mean("sample_size", digits=2),
     "nll_loss": Mean("ntokens_scored", 1 / math.log(2), 3),  # bits, as in fairseq's own criteria
     "ce_loss": Mean("ntokens_scored", 1 / math.log(2), 3),
     "accuracy": Mean("ntokens_scored", 100.0, 3),
@@ -247,5 +260,6 @@ MEANS = {
     "p_eos_before": Mean("ntokens_before_end", digits=6),
 }
 
+SOFT_SUMS = ("f_bert", "p_bert", "r_bert", "entropy", "support")
 SUMS = (*MEANS, "ntokens_scored", "ntokens_before_end")
 COUNTS = ("sample_size", "skipped")

@@ -8,17 +8,27 @@ from fairseq.dataclass import ChoiceEnum
 from fairseq_bertloss.bertscore import BERTScore
 from fairseq_bertloss.language_model import DTYPES
 from fairseq_bertloss.loss import END_OF_SENTENCE
+from fairseq_bertloss.risk import RiskConfig
 from fairseq_bertloss.soft_predictions import SOFT_PREDICTIONS
 from fairseq_bertloss.validation import TranslationMetricsConfig
 
+OBJECTIVES = ("soft", "risk")
+
 
 @dataclass
-class BERTScoreCriterionConfig(TranslationMetricsConfig):
+class BERTScoreCriterionConfig(RiskConfig, TranslationMetricsConfig):
     bert_model: Optional[str] = field(
         default=None, metadata={"help": "language model that scores: Hugging Face hub name or folder (required)"}
     )
     bert_layer: Optional[int] = field(
         default=None, metadata={"help": "layer whose embeddings are matched (default: bert-score's for a known name)"}
+    )
+    objective: ChoiceEnum(OBJECTIVES) = field(
+        default="soft",
+        metadata={
+            "help": "what learns from BERTScore: 'soft', soft predictions of the reference, or 'risk', the probabilities "
+            "of the model's own candidates (minimum risk)"
+        },
     )
     soft_prediction: ChoiceEnum(SOFT_PREDICTIONS) = field(
         default="gumbel_softmax", metadata={"help": "how logits become a point on the vocabulary simplex"}
@@ -48,7 +58,7 @@ class BERTScoreCriterionConfig(TranslationMetricsConfig):
         default=None, metadata={"help": "baseline file for --rescale-with-baseline, in bert-score's format"}
     )
     cross_entropy_weight: float = field(
-        default=0.0, metadata={"help": "w in loss = (1 - w) * (-F) + w * cross-entropy, from 0 to 1"}
+        default=0.0, metadata={"help": "w in loss = (1 - w) * objective + w * cross-entropy, from 0 to 1"}
     )
     label_smoothing: float = field(
         default=0.0, metadata={"help": "epsilon for label smoothing in the cross-entropy, 0 means none"}

@@ -1,6 +1,8 @@
 """What a fairseq decoder hands over to the loss: features and their projection, or logits where a model has its own way."""
 
+import contextlib
 import inspect
+from collections.abc import Iterator
 
 from fairseq.distributed import DistributedTimeoutWrapper, LegacyDistributedDataParallel, ModuleProxyWrapper
 from fairseq.models.transformer import TransformerDecoderBase
@@ -31,6 +33,26 @@ def decoder_output(model: nn.Module, net_input: dict) -> tuple[Tensor, Projectio
         return model(**net_input)[0], None
     layer = model.decoder.output_projection
     return model(**net_input, features_only=True)[0], Projection(layer.weight, layer.bias)
+
+
+@contextlib.contextmanager
+def encoder_output_repeated(model: nn.Module, order: Tensor) -> Iterator[None]:
+    """For the time of a with statement, the decoder finds the encoder's output in another order.
+
+    The encoder reads every source once, however often `order` names it. A hook does it, so that the model, wrapped for
+    distributed training or not, is still called as a whole.
+
+    Args:
+        model: a fairseq encoder-decoder.
+        order: (rows,), which source each row of prev_output_tokens belongs to.
+    """
+    hook = model.encoder.register_forward_hook(
+        lambda encoder, _, output: encoder.reorder_encoder_out(output, order)
+    )
+    try:
+        yield
+    finally:
+        hook.remove()
 
 
 def _projects_last(model: nn.Module) -> bool:

@@ -6,7 +6,6 @@ the backward pass what is small. A symbol of probability 0 has gradient 0: where
 backward pass needs its support alone, and no product with the vocabulary.
 """
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -15,12 +14,10 @@ import torch.nn.functional as F
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-from fairseq_bertloss.output_layer import GivenLogits, ProjectedLogits, Projection
+from fairseq_bertloss.cross_entropy import ModelDistribution
+from fairseq_bertloss.output_layer import KEPT_BYTES, Chunking, GivenLogits, ProjectedLogits, Projection
 from fairseq_bertloss.soft_predictions import SoftPrediction
 from fairseq_bertloss.sparse import Predicted, Predictor
-
-CHUNK_BYTES = {"cpu": 32 << 20, "cuda": 256 << 20}
-KEPT_BYTES = 1 << 30
 
 
 class TokenPredictions(NamedTuple):
@@ -71,20 +68,10 @@ def expected_embeddings(
     weight, bias = (None, None) if projection is None else projection
     vocabulary = features.size(-1) if weight is None else weight.size(0)
     check_vocabulary(vocabulary, table)
-    if features.shape[:1] != target.shape:
-        raise ValueError(f"predictions {tuple(features.shape)} and target {tuple(target.shape)} disagree")
-    if len(target) == 0:
-        raise ValueError("there is no token to predict")
-    if chunk_tokens is not None and chunk_tokens < 1:
-        raise ValueError(f"chunk_tokens must be at least 1, not {chunk_tokens}")
-    if chunk_tokens is None:
-        chunk_tokens = max(1, CHUNK_BYTES.get(features.device.type, CHUNK_BYTES["cuda"]) // (4 * vocabulary))
-    product_dtype = features.dtype if weight is None else weight.dtype
-    if torch.is_autocast_enabled(features.device.type):
-        product_dtype = torch.get_autocast_dtype(features.device.type)
+    chunking = Chunking.of(features, target, projection, chunk_tokens)
     # The operator itself always runs without a graph.
     kept_bytes = kept_bytes if torch.is_grad_enabled() else 0
-    plan = _Plan(soft, symbol_weights, eos, with_uniform, chunk_tokens, kept_bytes, product_dtype)
+    plan = _Plan(soft, symbol_weights, eos, with_uniform, chunking, kept_bytes)
     with torch.autocast(features.device.type, enabled=False):
         return TokenPredictions(*_ExpectedEmbeddings.apply(features, weight, bias, table, target, plan))
 
@@ -103,17 +90,8 @@ class _Plan:
     symbol_weights: Tensor | None
     eos: int
     with_uniform: bool
-    chunk_tokens: int
+    chunking: Chunking
     kept_bytes: int
-    product_dtype: torch.dtype
-
-    def chunks(self, tokens: int) -> Iterator[slice]:
-        return (slice(start, start + self.chunk_tokens) for start in range(0, tokens, self.chunk_tokens))
-
-    def layer(self, features: Tensor, weight: Tensor | None, bias: Tensor | None) -> GivenLogits | ProjectedLogits:
-        if weight is None:
-            return GivenLogits(features)
-        return ProjectedLogits(features, Projection(weight, bias), self.product_dtype)
 
 
 class _ExpectedEmbeddings(torch.autograd.Function):
@@ -124,9 +102,9 @@ class _ExpectedEmbeddings(torch.autograd.Function):
         # A list of k symbols must not need more memory than the vocabulary, neither in embeddings nor in features.
         most = max(1, len(table) // max(table.size(1), 1 if weight is None else features.size(1)))
         predict = Predictor(plan.soft, len(features), len(table), most, features.device)
-        chunks = _Chunks(plan.layer(features, weight, bias), predict, table, target, plan)
+        chunks = _Chunks(plan.chunking.layer(features, weight, bias), predict, table, target, plan)
         room, kept, columns = plan.kept_bytes, {}, []
-        for rows in plan.chunks(len(features)):
+        for rows in plan.chunking.chunks(len(features)):
             predicted, outputs = chunks.predicted(rows)
             columns.append(outputs)
             if predicted.nbytes <= room:
@@ -146,9 +124,9 @@ class _ExpectedEmbeddings(torch.autograd.Function):
         learning = gradients[:4]
         if all(gradient is None for gradient in learning):
             return (None,) * 6
-        layer = ctx.plan.layer(features, weight, bias)
+        layer = ctx.plan.chunking.layer(features, weight, bias)
         chunks = _Chunks(layer, ctx.predict, table, target, ctx.plan)
-        for rows in ctx.plan.chunks(len(features)):
+        for rows in ctx.plan.chunking.chunks(len(features)):
             # Taken away: a graph lives longer than its use. A second backward pass computes it again.
             predicted = ctx.kept.pop(rows.start, None)
             chunks.add_gradient(rows, predicted, *(None if whole is None else whole[rows] for whole in learning))
@@ -167,10 +145,11 @@ class _Chunks(NamedTuple):
     def predicted(self, rows: slice) -> tuple[Predicted, tuple[Tensor | None, ...]]:
         """Soft predictions, and their part of every field of TokenPredictions."""
         scores = self.layer.logits(rows)
-        model = _Model(scores)
+        model = ModelDistribution.of(scores)
         predicted = self.predict(scores, model.masses, rows)
         expected = _expected(predicted, self.table, self.plan)
-        return predicted, (*expected, *model.statistics(self.target[rows], self.plan), *_shape(predicted))
+        statistics = model.statistics(scores, self.target[rows], self.plan.eos, self.plan.with_uniform)
+        return predicted, (*expected, *statistics, *_shape(predicted))
 
     def add_gradient(self, rows: slice, predicted: Predicted | None, embeddings, weights, nll, uniform) -> None:
         """Hands the layer the gradient of the chunk's logits, from those of what flows; None: no gradient, not kept."""
@@ -178,13 +157,13 @@ class _Chunks(NamedTuple):
         gradient, symbols = None, None
         if mixed or predicted is None:
             scores = self.layer.logits(rows)
-            model = _Model(scores)
+            model = ModelDistribution.of(scores)
         if scored:
             predicted = predicted or self.predict(scores, model.masses, rows)
             upstream = _of_probabilities(predicted, self.table, self.plan, embeddings, weights)
             gradient, symbols = predicted.gradient(upstream), predicted.symbols
         if mixed:
-            gradient, symbols = _added(model.gradient(self.target[rows], nll, uniform), gradient, symbols), None
+            gradient, symbols = _added(model.gradient(scores, self.target[rows], nll, uniform), gradient, symbols), None
         self.layer.add_gradient(rows, gradient, symbols)
 
 
@@ -227,38 +206,3 @@ def _added(whole: Tensor, gradient: Tensor | None, symbols: Tensor | None) -> Te
     if gradient is None:
         return whole
     return whole.add_(gradient) if symbols is None else whole.scatter_add_(1, symbols, gradient)
-
-
-class _Model:
-    """The model's own distribution over the vocabulary, without temperature or noise, for a chunk of logits."""
-
-    def __init__(self, scores: Tensor):
-        self._scores = scores
-        largest, self._most_probable = scores.max(dim=-1, keepdim=True)
-        self.masses = (scores - largest).exp_()
-        self._total = self.masses.sum(dim=-1, keepdim=True)
-        self._log_total = largest + self._total.log()
-
-    def statistics(self, target: Tensor, plan: _Plan) -> tuple[Tensor, Tensor | None, Tensor, Tensor]:
-        """nll, uniform, correct and p_eos of TokenPredictions, (n,) each."""
-        target = target.unsqueeze(-1)
-        nll = self._log_total - self._scores.gather(-1, target)
-        uniform = None
-        if plan.with_uniform:
-            possible = ~self._scores.isneginf()
-            uniform = (self._log_total - self._scores).masked_fill_(~possible, 0.0).sum(dim=-1)
-        p_eos = self.masses[:, plan.eos] / self._total.squeeze(-1)
-        return nll.squeeze(-1), uniform, self._most_probable.eq(target).squeeze(-1), p_eos
-
-    def gradient(self, target: Tensor, nll: Tensor | None, uniform: Tensor | None) -> Tensor:
-        """The gradient of the logits from those of nll and uniform, (n, vocabulary)."""
-        probabilities = self.masses / self._total
-        gradient = torch.zeros_like(probabilities)
-        if nll is not None:
-            gradient.addcmul_(probabilities, nll.unsqueeze(-1))
-            gradient.scatter_add_(-1, target.unsqueeze(-1), -nll.unsqueeze(-1))
-        if uniform is not None:
-            possible = ~self._scores.isneginf()
-            pull = probabilities.mul_(possible.sum(dim=-1, keepdim=True)).sub_(possible.to(probabilities.dtype))
-            gradient.addcmul_(pull, uniform.unsqueeze(-1))
-        return gradient

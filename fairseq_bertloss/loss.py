@@ -10,11 +10,11 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
-from fairseq_bertloss.bertscore import BERTScore, greedy_cosine_match
+from fairseq_bertloss.bertscore import BERTScore
 from fairseq_bertloss.expected_embeddings import Projection, TokenPredictions, check_vocabulary, expected_embeddings
 from fairseq_bertloss.language_model import FrozenLanguageModel, idf_weights, rescaling_baseline
-from fairseq_bertloss.layout import SentenceLayout, batches, cost_of_a_batch
-from fairseq_bertloss.sentences import CachedSentences, ReferenceCaches, Sentences
+from fairseq_bertloss.layout import SentenceLayout
+from fairseq_bertloss.sentences import CachedSentences, ReadSentences, ReferenceCaches, Sentences, matched
 from fairseq_bertloss.soft_predictions import DEFAULT_TEMPERATURE, SOFT_PREDICTIONS, SoftPrediction
 from fairseq_bertloss.vocabulary import Specials, align, load_tokenizer, symbol_names
 
@@ -197,20 +197,22 @@ class BERTScoreLoss(nn.Module):
         return self._score(self._sentences(embeddings, weights, target, layout), target, layout)
 
     @torch.no_grad()
-    def score_ids(self, hypothesis: Tensor, target: Tensor) -> BERTScore:
+    def score_ids(self, hypothesis: Tensor, target: Tensor, of: Sequence[int] | None = None) -> BERTScore:
         """BERTScore of hard predictions.
 
         Args:
-            hypothesis: (batch, k) symbol indices; every row ends with </s>, padding on either side.
+            hypothesis: (hypotheses, k) symbol indices; every row ends with </s>, padding on either side.
             target: (batch, l), the same.
+            of: the row of target that each hypothesis is scored against; None: each its own.
 
         Returns:
-            precision, recall and f1, (batch,) each, without gradient.
+            precision, recall and f1, (hypotheses,) each, without gradient.
 
         Raises:
             ValueError: as in forward.
         """
-        return self._score(self._sentences_of_ids(hypothesis, self._layout(hypothesis)), target, self._layout(target))
+        predicted = self._sentences_of_ids(hypothesis, self._layout(hypothesis))
+        return self._score(predicted, target, self._layout(target), of)
 
     def cache_references(self, folder: str, limit: int) -> ReferenceCaches:
         """From now on keeps the references' contextual embeddings, normalised, in float16.
@@ -253,20 +255,17 @@ class BERTScoreLoss(nn.Module):
         real = ids.flatten()[layout.tokens]
         return self._sentences(self.embedding_table[real], None if self.idf is None else self.idf[real], ids, layout)
 
-    def _score(self, predicted: Sentences, target: Tensor, layout: SentenceLayout) -> BERTScore:
-        """Scores predicted sentences against references, batch by batch of like lengths."""
+    def _score(
+        self, predicted: Sentences, target: Tensor, layout: SentenceLayout, of: Sequence[int] | None = None
+    ) -> BERTScore:
+        """Scores predicted sentences against references, each its own or those of `of`."""
         reference = self._sentences_of_ids(target, layout)
         if self.reference_caches is not None:
             ids, cache = self._language_model_ids(target, layout), self.reference_caches.current()
             reference = CachedSentences.of(reference, ids, cache, self.language_model)
-        groups, scores = batches([*map(max, predicted.layout.lengths, layout.lengths)], cost_of_a_batch(target)), []
-        for group in groups:
-            with torch.no_grad():
-                references = reference.read_by(self.language_model, group)
-            predictions = predicted.read_by(self.language_model, group)
-            scores.append(greedy_cosine_match(*(part for pair in zip(predictions, references) for part in pair)))
-        back = torch.tensor([i for group in groups for i in group]).argsort().to(target.device, non_blocking=True)
-        score = BERTScore(*(torch.cat(parts)[back] for parts in zip(*scores)))
+        if of is not None:  # which may name one again and again
+            reference = ReadSentences.of(reference, self.language_model)
+        score = matched(predicted, reference, range(len(target)) if of is None else of, self.language_model)
         return score if self.baseline is None else score.rescaled(self.baseline)
 
     def _language_model_ids(self, ids: Tensor, layout: SentenceLayout) -> list[tuple[int, ...]]:

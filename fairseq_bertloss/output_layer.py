@@ -4,6 +4,7 @@ Both classes give logits in float32 at least, and take the gradient of a chunk's
 or as (n, k) numbers at `symbols` (n, k), 0 elsewhere; where a row repeats a symbol, the numbers add up.
 """
 
+from collections.abc import Iterator
 from typing import NamedTuple
 
 import torch
@@ -11,6 +12,9 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from fairseq_bertloss.soft_predictions import at_least_float32
+
+CHUNK_BYTES = {"cpu": 32 << 20, "cuda": 256 << 20}
+KEPT_BYTES = 1 << 30
 
 
 class Projection(NamedTuple):
@@ -109,3 +113,43 @@ class _Sums(NamedTuple):
     features: Tensor | None
     weight: Tensor | None
     bias: Tensor | None
+
+
+class Chunking(NamedTuple):
+    """How an operator goes through its tokens."""
+
+    tokens: int  # of a chunk
+    product_dtype: torch.dtype
+
+    @classmethod
+    def of(
+        cls, features: Tensor, target: Tensor, projection: Projection | None, chunk_tokens: int | None
+    ) -> "Chunking":
+        """Chunks of chunk_tokens; None: as many as suit the device and the vocabulary.
+
+        Raises:
+            ValueError: features and target disagree, there is no token, or chunk_tokens is below 1.
+        """
+        if features.shape[:1] != target.shape:
+            raise ValueError(f"predictions {tuple(features.shape)} and target {tuple(target.shape)} disagree")
+        if len(target) == 0:
+            raise ValueError("there is no token to predict")
+        if chunk_tokens is not None and chunk_tokens < 1:
+            raise ValueError(f"chunk_tokens must be at least 1, not {chunk_tokens}")
+        if chunk_tokens is None:
+            vocabulary = features.size(-1) if projection is None else len(projection.weight)
+            chunk_tokens = max(1, CHUNK_BYTES.get(features.device.type, CHUNK_BYTES["cuda"]) // (4 * vocabulary))
+        product_dtype = features.dtype if projection is None else projection.weight.dtype
+        if torch.is_autocast_enabled(features.device.type):
+            product_dtype = torch.get_autocast_dtype(features.device.type)
+        return cls(chunk_tokens, product_dtype)
+
+    def chunks(self, tokens: int) -> Iterator[slice]:
+        """Of so many tokens."""
+        return (slice(start, start + self.tokens) for start in range(0, tokens, self.tokens))
+
+    def layer(self, features: Tensor, weight: Tensor | None, bias: Tensor | None) -> GivenLogits | ProjectedLogits:
+        """The output layer of those features."""
+        if weight is None:
+            return GivenLogits(features)
+        return ProjectedLogits(features, Projection(weight, bias), self.product_dtype)

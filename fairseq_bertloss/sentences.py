@@ -8,6 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from fairseq_bertloss.bertscore import BERTScore, greedy_cosine_match
 from fairseq_bertloss.language_model import FrozenLanguageModel
 from fairseq_bertloss.layout import SentenceLayout, batches, cost_of_a_batch
 from fairseq_bertloss.reference_cache import ReferenceCache
@@ -78,6 +79,58 @@ class CachedSentences(NamedTuple):
             row[: len(self.contextual[i])] = self.contextual[i]
         embeddings = torch.from_numpy(padded).to(part.mask.device, non_blocking=True).float()
         return Side(embeddings, self.weights[part.places], part.mask)
+
+
+class ReadSentences(NamedTuple):
+    """Sentences that the language model has read already, for whoever wants one several times."""
+
+    contextual: Tensor  # (batch, width, dim)
+    weights: Tensor
+    layout: SentenceLayout
+
+    @classmethod
+    def of(cls, sentences: Sentences | CachedSentences, language_model: FrozenLanguageModel) -> "ReadSentences":
+        """Reads them all."""
+        lengths, contextual = sentences.layout.lengths, None
+        for group in batches(lengths, cost_of_a_batch(sentences.weights)):
+            embeddings = sentences.read_by(language_model, group).embeddings
+            if contextual is None:
+                contextual = embeddings.new_zeros(len(lengths), 1 + max(lengths), embeddings.size(2))
+            contextual[group, : embeddings.size(1)] = embeddings
+        return cls(contextual, sentences.weights, sentences.layout)
+
+    def read_by(self, language_model: FrozenLanguageModel, group: Sequence[int]) -> Side:
+        """As Sentences.read_by; the language model has done its work."""
+        part = self.layout.part(group)
+        rows = torch.tensor(group).to(part.mask.device, non_blocking=True)
+        return Side(self.contextual[rows, : part.mask.size(1)], self.weights[part.places], part.mask)
+
+
+def matched(
+    predicted: Sentences,
+    reference: Sentences | CachedSentences | ReadSentences,
+    of: Sequence[int],
+    language_model: FrozenLanguageModel,
+) -> BERTScore:
+    """Reads and scores sentences, batch by batch of like lengths; gradients flow to the predicted ones.
+
+    Args:
+        of: which reference each predicted sentence is scored against.
+
+    Raises:
+        ValueError: `of` is not as long as there are predicted sentences.
+    """
+    if len(of) != len(predicted.layout.lengths):
+        raise ValueError(f"{len(predicted.layout.lengths)} sentences cannot be scored against {len(of)} references")
+    lengths = [max(length, reference.layout.lengths[i]) for length, i in zip(predicted.layout.lengths, of)]
+    groups, scores = batches(lengths, cost_of_a_batch(predicted.weights)), []
+    for group in groups:
+        with torch.no_grad():
+            references = reference.read_by(language_model, [of[i] for i in group])
+        predictions = predicted.read_by(language_model, group)
+        scores.append(greedy_cosine_match(*(part for pair in zip(predictions, references) for part in pair)))
+    back = torch.tensor([i for group in groups for i in group]).argsort().to(predicted.weights.device, non_blocking=True)
+    return BERTScore(*(torch.cat(parts)[back] for parts in zip(*scores)))
 
 
 class ReferenceCaches:

@@ -60,6 +60,11 @@ class SoftPrediction:
         return self.noise and self.kind == "gumbel_softmax"
 
     @property
+    def leaves_out(self) -> bool:
+        """Whether symbols can have probability 0 exactly."""
+        return self.kind in ("sparsemax", "entmax15")
+
+    @property
     def straight_through(self) -> bool:
         """Whether the language model gets one-hot predictions."""
         return self.hard and self.kind == "gumbel_softmax"

@@ -71,15 +71,18 @@ class Predictor:
             generator = torch.Generator(scores.device).manual_seed(self._seed + rows.start)
             scores = with_gumbel_noise(scores, generator)
         nearest = nearest_to_the_largest(scores, self._reach, self._most)
-        if nearest is None:
-            return Predicted(self._soft.of_scores(scores), None, self._soft)
-        symbols, scores = nearest
-        return self._compact(symbols, self._soft.of_scores(scores))
+        if nearest is not None:
+            symbols, scores = nearest
+            return self._compact(symbols, self._soft.of_scores(scores))
+        probabilities = self._soft.of_scores(scores)
+        # Many scores near the largest may share little of the support; a softmax leaves nothing out.
+        if self._soft.leaves_out and (k := _longest_row(probabilities != 0)) <= self._most:
+            return Predicted(*probabilities.topk(k, dim=-1), self._soft)
+        return Predicted(probabilities, None, self._soft)
 
     def _compact(self, symbols: Tensor, probabilities: Tensor) -> Predicted:
         """Without the columns that no row needs."""
-        k = int((probabilities != 0).sum(dim=-1).max())
-        probabilities, order = probabilities.topk(k, dim=-1)
+        probabilities, order = probabilities.topk(_longest_row(probabilities != 0), dim=-1)
         return Predicted(probabilities, symbols.gather(-1, order), self._soft)
 
 
@@ -105,12 +108,18 @@ def nearest_to_the_largest(scores: Tensor, distance: float, at_most: int) -> tup
     """
     least = scores.amax(dim=-1, keepdim=True) - distance
     for rows in (slice(1), slice(None)):  # where predictions are dense, the first row tells
-        # Not `>=`: a row of NaN must not look empty. The default dtype, int64, would take a CPU ten times as long.
-        k = int((~(scores[rows] < least[rows])).sum(dim=-1, dtype=torch.int32).max())
+        # Not `>=`: a row of NaN must not look empty.
+        k = _longest_row(~(scores[rows] < least[rows]))
         if k > at_most:
             return None
     values, symbols = scores.topk(k, dim=-1)
     return symbols, values.masked_fill_(values < least, -torch.inf)
+
+
+def _longest_row(listed: Tensor) -> int:
+    """How many entries of a mask (rows, columns) are set in the row with the most."""
+    # The default dtype, int64, would take a CPU ten times as long.
+    return int(listed.sum(dim=-1, dtype=torch.int32).max())
 
 
 class GumbelArrivals:

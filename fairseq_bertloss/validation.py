@@ -4,7 +4,6 @@
         --best-checkpoint-metric f_bert --maximize-best-checkpoint-metric --patience 3 ...
 """
 
-import json
 import logging
 import math
 from dataclasses import dataclass, field
@@ -13,14 +12,12 @@ from typing import Optional  # fairseq's argument parser cannot read `str | None
 import torch
 from fairseq import utils
 from fairseq.dataclass import FairseqDataclass
-from fairseq.dataclass.configs import GenerationConfig
 from fairseq.logging import metrics
-from omegaconf import DictConfig, OmegaConf
-from omegaconf.errors import OmegaConfBaseException
 from torch import Tensor
 
 from fairseq_bertloss.evaluation.f_bert import FBertScorer
 from fairseq_bertloss.evaluation.moverscore import MoverScorer
+from fairseq_bertloss.generation import generation_config
 from fairseq_bertloss.language_model import encoder_config, scoring_layer
 from fairseq_bertloss.vocabulary import detokenize, load_tokenizer
 
@@ -28,8 +25,6 @@ logger = logging.getLogger(__name__)
 
 PREFIX = "translated_"
 SENTENCES = f"{PREFIX}sentences"
-WITHOUT_EFFECT = ("constraints", "lm_path", "lm_weight", "prefix_size", "replace_unk", "score_reference")
-"""What fairseq-generate itself does with its options, not the generator; validation does none of it."""
 
 
 @dataclass
@@ -81,7 +76,7 @@ class TranslationMetrics:
 
     def __init__(self, cfg: TranslationMetricsConfig, task):
         self._task = task
-        self._generation = generation_config(cfg.eval_generation_args)
+        self._generation = generation_config("--eval-generation-args", cfg.eval_generation_args)
         self._tokenizer = load_tokenizer(cfg.bert_model)
         self._lm = cfg.eval_bert_model or cfg.bert_model
         self._unknown = load_tokenizer(self._lm).unk_token
@@ -139,25 +134,3 @@ def log_translation_scores(logging_outputs) -> set[str]:
         mean = value / sentences if sentences else 0.0
         metrics.log_scalar(key.removeprefix(PREFIX), mean, sentences, round=4)
     return {key.removeprefix(PREFIX) for key in total}
-
-
-def generation_config(text: str) -> DictConfig:
-    """fairseq-generate's options from JSON.
-
-    Raises:
-        ValueError: no JSON object, not an option of generation, or not a value of its type.
-    """
-    option = f"--eval-generation-args {text}"
-    try:
-        given = json.loads(text)
-    except ValueError as error:
-        raise ValueError(f"{option} is not JSON: {error}") from error
-    if not isinstance(given, dict):
-        raise ValueError(f'{option} is not a JSON object such as {{"beam": 5}}')
-    for name in given:
-        if name in WITHOUT_EFFECT:
-            raise ValueError(f"{option}: {name!r} has no effect in validation")
-    try:
-        return OmegaConf.merge(OmegaConf.structured(GenerationConfig), given)
-    except OmegaConfBaseException as error:
-        raise ValueError(f"{option}: {str(error).splitlines()[0]}; see fairseq-generate --help") from error

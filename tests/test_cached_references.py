@@ -109,6 +109,9 @@ def test_hard_predictions_are_scored_against_the_cache_too(batch, tmp_path):
     loss.cache_references(str(tmp_path), 10**9)
     for _ in range(2):
         torch.testing.assert_close(loss.score_ids(target.flip(0), target).f1, expected.f1, rtol=0, atol=2**-10)
+        of = [0, 0, 1]
+        several = loss.score_ids(target[:3].flip(0), target, of)
+        torch.testing.assert_close(several.f1, loss.score_ids(target[:3].flip(0), target[of]).f1)
 
 
 def test_another_precision_has_a_cache_of_its_own(batch, tmp_path):

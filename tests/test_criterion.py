@@ -60,7 +60,7 @@ def test_a_batch_is_the_sum_of_its_sentences(build, kind, weight):
     _, size, whole = criterion(network, make_sample(task, PIECES))
     parts = [criterion(network, make_sample(task, [pair]))[2] for pair in PIECES]
     assert size == whole["sample_size"] == len(PIECES)
-    for name in criterion_module.SUMS:
+    for name in [name for name in criterion_module.SUMS if name in whole]:
         assert float(whole[name]) == pytest.approx(sum(float(part[name]) for part in parts), rel=5e-7, abs=2e-5), name
 
 

@@ -105,3 +105,16 @@ def test_what_lies_beyond_the_reach_has_no_probability(kind, temperature):
     assert beyond.any()
     left_out = soft_prediction(scores, kind, temperature).masked_fill(~beyond, 0.0).sum(dim=-1)
     assert left_out.max() <= (DROPPED_MASS if kind == "softmax" else 0.0)
+
+
+@pytest.mark.parametrize("kind, symbols_below", [("sparsemax", -0.6), ("entmax15", -1.9)])
+def test_a_short_support_among_many_that_could_belong_to_it_is_listed(kind, symbols_below):
+    scores = torch.full((3, 200), symbols_below, dtype=torch.float64)
+    scores[:, [7, 11]] = 0.0
+    scores[2, 100:] = 0.0  # one row with a support of its own
+    soft = SoftPrediction(kind, 1.0)
+    assert nearest_to_the_largest(scores, reach(kind, 1.0, 200), 20) is None
+    predicted = Predictor(soft, 3, 200, 20, scores.device)(scores[:2], scores[:2].exp(), slice(0, 2))
+    assert predicted.symbols.sort(dim=-1).values.tolist() == [[7, 11], [7, 11]]
+    torch.testing.assert_close(predicted.probabilities, torch.full((2, 2), 0.5, dtype=torch.float64))
+    assert Predictor(soft, 3, 200, 20, scores.device)(scores, scores.exp(), slice(0, 3)).symbols is None

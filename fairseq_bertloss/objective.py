@@ -1,0 +1,20 @@
+"""What the criterion's objectives have in common: what they hand over, and where tokens stand in their sentences."""
+
+from typing import NamedTuple
+
+from torch import Tensor
+
+from fairseq_bertloss.cross_entropy import TokenStatistics
+
+
+class Scored(NamedTuple):
+    """What an objective makes of the sentences that it scores; gradients flow through `objective` and `tokens`."""
+
+    objective: Tensor  # (sentences,), what training minimises of each
+    tokens: TokenStatistics  # of the references' real tokens, in teacher forcing
+    sums: dict[str, Tensor]  # over the sentences or their tokens, for the log
+
+
+def at_places(places: Tensor, values: Tensor) -> Tensor:
+    """Values at the places of a mask (rows, length), in its rows' order, and 0 elsewhere."""
+    return values.new_zeros(places.shape).masked_scatter(places, values)

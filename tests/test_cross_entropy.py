@@ -1,0 +1,95 @@
+"""The chunked statistics of the model's distribution against their twin, log-softmax written out."""
+
+import pytest
+import torch
+import torch.nn.functional as F
+from twins import EOS, Case, assert_same
+
+from fairseq_bertloss.cross_entropy import token_statistics
+from fairseq_bertloss.output_layer import KEPT_BYTES, Projection
+
+
+def statistics(case, projected=True, **options):
+    options = {"eos": EOS, "chunk_tokens": 7} | options
+    if projected:
+        return token_statistics(case.features, case.target, Projection(case.weight, case.bias), **options)
+    return token_statistics(case.logits, case.target, **options)
+
+
+def twin(case):
+    lprobs = case.logits.log_softmax(dim=-1)
+    nll = -lprobs.gather(-1, case.target.unsqueeze(-1)).squeeze(-1)
+    return (nll, -lprobs.sum(dim=-1)), (lprobs.argmax(dim=-1) == case.target, lprobs[:, EOS].exp())
+
+
+@pytest.mark.parametrize("kept", [0, 10**4, KEPT_BYTES], ids=["computed again", "a chunk kept", "kept"])
+@pytest.mark.parametrize("projected", [True, False], ids=["features", "logits"])
+@pytest.mark.parametrize("with_uniform", [True, False])
+@pytest.mark.parametrize("bias", [True, False])
+def test_value_and_gradient_equal_the_twins(with_uniform, projected, kept, bias):
+    case = Case(bias=bias)
+    case.target[:5] = case.logits[:5].argmax(dim=-1)
+    (nll, uniform), (correct, p_eos) = twin(case)
+    ours = statistics(case, projected, with_uniform=with_uniform, kept_bytes=kept)
+    assert torch.equal(ours.correct, correct) and 0 < correct.sum() < len(correct)
+    assert_same([ours.nll, ours.p_eos], [nll, p_eos])
+    upstream = case.upstream[2:3]
+    assert_same(case.gradients([ours.nll], upstream), case.gradients([nll], upstream))
+    if with_uniform:
+        assert_same([ours.uniform], [uniform])
+        for wanted in ([None, case.upstream[3]], case.upstream[2:]):
+            ours = statistics(case, projected, with_uniform=True, kept_bytes=kept)
+            assert_same(case.gradients(ours[:2], wanted), case.gradients(twin(case)[0], wanted))
+    else:
+        assert ours.uniform is None
+
+
+def test_gradcheck():
+    case = Case(tokens=4, dim=3, vocabulary=50, dtype=torch.float64)
+
+    def learning(features, weight, bias):
+        return token_statistics(features, case.target, Projection(weight, bias), with_uniform=True, chunk_tokens=3)[:2]
+
+    assert torch.autograd.gradcheck(learning, (case.features, case.weight, case.bias))
+
+
+def test_a_second_backward_pass_is_the_first_again():
+    case = Case()
+    ours = statistics(case)
+    first = torch.autograd.grad(ours.nll, case.inputs, case.upstream[2], retain_graph=True)
+    assert_same(torch.autograd.grad(ours.nll, case.inputs, case.upstream[2]), first)
+
+
+def test_symbols_that_the_model_rules_out():
+    logits = torch.tensor([[1.0, -torch.inf, 2.0], [0.0, 0.5, -torch.inf]], requires_grad=True)
+    target = torch.tensor([2, 0])
+    ours = token_statistics(logits, target, with_uniform=True)
+    possible = [logits[0, [0, 2]].log_softmax(-1), logits[1, :2].log_softmax(-1)]
+    assert_same([ours.nll, ours.uniform],
+                [torch.stack([-possible[0][1], -possible[1][0]]), torch.stack([-p.sum() for p in possible])])  # fmt: skip
+    (gradient,) = torch.autograd.grad((ours.nll + ours.uniform).sum(), logits)
+    assert gradient.isfinite().all() and gradient[0, 1] == gradient[1, 2] == 0
+    (expected,) = torch.autograd.grad(sum(-2 * p.sum() for p in possible) + possible[0][0] + possible[1][1], logits)
+    assert_same([gradient], [expected])
+
+
+@pytest.mark.parametrize(
+    "features, target, options, message",
+    [
+        (torch.randn(3, 5), torch.zeros(2, dtype=torch.long), {}, "disagree"),
+        (torch.randn(0, 5), torch.zeros(0, dtype=torch.long), {}, "no token"),
+        (torch.randn(3, 5), torch.zeros(3, dtype=torch.long), {"chunk_tokens": 0}, "at least 1, not 0"),
+    ],
+)
+def test_bad_input(features, target, options, message):
+    with pytest.raises(ValueError, match=message):
+        token_statistics(features, target, **options)
+
+
+def test_autocast_rounds_the_product_alone():
+    case = Case(bias=False)
+    with torch.autocast("cpu", torch.bfloat16):
+        ours = statistics(case)
+    logits = F.linear(case.features.bfloat16(), case.weight.bfloat16()).float()
+    assert ours.nll.dtype == torch.float32
+    assert_same([ours.nll], [F.cross_entropy(logits, case.target, reduction="none")])

@@ -1,0 +1,255 @@
+"""Minimum risk: candidates of real fairseq models, scored by a real (tiny) language model."""
+
+import math
+
+import pytest
+import torch
+from fairseq.logging import metrics
+from test_criterion import PIECES, build, gradients, make_sample  # noqa: F401, build is a fixture
+from training import MODELS, logged, train
+
+from fairseq_bertloss.risk import Rows, risk_of
+from fairseq_bertloss.vocabulary import Specials
+
+SPECIALS = Specials(0, 1, 2, 3)
+RISK = ["--objective", "risk", "--candidates", "3"]
+
+
+@pytest.fixture
+def risk(build):  # noqa: F811
+    """Criterion, model, task and a sample of three sentences; a model whose candidates differ in length."""
+
+    def make(*arguments, model="transformer", weight="0"):
+        made = build(*RISK, "--cross-entropy-weight", weight, *arguments, model=model)
+        return *made, make_sample(made[2], PIECES)
+
+    return make
+
+
+def test_risk_and_its_gradient_by_hand():
+    log_p = torch.tensor([[-1.0, -2.0, -0.5], [-3.0, -1.0, -torch.inf]], dtype=torch.float64, requires_grad=True)
+    f = torch.tensor([[0.9, 0.5, -0.2], [0.3, 0.8, 0.0]], dtype=torch.float64)
+    value, sums = risk_of(log_p, f, alpha=2.0)
+    expected, slopes = [], []
+    for row, (scores, goodness) in enumerate(zip(log_p.tolist(), f.tolist())):
+        weights = [math.exp(2.0 * score) for score in scores]
+        q = [weight / sum(weights) for weight in weights]
+        mean = sum(p * good for p, good in zip(q, goodness))
+        expected.append(1 - mean)
+        slopes.append([-2.0 * p * (good - mean) for p, good in zip(q, goodness)])
+    torch.testing.assert_close(value, torch.tensor(expected, dtype=torch.float64))
+    (gradient,) = torch.autograd.grad(value.sum(), log_p)
+    torch.testing.assert_close(gradient, torch.tensor(slopes, dtype=torch.float64))
+    assert sums["f_expected"].item() == pytest.approx(2 - sum(expected))
+    assert sums["f_first"].item() == pytest.approx(1.2) and sums["f_best"].item() == pytest.approx(1.7)
+    assert sums["candidates"].item() == 5
+
+
+def test_a_best_candidate_below_zero_is_not_the_padding():
+    _, sums = risk_of(torch.tensor([[-1.0, -torch.inf]]), torch.tensor([[-0.3, 0.0]]), 1.0)
+    assert sums["f_best"].item() == pytest.approx(-0.3)
+
+
+@pytest.mark.parametrize("model", MODELS)
+@pytest.mark.parametrize("arguments", [[], ["--reference-among-candidates", "--risk-alpha", "3", "--score", "recall"]])
+def test_gradient_equals_that_of_the_risk_written_out(risk, monkeypatch, model, arguments):
+    criterion, network, task, sample = risk(*arguments, model=model)
+    drawn = criterion._objective._drawn(network, sample)
+    assert [len(candidates) for candidates in drawn] == [3, 3, 3]
+    # A random model does not end its sentences: here they get different lengths.
+    drawn = [[one[: 3 + 4 * place] + [2] for place, one in enumerate(candidates)] for candidates in drawn]
+    monkeypatch.setattr(criterion._objective, "_drawn", lambda *_: drawn)
+    loss, size, log = criterion(network, sample)
+
+    alpha = 3.0 if arguments else 1.0
+    expected, best = 0.0, 0.0
+    for i, candidates in enumerate(drawn):
+        reference = [symbol for symbol in sample["target"][i].tolist() if symbol != 1]
+        if arguments:
+            candidates = [*candidates, reference]
+        scores, goodness = [], []
+        for candidate in candidates:
+            net_input = {name: part[i : i + 1] for name, part in sample["net_input"].items()}
+            net_input["prev_output_tokens"] = torch.tensor([[2, *candidate[:-1]]])
+            lprobs = network(**net_input)[0].log_softmax(dim=-1)[0]
+            scores.append(sum(lprobs[t, symbol] for t, symbol in enumerate(candidate)) / len(candidate))
+            score = criterion.bertscore.score_ids(torch.tensor([candidate]), torch.tensor([reference]))
+            goodness.append((score.recall if arguments else score.f1).item())
+        q = torch.softmax(alpha * torch.stack(scores), dim=0)
+        expected += (q * (1 - torch.tensor(goodness))).sum()
+        best += max(goodness)
+    assert size == 3 and log["candidates"].item() == (12 if arguments else 9)
+    torch.testing.assert_close(loss, expected, rtol=1e-5, atol=1e-5)
+    assert log["f_best"].item() == pytest.approx(best, abs=1e-5)
+    assert log["f_expected"].item() == pytest.approx(3 - loss.item(), abs=1e-5)
+    ours, theirs = gradients(loss, network), gradients(expected, network)
+    largest = max(float(gradient.abs().max()) for gradient in theirs.values())
+    assert largest > 1e-4
+    for name, gradient in theirs.items():
+        torch.testing.assert_close(ours[name], gradient, rtol=0, atol=1e-3 * largest, msg=lambda text: f"{name}: {text}")
+
+
+def test_a_planted_best_candidate_gains_probability(risk, monkeypatch):
+    criterion, network, task, _ = risk()
+    sample = make_sample(task, PIECES[:1])
+    reference = sample["target"][0].tolist()
+    planted = [reference[::-1][1:] + [2], [7, 2], reference]
+    monkeypatch.setattr(criterion._objective, "_drawn", lambda *_: [planted])
+
+    def probabilities():
+        net_input = sample["net_input"]
+        scores = []
+        for candidate in planted:
+            before = torch.tensor([[2, *candidate[:-1]]])
+            lprobs = network(net_input["src_tokens"], net_input["src_lengths"], before)[0].log_softmax(dim=-1)[0]
+            scores.append(lprobs[range(len(candidate)), candidate].mean())
+        return torch.softmax(torch.stack(scores), dim=0).tolist()
+
+    optimizer, before = torch.optim.SGD(network.parameters(), lr=1.0), probabilities()
+    for _ in range(10):
+        optimizer.zero_grad()
+        criterion(network, sample)[0].backward()
+        optimizer.step()
+    after = probabilities()
+    assert after[2] > before[2] + 0.05 and after[0] < before[0] and after[1] < before[1]
+
+
+def test_mixed_with_label_smoothed_cross_entropy(risk):
+    options = ["--label-smoothing", "0.1"]
+    mixed, network, task, sample = risk(*options, weight="0.3")
+    pure, control = risk(*options)[0], risk(*options, weight="1")[0]
+    expected = 0.7 * pure(network, sample)[0] + 0.3 * control(network, sample)[0]
+    loss, _, log = mixed(network, sample)
+    torch.testing.assert_close(loss, expected)
+    ours, theirs = gradients(loss, network), gradients(expected, network)
+    for name, gradient in theirs.items():
+        torch.testing.assert_close(ours[name], gradient, rtol=1e-4, atol=1e-6)
+    single, _, _ = mixed(network, sample, reduce=False)
+    assert single.shape == (3,)
+    torch.testing.assert_close(single.sum(), loss)
+
+
+def test_the_log_of_references_is_that_of_the_soft_objective(risk, build):  # noqa: F811
+    criterion, network, task, sample = risk()
+    log, soft = criterion(network, sample)[2], build()[0](network, sample)[2]
+    for name in ("nll_loss", "ce_loss", "accuracy", "p_eos_end", "p_eos_before", "ntokens_scored", "sample_size"):
+        torch.testing.assert_close(torch.as_tensor(log[name]), torch.as_tensor(soft[name]), msg=lambda text: f"{name}: {text}")
+    assert "f_bert" not in log and "f_first" not in soft
+    with metrics.aggregate(new_root=True) as aggregator:
+        criterion.reduce_metrics([log, log])
+    values = aggregator.get_smoothed_values()
+    assert values["loss"] == pytest.approx(1 - values["f_expected"], abs=2e-4)
+    assert values["f_best"] >= max(values["f_first"], values["f_expected"])
+    assert values["candidates"] == 3 and "f_bert" not in values and "support" not in values
+
+
+# Candidates.
+
+
+def test_rows_hold_each_different_sentence_once():
+    references = torch.tensor([[5, 6, 2], [7, 2, 1]])
+    drawn = [[[5, 2], [5, 6, 2], [5, 2]], [[8, 9, 7, 2]]]
+    rows = Rows.of(drawn, references, SPECIALS, with_references=False)
+    assert rows.target.tolist() == [[5, 2, 1, 1], [5, 6, 2, 1], [8, 9, 7, 2], [7, 2, 1, 1]]
+    assert rows.prev_output_tokens.tolist() == [[2, 5, 1, 1], [2, 5, 6, 1], [2, 8, 9, 7], [2, 7, 1, 1]]
+    assert rows.sentence.tolist() == [0, 0, 1, 1]
+    assert (rows.candidates.tolist(), rows.place.tolist(), rows.references.tolist()) == ([0, 1, 2], [0, 1, 0], [1, 3])
+    assert rows.table(torch.tensor([1.0, 2.0, 3.0]), 9.0).tolist() == [[1, 2], [3, 9]]
+    among = Rows.of(drawn, references, SPECIALS, with_references=True)
+    assert torch.equal(among.target, rows.target)
+    assert (among.candidates.tolist(), among.place.tolist()) == ([0, 1, 2, 3], [0, 1, 0, 1])
+
+
+def test_a_sentence_that_two_sources_share_is_two_rows():
+    rows = Rows.of([[[5, 2]], [[5, 2]]], torch.tensor([[5, 2], [5, 2]]), SPECIALS, with_references=False)
+    assert rows.sentence.tolist() == [0, 1] and rows.references.tolist() == [0, 1]
+
+
+def test_references_may_be_padded_on_the_left():
+    rows = Rows.of([[[8, 2]]], torch.tensor([[1, 1, 7, 2]]), SPECIALS, with_references=True)
+    assert rows.target.tolist() == [[8, 2], [7, 2]]
+
+
+def test_drawing_leaves_the_model_as_it_was(risk):
+    criterion, network, task, sample = risk("--dropout", "0.5")
+    network.train()
+    network.encoder.layers[0].eval()  # as a frozen part would be
+    modes = {name: part.training for name, part in network.named_modules()}
+    state = torch.get_rng_state()
+    first = criterion._objective._drawn(network, sample)
+    assert torch.equal(torch.get_rng_state(), state) and criterion._objective._drawn(network, sample) == first
+    assert {name: part.training for name, part in network.named_modules()} == modes and any(modes.values())
+    assert not network.encoder._forward_hooks
+
+
+def test_the_encoder_reads_a_source_once_for_all_its_candidates(risk, monkeypatch):
+    criterion, network, task, sample = risk()
+    forward, seen = network.encoder.forward, []
+    monkeypatch.setattr(
+        network.encoder, "forward", lambda src_tokens, **more: seen.append(len(src_tokens)) or forward(src_tokens, **more)
+    )
+    criterion(network.train(), sample)
+    assert seen == [3, 3], "once to draw, once for the gradient"
+
+
+def test_sampling_follows_torchs_generator_in_training_alone(risk):
+    criterion, network, task, sample = risk("--candidate-generation-args", '{"sampling": true, "temperature": 2.0}')
+
+    def draw(seed):
+        torch.manual_seed(seed)
+        return criterion._objective._drawn(network, sample)
+
+    assert draw(1) == draw(1) != draw(2)
+    criterion.eval()
+    assert draw(1) == draw(2)
+
+
+def test_candidates_keep_to_the_language_models_positions(risk):
+    criterion, network, task, sample = risk("--candidate-generation-args", '{"max_len_a": 0, "max_len_b": 150, "min_len": 140}')
+    room = criterion.bertscore.max_target_length
+    assert room == 99
+    with pytest.raises(AssertionError, match="min_len cannot be larger than max_len"):
+        criterion(network, sample)
+    criterion, network, task, sample = risk("--candidate-generation-args", '{"max_len_b": 150, "min_len": 98}')
+    assert {len(one) for candidates in criterion._objective._drawn(network, sample) for one in candidates} == {room}
+    assert criterion(network, sample)[0].isfinite()
+
+
+def test_long_references_are_left_out(risk):
+    criterion, network, task, sample = risk()
+    expected, size, log = criterion(network, sample)
+    long = make_sample(task, [PIECES[0], *PIECES], target_repeats=12)
+    both = make_sample(task, [PIECES[0], *PIECES])
+    width = long["target"].size(1)
+    both["target"] = torch.nn.functional.pad(both["target"], (0, width - both["target"].size(1)), value=1)
+    both["target"][0] = long["target"][0]
+    loss, its_size, its_log = criterion(network, both)
+    assert (its_size, its_log["skipped"]) == (3, 1)
+    torch.testing.assert_close(loss, expected, rtol=1e-5, atol=1e-5)
+    nothing, none, empty = criterion(network, long)
+    assert (nothing.item(), none, list(empty)) == (0.0, 0, list(log))
+
+
+@pytest.mark.parametrize(
+    "arguments, message",
+    [
+        (["--candidates", "1"], "--candidates must be at least 2, to compare, not 1"),
+        (["--risk-alpha", "0"], "--risk-alpha must be positive, not 0.0"),
+        (["--candidate-generation-args", "{"], "--candidate-generation-args { is not JSON"),
+        (["--candidate-generation-args", '{"beam": 4}'], "--candidates says how many there are"),
+        (["--candidate-generation-args", '{"topk": 4}'], "Key 'topk' not in 'GenerationConfig'"),
+    ],
+)
+def test_bad_options(build, arguments, message):  # noqa: F811
+    with pytest.raises(ValueError, match=message):
+        build(*RISK, *arguments)
+
+
+def test_training_raises_what_candidates_score(corpus, tiny_lm, tmp_path):
+    done = train(corpus, tmp_path, "--criterion", "bertscore_loss", "--bert-model", tiny_lm("bert"), "--bert-layer", "2",
+                 *RISK, "--cross-entropy-weight", "0.2", "--max-update", "12", "--patience", "9",
+                 "--best-checkpoint-metric", "f_first", "--maximize-best-checkpoint-metric")  # fmt: skip
+    updates, validations = logged(done, "train_inner"), logged(done, "valid")
+    assert updates[-1]["f_expected"] > updates[0]["f_expected"] + 0.01
+    assert {"valid_f_first", "valid_f_best", "valid_f_expected", "valid_best_f_first"} <= validations[-1].keys()
+    assert all(1 < update["candidates"] <= 3 for update in updates)
