@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
-# Whole updates of fairseq-train from the quickstart's baseline: bertscore_loss with each soft prediction against
+# Whole updates of fairseq-train from the quickstart's baseline: bertscore_loss with each soft prediction (ROWS may name
+# `risk` as well, --objective risk with five candidates) against
 # label_smoothed_cross_entropy, the same model, batches and seed, one after the other in every round.
 #
 #     make quickstart && PATH="$PWD/.venv/bin:$PATH" benchmarks/updates.sh
@@ -20,7 +21,9 @@ mkdir -p "$output"
 update() {
   local row=$1 round=$2 log=$output/$1-$2.log criterion=("${cross_entropy[@]}")
   shift 2
-  if [ "$row" != cross-entropy ]; then
+  if [ "$row" = risk ]; then
+    criterion=("${bertscore[@]}" --objective risk --cross-entropy-weight 0.2 --label-smoothing 0.1)
+  elif [ "$row" != cross-entropy ]; then
     criterion=("${bertscore[@]}" --soft-prediction "$row")
   fi
   if ! fairseq-train "$work/data" --save-dir "$output" "${model[@]}" "${training[@]}" "${criterion[@]}" \

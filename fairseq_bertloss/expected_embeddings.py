@@ -14,7 +14,7 @@ import torch.nn.functional as F
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-from fairseq_bertloss.cross_entropy import ModelDistribution
+from fairseq_bertloss.cross_entropy import ModelDistribution, check_target
 from fairseq_bertloss.output_layer import KEPT_BYTES, Chunking, GivenLogits, ProjectedLogits, Projection
 from fairseq_bertloss.soft_predictions import SoftPrediction
 from fairseq_bertloss.sparse import Predicted, Predictor
@@ -68,7 +68,8 @@ def expected_embeddings(
     weight, bias = (None, None) if projection is None else projection
     vocabulary = features.size(-1) if weight is None else weight.size(0)
     check_vocabulary(vocabulary, table)
-    chunking = Chunking.of(features, target, projection, chunk_tokens)
+    check_target(features, target)
+    chunking = Chunking.of(features, projection, chunk_tokens)
     # The operator itself always runs without a graph.
     kept_bytes = kept_bytes if torch.is_grad_enabled() else 0
     plan = _Plan(soft, symbol_weights, eos, with_uniform, chunking, kept_bytes)
@@ -148,7 +149,7 @@ class _Chunks(NamedTuple):
         model = ModelDistribution.of(scores)
         predicted = self.predict(scores, model.masses, rows)
         expected = _expected(predicted, self.table, self.plan)
-        statistics = model.statistics(scores, self.target[rows], self.plan.eos, self.plan.with_uniform)
+        statistics = model.statistics(scores, self.target[rows], _each(scores), self.plan.eos, self.plan.with_uniform)
         return predicted, (*expected, *statistics, *_shape(predicted))
 
     def add_gradient(self, rows: slice, predicted: Predicted | None, embeddings, weights, nll, uniform) -> None:
@@ -163,8 +164,14 @@ class _Chunks(NamedTuple):
             upstream = _of_probabilities(predicted, self.table, self.plan, embeddings, weights)
             gradient, symbols = predicted.gradient(upstream), predicted.symbols
         if mixed:
-            gradient, symbols = _added(model.gradient(scores, self.target[rows], nll, uniform), gradient, symbols), None
+            whole = model.gradient(scores, self.target[rows], _each(scores), nll, uniform)
+            gradient, symbols = _added(whole, gradient, symbols), None
         self.layer.add_gradient(rows, gradient, symbols)
+
+
+def _each(scores: Tensor) -> Tensor:
+    """One target a token: the argument `of` of ModelDistribution."""
+    return torch.arange(len(scores), device=scores.device)
 
 
 def _expected(predicted: Predicted, table: Tensor, plan: _Plan) -> tuple[Tensor, Tensor | None]:

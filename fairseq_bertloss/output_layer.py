@@ -122,17 +122,13 @@ class Chunking(NamedTuple):
     product_dtype: torch.dtype
 
     @classmethod
-    def of(
-        cls, features: Tensor, target: Tensor, projection: Projection | None, chunk_tokens: int | None
-    ) -> "Chunking":
+    def of(cls, features: Tensor, projection: Projection | None, chunk_tokens: int | None) -> "Chunking":
         """Chunks of chunk_tokens; None: as many as suit the device and the vocabulary.
 
         Raises:
-            ValueError: features and target disagree, there is no token, or chunk_tokens is below 1.
+            ValueError: there is no token, or chunk_tokens is below 1.
         """
-        if features.shape[:1] != target.shape:
-            raise ValueError(f"predictions {tuple(features.shape)} and target {tuple(target.shape)} disagree")
-        if len(target) == 0:
+        if len(features) == 0:
             raise ValueError("there is no token to predict")
         if chunk_tokens is not None and chunk_tokens < 1:
             raise ValueError(f"chunk_tokens must be at least 1, not {chunk_tokens}")

@@ -7,6 +7,7 @@ Candidates are drawn from the model in evaluation mode; training makes those mor
 the others (Shen et al., 2016; Edunov et al., 2018).
 """
 
+import itertools
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple, Optional  # fairseq's argument parser cannot read `str | None`
@@ -16,12 +17,14 @@ from fairseq.data.data_utils import collate_tokens
 from fairseq.dataclass import FairseqDataclass
 from torch import Tensor, nn
 
-from fairseq_bertloss.cross_entropy import TokenStatistics, token_statistics
+from fairseq_bertloss.bertscore import BERTScore
+from fairseq_bertloss.cross_entropy import token_statistics
 from fairseq_bertloss.decoder_output import decoder_output, encoder_output_repeated
 from fairseq_bertloss.generation import evaluating, generation_config
+from fairseq_bertloss.layout import batches, cost_of_a_batch
 from fairseq_bertloss.loss import BERTScoreLoss
-from fairseq_bertloss.objective import Scored, at_places
-from fairseq_bertloss.vocabulary import Specials
+from fairseq_bertloss.objective import Scored
+from fairseq_bertloss.output_layer import Projection
 
 RISK_SUMS = ("f_expected", "f_first", "f_best", "candidates")
 """What the log gets besides the statistics of the references, sums over sentences."""
@@ -58,8 +61,8 @@ class RiskConfig(FairseqDataclass):
 class MinimumRisk:
     """The risk of each sentence: sum_k Q_k (1 - F_k) over its candidates, Q = softmax_k(alpha * log p(k) / length(k)).
 
-    F has no gradient. The encoder reads each source twice, to draw candidates and for their gradients.
-    Validation draws by beam search, so that it is the same every time.
+    F has no gradient. For the gradient, the decoder reads candidates and references in batches of like lengths, and
+    the encoder the sources of each. Validation draws by beam search, so that it is the same every time.
 
     Args:
         cfg: the criterion's options.
@@ -83,6 +86,8 @@ class MinimumRisk:
         self._generation[False].update(DETERMINISTIC)
         self._task = task
         self._bertscore = bertscore
+        self._specials = bertscore.specials
+        self._options = {"eos": self._specials.eos, "chunk_tokens": bertscore.chunk_tokens}
         self._with_reference = cfg.reference_among_candidates
         self._alpha = cfg.risk_alpha
         self._with_uniform = cfg.label_smoothing > 0
@@ -95,25 +100,16 @@ class MinimumRisk:
             sample: of the translation task.
             chosen: indices of the sentences, one at least.
         """
-        drawn, pad, references = self._drawn(model, sample), self._bertscore.specials.pad, sample["target"][chosen]
-        rows = Rows.of([drawn[i] for i in chosen.tolist()], references, self._bertscore.specials, self._with_reference)
-        net_input = sample["net_input"] | {"prev_output_tokens": rows.prev_output_tokens}
-        with encoder_output_repeated(model, chosen[rows.sentence]):
-            features, projection = decoder_output(model, net_input)
-
-        def statistics(which: Tensor, with_uniform: bool) -> tuple[Tensor, TokenStatistics]:
-            target = rows.target[which]
-            real = target.ne(pad)
-            return real, token_statistics(
-                features[which][real], target[real], projection, eos=self._bertscore.specials.eos,
-                with_uniform=with_uniform, chunk_tokens=self._bertscore.chunk_tokens,
-            )  # fmt: skip
-
-        real, tokens = statistics(rows.candidates, with_uniform=False)
-        log_p = -at_places(real, tokens.nll).sum(dim=1) / real.sum(dim=1)
-        score = self._bertscore.score_ids(rows.target[rows.candidates], references, rows.sentence[rows.candidates].tolist())
-        risk, sums = risk_of(rows.table(log_p, -torch.inf), rows.table(-self._bertscore.objective(score), 0.0), self._alpha)
-        return Scored(risk, statistics(rows.references, self._with_uniform)[1], sums)
+        drawn, references, sources = self._drawn(model, sample), sample["target"][chosen], chosen.tolist()
+        rows = Rows.of([drawn[i] for i in sources], references, self._specials.pad, self._with_reference)
+        features, projection = self._decoded(model, sample, sources, rows)
+        log_p = self._log_probabilities(features, projection, rows)
+        f = -self._bertscore.objective(self._scores(rows, references))
+        risk, sums = risk_of(rows.table(log_p, -torch.inf), rows.table(f, 0.0), self._alpha)
+        own = torch.tensor([i for row in rows.references for i in rows.tokens(row)]).to(features.device)
+        real = references[references != self._specials.pad]
+        tokens = token_statistics(features[own], real, projection, with_uniform=self._with_uniform, **self._options)
+        return Scored(risk, tokens, sums)
 
     def _drawn(self, model: nn.Module, sample: dict) -> list[list[list[int]]]:
         """Symbols of each sentence's candidates, the most probable first, </s> included."""
@@ -125,46 +121,112 @@ class MinimumRisk:
         symbols = iter(torch.cat([one["tokens"] for candidates in drawn for one in candidates]).tolist())
         return [[[next(symbols) for _ in one["tokens"]] for one in candidates] for candidates in drawn]
 
+    def _decoded(self, model: nn.Module, sample: dict, sources: Sequence[int], rows: "Rows"):
+        """Decoder features of the rows' tokens, one row after the other, and the projection, as decoder_output."""
+        device, read, features = sample["target"].device, [], []
+        for group in batches([len(symbols) for symbols in rows.symbols], cost_of_a_batch(sample["target"])):
+            before = collate_tokens([torch.tensor(rows.symbols[i]) for i in group], self._specials.pad, self._specials.eos,
+                                    move_eos_to_beginning=True)  # fmt: skip
+            used = sorted({rows.sentence[i] for i in group})
+            net_input = _at_sentences(sample["net_input"], torch.tensor([sources[i] for i in used]).to(device))
+            order = torch.tensor([used.index(rows.sentence[i]) for i in group]).to(device)
+            with encoder_output_repeated(model, order):
+                found, projection = decoder_output(model, net_input | {"prev_output_tokens": before.to(device)})
+            features.append(found[before.ne(self._specials.pad).to(device)])
+            read += [i for row in group for i in rows.tokens(row)]
+        return torch.cat(features)[torch.tensor(read).argsort().to(device)], projection
+
+    def _log_probabilities(self, features: Tensor, projection: Projection | None, rows: "Rows") -> Tensor:
+        """Of each candidate, (candidates,), divided by its length.
+
+        Candidates that begin alike share the distributions up to where they part; in training mode, where dropout
+        makes each row's differ, those of the first.
+        """
+        first, of = rows.shared_beginnings()
+        target = torch.tensor([symbol for row in rows.candidates for symbol in rows.symbols[row]])
+        lengths = torch.tensor([len(rows.symbols[row]) for row in rows.candidates])
+        owner = torch.arange(len(lengths)).repeat_interleave(lengths)
+        order = of.argsort(stable=True)
+        first, target, owner, lengths = (part.to(features.device) for part in (first, target[order], owner[order], lengths))
+        nll = token_statistics(features[first], target, projection, of=of[order], **self._options).nll
+        return -nll.new_zeros(len(lengths)).index_add(0, owner, nll) / lengths
+
+    def _scores(self, rows: "Rows", references: Tensor) -> BERTScore:
+        symbols = [torch.tensor(rows.symbols[row]) for row in rows.candidates]
+        candidates = collate_tokens(symbols, self._specials.pad).to(references.device)
+        return self._bertscore.score_ids(candidates, references, [rows.sentence[row] for row in rows.candidates])
+
 
 class Rows(NamedTuple):
     """Candidates and references of some sentences, each different one a row that is decoded once."""
 
-    target: Tensor  # (rows, length), padded on the right
-    prev_output_tokens: Tensor  # (rows, length), what the decoder reads before it
-    sentence: Tensor  # (rows,), which each belongs to
-    candidates: Tensor  # (candidates,), rows, the first of a sentence its most probable
-    place: Tensor  # (candidates,), among those of the sentence
-    references: Tensor  # (sentences,), rows
+    symbols: list[tuple[int, ...]]  # of each row, </s> included
+    sentence: list[int]  # which each row belongs to
+    candidates: list[int]  # rows, sentence by sentence, the first its most probable
+    place: list[int]  # of each candidate among those of its sentence
+    references: list[int]  # rows, one a sentence
+    ends: list[int]  # how many tokens there are up to each row's end
 
     @classmethod
     def of(
-        cls, drawn: Sequence[Sequence[Sequence[int]]], references: Tensor, specials: Specials, with_references: bool
+        cls, drawn: Sequence[Sequence[Sequence[int]]], references: Tensor, pad: int, with_references: bool
     ) -> "Rows":
         """From the symbols of each sentence's candidates, the most probable first, </s> included.
 
         Args:
             references: (sentences, length), padded.
-            specials: indices among the symbols.
+            pad: symbol.
             with_references: whether a reference is a candidate too, the last.
         """
         rows, candidates, place, own = {}, [], [], []
         for sentence, (found, reference) in enumerate(zip(drawn, references.tolist())):
-            reference = (sentence, *(symbol for symbol in reference if symbol != specials.pad))
+            reference = (sentence, *(symbol for symbol in reference if symbol != pad))
             distinct = dict.fromkeys((sentence, *symbols) for symbols in found)
             if with_references:
                 distinct[reference] = None
             candidates += [rows.setdefault(row, len(rows)) for row in distinct]
             place += range(len(distinct))
             own.append(rows.setdefault(reference, len(rows)))
-        symbols = [torch.tensor(row[1:]) for row in rows]
-        batch = (collate_tokens(symbols, specials.pad, specials.eos, move_eos_to_beginning=moved) for moved in (False, True))
-        indices = (torch.tensor(part) for part in ([row[0] for row in rows], candidates, place, own))
-        return cls(*(part.to(references.device, non_blocking=True) for part in (*batch, *indices)))
+        ends = list(itertools.accumulate(len(row) - 1 for row in rows))
+        return cls([row[1:] for row in rows], [row[0] for row in rows], candidates, place, own, ends)
+
+    def tokens(self, row: int) -> range:
+        """Where a row's tokens stand among those of all rows."""
+        return range(self.ends[row] - len(self.symbols[row]), self.ends[row])
+
+    def shared_beginnings(self) -> tuple[Tensor, Tensor]:
+        """What the candidates' symbols follow: beginnings of their sentence, each different one counted once.
+
+        Returns:
+            Where each beginning is first decoded, among the tokens of all rows, (beginnings,); and which beginning
+            each candidate's each symbol follows, (candidates' tokens,).
+        """
+        known, first, of = {}, [], []
+        for row in self.candidates:
+            beginning = known.setdefault((None, self.sentence[row]), len(known))
+            for token, symbol in zip(self.tokens(row), self.symbols[row]):
+                if beginning == len(first):
+                    first.append(token)
+                of.append(beginning)
+                if token + 1 < self.ends[row]:
+                    beginning = known.setdefault((beginning, symbol), len(known))
+        return torch.tensor(first), torch.tensor(of)
 
     def table(self, values: Tensor, filling: float) -> Tensor:
         """Values of the candidates (candidates,) in a row for each sentence, (sentences, most candidates)."""
-        table = values.new_full((len(self.references), 1 + int(self.place.max())), filling)
-        return table.index_put((self.sentence[self.candidates], self.place), values)
+        sentence = torch.tensor([self.sentence[row] for row in self.candidates]).to(values.device)
+        place = torch.tensor(self.place).to(values.device)
+        table = values.new_full((len(self.references), 1 + max(self.place)), filling)
+        return table.index_put((sentence, place), values)
+
+
+def _at_sentences(net_input: dict, chosen: Tensor) -> dict:
+    """A model's arguments for some sentences of a batch."""
+    sentences = len(net_input["prev_output_tokens"])
+    return {
+        name: part[chosen] if torch.is_tensor(part) and part.dim() and len(part) == sentences else part
+        for name, part in net_input.items()
+    }
 
 
 def risk_of(log_p: Tensor, f: Tensor, alpha: float) -> tuple[Tensor, dict[str, Tensor]]:

@@ -22,7 +22,7 @@ def twin(case):
     return (nll, -lprobs.sum(dim=-1)), (lprobs.argmax(dim=-1) == case.target, lprobs[:, EOS].exp())
 
 
-@pytest.mark.parametrize("kept", [0, 10**4, KEPT_BYTES], ids=["computed again", "a chunk kept", "kept"])
+@pytest.mark.parametrize("kept", [0, 10**5, KEPT_BYTES], ids=["computed again", "a chunk kept", "kept"])
 @pytest.mark.parametrize("projected", [True, False], ids=["features", "logits"])
 @pytest.mark.parametrize("with_uniform", [True, False])
 @pytest.mark.parametrize("bias", [True, False])
@@ -51,6 +51,23 @@ def test_gradcheck():
         return token_statistics(features, case.target, Projection(weight, bias), with_uniform=True, chunk_tokens=3)[:2]
 
     assert torch.autograd.gradcheck(learning, (case.features, case.weight, case.bias))
+
+
+@pytest.mark.parametrize("with_uniform", [True, False])
+def test_targets_may_share_a_token(with_uniform):
+    case = Case()
+    of = torch.tensor([0, 0, 0, 1, 5, 5, 6, 7, 7, 13, 14, 14, 20])  # some tokens have none, some chunks begin with two
+    target = torch.arange(len(of)) * 31
+    lprobs = case.logits.log_softmax(dim=-1)
+    expected = [-lprobs[of, target], -lprobs.sum(dim=-1)[of]][: 1 + with_uniform]
+    ours = token_statistics(
+        case.features, target, Projection(case.weight, case.bias), of=of, eos=EOS, with_uniform=with_uniform, chunk_tokens=7
+    )
+    assert_same(ours[: 1 + with_uniform], expected)
+    assert_same([ours.p_eos], [lprobs[of, EOS].exp()])
+    assert torch.equal(ours.correct, lprobs.argmax(dim=-1)[of] == target)
+    upstream = [given[: len(of)] for given in case.upstream[2 : 3 + with_uniform]]
+    assert_same(case.gradients(ours[: 1 + with_uniform], upstream), case.gradients(expected, upstream))
 
 
 def test_a_second_backward_pass_is_the_first_again():
@@ -84,6 +101,8 @@ def test_symbols_that_the_model_rules_out():
 def test_bad_input(features, target, options, message):
     with pytest.raises(ValueError, match=message):
         token_statistics(features, target, **options)
+    with pytest.raises(ValueError, match="disagree"):
+        token_statistics(torch.randn(3, 5), torch.zeros(2, dtype=torch.long), of=torch.zeros(3, dtype=torch.long))
 
 
 def test_autocast_rounds_the_product_alone():

@@ -9,9 +9,8 @@ from test_criterion import PIECES, build, gradients, make_sample  # noqa: F401, 
 from training import MODELS, logged, train
 
 from fairseq_bertloss.risk import Rows, risk_of
-from fairseq_bertloss.vocabulary import Specials
 
-SPECIALS = Specials(0, 1, 2, 3)
+PAD = 1
 RISK = ["--objective", "risk", "--candidates", "3"]
 
 
@@ -149,25 +148,35 @@ def test_the_log_of_references_is_that_of_the_soft_objective(risk, build):  # no
 def test_rows_hold_each_different_sentence_once():
     references = torch.tensor([[5, 6, 2], [7, 2, 1]])
     drawn = [[[5, 2], [5, 6, 2], [5, 2]], [[8, 9, 7, 2]]]
-    rows = Rows.of(drawn, references, SPECIALS, with_references=False)
-    assert rows.target.tolist() == [[5, 2, 1, 1], [5, 6, 2, 1], [8, 9, 7, 2], [7, 2, 1, 1]]
-    assert rows.prev_output_tokens.tolist() == [[2, 5, 1, 1], [2, 5, 6, 1], [2, 8, 9, 7], [2, 7, 1, 1]]
-    assert rows.sentence.tolist() == [0, 0, 1, 1]
-    assert (rows.candidates.tolist(), rows.place.tolist(), rows.references.tolist()) == ([0, 1, 2], [0, 1, 0], [1, 3])
+    rows = Rows.of(drawn, references, PAD, with_references=False)
+    assert rows.symbols == [(5, 2), (5, 6, 2), (8, 9, 7, 2), (7, 2)]
+    assert rows.sentence == [0, 0, 1, 1]
+    assert (rows.candidates, rows.place, rows.references) == ([0, 1, 2], [0, 1, 0], [1, 3])
+    assert [list(rows.tokens(row)) for row in range(4)] == [[0, 1], [2, 3, 4], [5, 6, 7, 8], [9, 10]]
     assert rows.table(torch.tensor([1.0, 2.0, 3.0]), 9.0).tolist() == [[1, 2], [3, 9]]
-    among = Rows.of(drawn, references, SPECIALS, with_references=True)
-    assert torch.equal(among.target, rows.target)
-    assert (among.candidates.tolist(), among.place.tolist()) == ([0, 1, 2, 3], [0, 1, 0, 1])
+    among = Rows.of(drawn, references, PAD, with_references=True)
+    assert among.symbols == rows.symbols
+    assert (among.candidates, among.place) == ([0, 1, 2, 3], [0, 1, 0, 1])
+
+
+def test_sentences_that_begin_alike_share_their_beginnings():
+    references = torch.tensor([[9, 2], [5, 2]])
+    drawn = [[[5, 6, 7, 2], [5, 6, 8, 2], [5, 6, 7, 7, 2]], [[5, 6, 2], [5, 6, 7, 2]]]
+    first, of = Rows.of(drawn, references, PAD, with_references=False).shared_beginnings()
+    # The first sentence's: nothing, 5, 5 6, 5 6 7 | 5 6 8 | 5 6 7 7. The second's, after its own 9 2: nothing, 5, ...
+    assert of.tolist() == [0, 1, 2, 3, 0, 1, 2, 4, 0, 1, 2, 3, 5, 6, 7, 8, 6, 7, 8, 9]
+    assert first.tolist() == [0, 1, 2, 3, 7, 12, 15, 16, 17, 21]
 
 
 def test_a_sentence_that_two_sources_share_is_two_rows():
-    rows = Rows.of([[[5, 2]], [[5, 2]]], torch.tensor([[5, 2], [5, 2]]), SPECIALS, with_references=False)
-    assert rows.sentence.tolist() == [0, 1] and rows.references.tolist() == [0, 1]
+    rows = Rows.of([[[5, 2]], [[5, 2]]], torch.tensor([[5, 2], [5, 2]]), PAD, with_references=False)
+    assert rows.sentence == [0, 1] and rows.references == [0, 1]
+    assert [part.tolist() for part in rows.shared_beginnings()] == [[0, 1, 2, 3], [0, 1, 2, 3]]
 
 
 def test_references_may_be_padded_on_the_left():
-    rows = Rows.of([[[8, 2]]], torch.tensor([[1, 1, 7, 2]]), SPECIALS, with_references=True)
-    assert rows.target.tolist() == [[8, 2], [7, 2]]
+    rows = Rows.of([[[8, 2]]], torch.tensor([[1, 1, 7, 2]]), PAD, with_references=True)
+    assert rows.symbols == [(8, 2), (7, 2)]
 
 
 def test_drawing_leaves_the_model_as_it_was(risk):
@@ -182,7 +191,7 @@ def test_drawing_leaves_the_model_as_it_was(risk):
     assert not network.encoder._forward_hooks
 
 
-def test_the_encoder_reads_a_source_once_for_all_its_candidates(risk, monkeypatch):
+def test_the_encoder_reads_a_source_once_for_all_its_candidates_of_like_lengths(risk, monkeypatch):
     criterion, network, task, sample = risk()
     forward, seen = network.encoder.forward, []
     monkeypatch.setattr(
