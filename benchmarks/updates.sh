@@ -1,11 +1,11 @@
 #!/usr/bin/env bash
-# Whole updates of fairseq-train from the quickstart's baseline: bertscore_loss with each soft prediction (ROWS may name
-# `risk` as well, --objective risk with five candidates) against
+# Whole updates of fairseq-train from the quickstart's baseline: bertscore_loss with each soft prediction against
 # label_smoothed_cross_entropy, the same model, batches and seed, one after the other in every round.
 #
 #     make quickstart && PATH="$PWD/.venv/bin:$PATH" benchmarks/updates.sh
 #
-# ROUNDS, UPDATES (of each training), MAX_TOKENS and ROWS change what is run; QUICKSTART_DIR says where the baseline and
+# ROUNDS, UPDATES (of each training), MAX_TOKENS and ROWS change what is run (the row `risk` is --objective risk with five
+# candidates); QUICKSTART_DIR says where the baseline and
 # its data lie, OUTPUT where the logs go. Further arguments go to fairseq-train (--fp16, --update-freq 2, ...).
 set -euo pipefail
 cd "$(dirname "$0")/.."

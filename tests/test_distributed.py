@@ -112,3 +112,16 @@ def test_two_workers_in_float16(train, alone, backend):
         for name in ("loss", "f_bert", "nll_loss"):
             assert update[name] == pytest.approx(its_update[name], abs=2e-3), name
         assert update["gnorm"] == pytest.approx(its_update["gnorm"], rel=0.02)
+
+
+@pytest.mark.parametrize("backend", ["legacy_ddp", "c10d"])
+def test_two_workers_minimise_the_risk_that_one_minimises(train, backend):
+    """The decoder reads candidates in several batches, and each worker in as many as it likes."""
+    options = ["--objective", "risk", "--candidates", "3", "--candidate-generation-args", '{"max_len_a": 0, "max_len_b": 20}']
+    expected = train(1, "--update-freq", "4", *options)
+    together = train(2, "--update-freq", "2", "--ddp-backend", backend, *options)
+    for name, parameter in expected.parameters.items():
+        torch.testing.assert_close(together.parameters[name], parameter, rtol=0, atol=1e-5)
+    for update, its_update in zip(together.updates, expected.updates, strict=True):
+        for name in ("loss", "f_expected", "f_first", "f_best", "candidates", "nll_loss", "gnorm"):
+            assert update[name] == pytest.approx(its_update[name], abs=2e-3, rel=2e-3), name
