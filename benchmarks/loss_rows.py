@@ -23,6 +23,7 @@ CROSS_ENTROPY = "cross-entropy"
 REAL_TOKENS = "cross-entropy, real tokens"
 LANGUAGE_MODEL = "language model"
 FLOOR = "floor"
+PRODUCTS = "dense products + language model"
 OURS, CACHED, PLAIN, PUBLISHED = WAYS = ("ours", "ours, cached references", "plain", "published")
 
 CACHE_LIMIT = 10**10
@@ -81,11 +82,16 @@ def _common_rows(bertscore: BERTScoreLoss, batch: Batch) -> list[Row]:
     def floor() -> Tensor:
         return _cross_entropy(batch) + passes()
 
+    def products() -> Tensor:
+        _dense_products(batch, bertscore.embedding_table)
+        return passes()
+
     return [
         Row(CROSS_ENTROPY, None, batch, lambda: _cross_entropy(batch)),
         Row(REAL_TOKENS, None, batch, lambda: _cross_entropy(batch, without_padding=True)),
         Row(LANGUAGE_MODEL, None, batch, passes),
         Row(FLOOR, None, batch, floor),
+        Row(PRODUCTS, None, batch, products),
     ]
 
 
@@ -144,6 +150,17 @@ def _language_model(bertscore: BERTScoreLoss, batch: Batch) -> Callable[[], Tens
         return _finish((encode(inputs, mask) * direction).sum(), inputs)
 
     return passes
+
+
+@torch.no_grad()
+def _dense_products(batch: Batch, table: Tensor) -> None:
+    """The five products that a prediction without zeros cannot avoid: logits, expected embeddings, three gradients."""
+    features = batch.features[batch.target.ne(PAD)]
+    logits = features @ batch.weight.T
+    embeddings = logits @ table
+    gradient = embeddings @ table.T  # of the probabilities; any numbers take as long
+    gradient @ batch.weight
+    gradient.T @ features
 
 
 def _ours(bertscore: BERTScoreLoss, batch: Batch) -> Tensor:

@@ -1,4 +1,4 @@
-"""The fairseq criterion `bertscore_loss`: minus BERTScore through a frozen language model.
+"""The fairseq criterion `bertscore_loss`: minus BERTScore through a frozen language model, or the risk by BERTScore.
 
     fairseq-train DIR --user-dir fairseq_bertloss --criterion bertscore_loss \
         --bert-model bert-base-uncased --finetune-from-model checkpoint_best.pt ...
@@ -15,12 +15,13 @@ from fairseq.criterions import FairseqCriterion, register_criterion
 from fairseq.logging import metrics
 from torch import Tensor
 
+from fairseq_bertloss.candidates import RISK_SUMS
 from fairseq_bertloss.criterion_config import BERTScoreCriterionConfig
 from fairseq_bertloss.cross_entropy import TokenStatistics
 from fairseq_bertloss.decoder_output import decoder_output
 from fairseq_bertloss.loss import BERTScoreLoss
-from fairseq_bertloss.objective import Scored, at_places
-from fairseq_bertloss.risk import RISK_SUMS, MinimumRisk
+from fairseq_bertloss.objective import Scored
+from fairseq_bertloss.risk import MinimumRisk, candidate_generation
 from fairseq_bertloss.soft_predictions import DEFAULT_TEMPERATURE, TemperatureSchedule
 from fairseq_bertloss.validation import TranslationMetrics, log_translation_scores
 
@@ -29,7 +30,7 @@ logger = logging.getLogger(__name__)
 
 @register_criterion("bertscore_loss", dataclass=BERTScoreCriterionConfig)
 class BERTScoreCriterion(FairseqCriterion):
-    """Sum of -F over the sentences of a batch; sample_size is the number of sentences scored.
+    """Sum of -F, or of the risk, over the sentences of a batch; sample_size is the number of sentences scored.
 
     With a cross-entropy weight w, each part is a mean in its own unit. fairseq divides gradients by one
     sample_size, so the mean per token is that of a batch, and batches that make up one update (of several
@@ -49,6 +50,8 @@ class BERTScoreCriterion(FairseqCriterion):
             raise ValueError(f"--label-smoothing must lie between 0 and 1, not {cfg.label_smoothing}")
         if cfg.chunk_tokens is not None and cfg.chunk_tokens < 1:
             raise ValueError(f"--chunk-tokens must be at least 1, not {cfg.chunk_tokens}")
+        risk = str(cfg.objective) == "risk"
+        generation = candidate_generation(cfg, task) if risk else None
         self.cross_entropy_weight = cfg.cross_entropy_weight
         self.label_smoothing = cfg.label_smoothing
         kind = str(cfg.soft_prediction)
@@ -68,9 +71,8 @@ class BERTScoreCriterion(FairseqCriterion):
             chunk_tokens=cfg.chunk_tokens,
             lm_dtype=None if cfg.lm_dtype is None else str(cfg.lm_dtype),
         )
-        self._objective = MinimumRisk(cfg, task, self.bertscore) if str(cfg.objective) == "risk" else self._soft
-        others = SOFT_SUMS if str(cfg.objective) == "risk" else RISK_SUMS
-        self._sums = [name for name in SUMS if name not in others]
+        self._objective = MinimumRisk(cfg, generation, task, self.bertscore) if risk else self._soft
+        self._sums = [name for name in SUMS if name not in (SOFT_SUMS if risk else RISK_SUMS)]
         self._cache = cfg.cache_references, int(cfg.cache_references_limit * 1e9)
         self.translation_metrics = TranslationMetrics(cfg, task) if cfg.eval_f_bert or cfg.eval_moverscore else None
         self._warned_of_skipping = False
@@ -108,11 +110,11 @@ class BERTScoreCriterion(FairseqCriterion):
             logging_output = {name: features.new_zeros(()) for name in self._sums} | counts
             return nothing if reduce else nothing.expand(0), 0, logging_output
 
-        target = sample["target"][chosen]
+        target = _part(sample["target"], chosen)
         self._prepare_cache(target.device)
         scored = self._objective(model, sample, chosen)
         real = target.ne(self.padding_idx)
-        cross_entropy = at_places(real, self._cross_entropy(scored.tokens)).sum(dim=1)
+        cross_entropy = _at(real, self._cross_entropy(scored.tokens)).sum(dim=1)
         loss = self._mixed(scored.objective, cross_entropy, real)
         sums = {
             "_objective": (1 - self.cross_entropy_weight) * scored.objective.sum(),
@@ -192,7 +194,7 @@ class BERTScoreCriterion(FairseqCriterion):
         """Sums over real positions; `p_eos_*` are the model's own probabilities of </s>, without Gumbel noise."""
         end = target.eq(self.task.target_dictionary.eos())
         before_end = real & ~end
-        p_eos = at_places(real, tokens.p_eos)
+        p_eos = _at(real, tokens.p_eos)
         return {
             "accuracy": tokens.correct.sum(),
             "p_eos_end": (p_eos * end).sum(),
@@ -221,6 +223,11 @@ class BERTScoreCriterion(FairseqCriterion):
     def logging_outputs_can_be_summed() -> bool:
         """Everything logged is a sum."""
         return True
+
+
+def _at(places: Tensor, values: Tensor) -> Tensor:
+    """Values at the places of a mask (sentences, length), in its rows' order, and 0 elsewhere."""
+    return values.new_zeros(places.shape).masked_scatter(places, values)
 
 
 def _part(rows: Tensor, chosen: Tensor) -> Tensor:

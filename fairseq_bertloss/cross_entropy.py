@@ -44,13 +44,15 @@ def token_statistics(
         kept_bytes: what the backward pass needs is kept up to so much, and computed again beyond it.
 
     Raises:
-        ValueError: shapes disagree, there is no token, or chunk_tokens is below 1.
+        ValueError: shapes disagree, `of` descends, there is no token, or chunk_tokens is below 1.
     """
     if of is None:
         check_target(features, target)
         of = torch.arange(len(target))
     elif of.shape != target.shape:
         raise ValueError(f"target {tuple(target.shape)} and the tokens it is asked of {tuple(of.shape)} disagree")
+    elif (of.diff() < 0).any():
+        raise ValueError("the tokens that targets are asked of must ascend")
     chunking = Chunking.of(features, projection, chunk_tokens)
     weight, bias = (None, None) if projection is None else projection
     # The operator itself always runs without a graph.

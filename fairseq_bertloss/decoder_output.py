@@ -1,8 +1,7 @@
 """What a fairseq decoder hands over to the loss: features and their projection, or logits where a model has its own way."""
 
-import contextlib
 import inspect
-from collections.abc import Iterator
+from collections.abc import Sequence
 
 from fairseq.distributed import DistributedTimeoutWrapper, LegacyDistributedDataParallel, ModuleProxyWrapper
 from fairseq.models.transformer import TransformerDecoderBase
@@ -35,24 +34,50 @@ def decoder_output(model: nn.Module, net_input: dict) -> tuple[Tensor, Projectio
     return model(**net_input, features_only=True)[0], Projection(layer.weight, layer.bias)
 
 
-@contextlib.contextmanager
-def encoder_output_repeated(model: nn.Module, order: Tensor) -> Iterator[None]:
-    """For the time of a with statement, the decoder finds the encoder's output in another order.
+def decoder_outputs(
+    model: nn.Module, net_input: dict, read: Sequence[Tensor], order: Sequence[Tensor]
+) -> tuple[list[Tensor], Projection | None]:
+    """As decoder_output, of several batches of target sides, for which the encoder reads the sources once.
 
-    The encoder reads every source once, however often `order` names it. A hook does it, so that the model, wrapped for
-    distributed training or not, is still called as a whole.
+    The model, which may be wrapped for distributed training, is still called as a whole; its encoder then answers with
+    what it has read.
 
     Args:
         model: a fairseq encoder-decoder.
-        order: (rows,), which source each row of prev_output_tokens belongs to.
+        net_input: its arguments, with the sources; prev_output_tokens are not looked at.
+        read: prev_output_tokens of each batch, (rows, length).
+        order: of each batch, which source each row belongs to, (rows,).
+
+    Returns:
+        features of each batch, (rows, length, dim), or logits, and the projection.
+
+    Raises:
+        ValueError: the model has an adaptive softmax.
     """
-    hook = model.encoder.register_forward_hook(
-        lambda encoder, _, output: encoder.reorder_encoder_out(output, order)
-    )
+    encoder, outputs = model.encoder, []
+    encoded = encoder(**{name: part for name, part in net_input.items() if name != "prev_output_tokens"})
+    own = vars(encoder).get("forward")
     try:
-        yield
+        for prev_output_tokens, rows in zip(read, order):
+            encoder.forward = lambda *_, rows=rows, **__: encoder.reorder_encoder_out(encoded, rows)
+            features, projection = decoder_output(model, net_input | {"prev_output_tokens": prev_output_tokens})
+            outputs.append(features)
     finally:
-        hook.remove()
+        vars(encoder).pop("forward", None)
+        if own is not None:
+            encoder.forward = own
+    return outputs, projection
+
+
+def one_pass_an_update(model: nn.Module) -> bool:
+    """Whether torch's DistributedDataParallel wraps the model, which counts what each pass leaves unused and may wait for
+    the other workers at each.
+    """
+    while isinstance(model, WRAPPERS):
+        if isinstance(model, DistributedDataParallel):
+            return True
+        model = model.module
+    return False
 
 
 def _projects_last(model: nn.Module) -> bool:

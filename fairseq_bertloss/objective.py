@@ -1,4 +1,4 @@
-"""What the criterion's objectives have in common: what they hand over, and where tokens stand in their sentences."""
+"""What the criterion's objectives hand over."""
 
 from typing import NamedTuple
 
@@ -13,8 +13,3 @@ class Scored(NamedTuple):
     objective: Tensor  # (sentences,), what training minimises of each
     tokens: TokenStatistics  # of the references' real tokens, in teacher forcing
     sums: dict[str, Tensor]  # over the sentences or their tokens, for the log
-
-
-def at_places(places: Tensor, values: Tensor) -> Tensor:
-    """Values at the places of a mask (rows, length), in its rows' order, and 0 elsewhere."""
-    return values.new_zeros(places.shape).masked_scatter(places, values)

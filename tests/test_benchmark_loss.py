@@ -199,7 +199,7 @@ def test_command(tiny_lm, tmp_path, capsys):
     common = ["cross-entropy", "cross-entropy, real tokens", "language model", "cross-entropy + language model"]
     ways = [f"{kind}, {way}" for kind in KINDS for way in loss_rows.WAYS]
     ways.remove("entmax15, published")
-    assert list(lines) == [*common, "floor", *ways]
+    assert list(lines) == [*common, "floor", "dense products + language model", *ways]
     assert all(f"\n| {row} | " in table for row in lines) and "30 tokens in " in table and "vocabulary 100" in table
     for line in lines.values():
         p20, p50, p80 = (float(line[f"seconds_p{quantile}"]) for quantile in (20, 50, 80))

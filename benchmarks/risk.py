@@ -1,0 +1,122 @@
+"""Where an update of --objective risk spends its time, against an update of label-smoothed cross-entropy.
+
+    python benchmarks/risk.py DATA --checkpoint FILE --lm NAME --layer N [--candidates 5] [--lm-dtype bfloat16]
+
+The model of the checkpoint makes updates on real training batches of fairseq's, in turns; every round gives a ratio.
+"""
+
+import argparse
+import statistics
+import time
+from collections import Counter
+
+import torch
+from fairseq import options, tasks, utils
+from fairseq.dataclass.utils import convert_namespace_to_omegaconf
+from loss_inputs import fairseq_batches
+from loss_measure import Machine
+
+import fairseq_bertloss
+from fairseq_bertloss.forced_decoding import load_model
+
+PARTS = {"_drawn": "candidates drawn", "_scores": "candidates and references read by the LM"}
+"""Methods of MinimumRisk, and what they do."""
+
+REST = "forward, the rest"
+BACKWARD = "backward and optimizer"
+
+
+class Updates:
+    """Trainings of one model on the same batches: by cross-entropy and by risk."""
+
+    def __init__(self, args: argparse.Namespace):
+        fairseq_bertloss.register()
+        self._model, task = load_model(args.checkpoint, args.data)
+        device = next(self._model.parameters()).device
+        self._machine = Machine(device.type, torch.float32)
+        self._optimizer = torch.optim.Adam(self._model.parameters(), lr=0.0)  # the model stays what it is
+        smoothing = ["--label-smoothing", "0.1"]
+        bertscore = ["--bert-model", args.lm, "--cross-entropy-weight", "0.2", "--candidates", str(args.candidates)]
+        bertscore += [] if args.layer is None else ["--bert-layer", str(args.layer)]
+        bertscore += [] if args.lm_dtype is None else ["--lm-dtype", args.lm_dtype]
+        self.cross_entropy = _criterion(task, args.data, "label_smoothed_cross_entropy", *smoothing)
+        self.risk = _criterion(task, args.data, "bertscore_loss", *smoothing, "--objective", "risk", *bertscore)
+        self._batches = _batches(task, args.max_tokens, args.batches, device)
+        self.parts = Counter()
+        for method, name in PARTS.items():
+            setattr(self.risk._objective, method, self._timed(getattr(self.risk._objective, method), name))
+
+    def seconds(self, criterion) -> float:
+        """One update on each batch."""
+        start = self._now()
+        for batch in self._batches:
+            self._model.train()
+            self._optimizer.zero_grad()
+            forward = self._now()
+            loss, _, _ = criterion(self._model, batch)
+            backward = self._now()
+            loss.backward()
+            self._optimizer.step()
+            self.parts[REST] += backward - forward
+            self.parts[BACKWARD] += self._now() - backward
+        return self._now() - start
+
+    def _now(self) -> float:
+        self._machine.synchronize()
+        return time.perf_counter()
+
+    def _timed(self, method, name):
+        def timed(*arguments):
+            start = self._now()
+            result = method(*arguments)
+            taken = self._now() - start
+            self.parts[name] += taken
+            self.parts[REST] -= taken
+            return result
+
+        return timed
+
+
+def _criterion(task, data: str, name: str, *arguments: str):
+    line = [data, "--criterion", name, "--arch", "transformer", *arguments]
+    config = convert_namespace_to_omegaconf(options.parse_args_and_arch(options.get_training_parser(), line))
+    return task.build_criterion(config.criterion).train()
+
+
+def _batches(task: tasks.FairseqTask, max_tokens: int, number: int, device: torch.device) -> list[dict]:
+    """Of those that fairseq-train makes, in equal distances from the shortest sentences to the longest."""
+    task.load_dataset("train")
+    dataset = task.dataset("train")
+    batches = fairseq_batches(dataset, max_tokens)
+    chosen = [batches[(2 * i + 1) * len(batches) // (2 * number)] for i in range(number)]
+    samples = (dataset.collater([dataset[i] for i in batch]) for batch in chosen)
+    return [utils.apply_to_sample(lambda tensor: tensor.to(device), sample) for sample in samples]
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("data", help="folder that fairseq-preprocess wrote")
+    parser.add_argument("--checkpoint", required=True)
+    parser.add_argument("--lm", required=True)
+    parser.add_argument("--layer", type=int)
+    parser.add_argument("--lm-dtype", choices=("float32", "bfloat16", "float16"))
+    parser.add_argument("--candidates", type=int, default=5)
+    parser.add_argument("--max-tokens", type=int, default=1792, help="of a batch (%(default)s)")
+    parser.add_argument("--batches", type=int, default=4, help="of a round (%(default)s)")
+    parser.add_argument("--rounds", type=int, default=5, help="after one that does not count (%(default)s)")
+    updates = Updates(args := parser.parse_args())
+    updates.seconds(updates.cross_entropy), updates.seconds(updates.risk)
+    ratios, parts = [], Counter()
+    for _ in range(args.rounds):
+        cross_entropy = updates.seconds(updates.cross_entropy)
+        updates.parts.clear()
+        ratios.append(updates.seconds(updates.risk) / cross_entropy)
+        parts.update({name: taken / cross_entropy / args.rounds for name, taken in updates.parts.items()})
+    print(f"an update by risk takes {statistics.median(ratios):.2f} times one by cross-entropy "
+          f"({min(ratios):.2f} to {max(ratios):.2f}, {args.rounds} rounds), of which")  # fmt: skip
+    for name in (*PARTS.values(), REST, BACKWARD):
+        print(f"  {parts[name]:.2f}  {name}")
+
+
+if __name__ == "__main__":
+    main()
