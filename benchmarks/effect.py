@@ -8,7 +8,6 @@ run again. effect_rows.py beside this file has the rows; README.md says how to r
 """
 
 import argparse
-import gzip
 import importlib.util
 import json
 import os
@@ -20,7 +19,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import effect_rows
-from sacremoses import MosesDetokenizer
+
+from fairseq_bertloss.corpus.plain import PlainText
+from fairseq_bertloss.corpus.text import write_lines
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 LAYER = "5"
@@ -95,25 +96,16 @@ class Experiment:
         if done.exists():
             return
         text.mkdir(parents=True, exist_ok=True)
-        sides = []
+        sides, corpus = [], PlainText(str(self._source), "de", "en", self._corpus.tokenized)
         for subset, (name, lines) in self._corpus.files.items():
-            pairs = list(zip(*(self._lines(name, side)[lines] for side in ("de", "en")), strict=True))
-            pairs = [pair for pair in pairs if not any(map(PLACEHOLDER.search, pair))]
+            pairs = [pair for pair in corpus.pairs(name)[lines] if not any(map(PLACEHOLDER.search, pair))]
             for side, column in zip(("de", "en"), zip(*pairs)):
-                (text / f"{subset}.{side}").write_text("".join(f"{line}\n" for line in column), encoding="utf-8")
+                write_lines(str(text / f"{subset}.{side}"), column)
             prefix = "" if subset == "train" else f"{subset}-"
             sides += [f"--{prefix}source", text / f"{subset}.de", f"--{prefix}target", text / f"{subset}.en"]
         _call("bertloss", "prepare", *sides, "--lm", self.lm, "--source-lang", "de", "--target-lang", "en", "--lowercase",
               "--merges", "4000", "--observed-vocabulary", "--destdir", self._work / "data")  # fmt: skip
         done.touch()
-
-    def _lines(self, name: str, side: str) -> list[str]:
-        with gzip.open(self._source / f"{name}.{side}.gz", "rt", encoding="utf-8", newline="\n") as file:
-            lines = [line.rstrip("\n") for line in file]
-        if self._corpus.tokenized:
-            detokenizer = MosesDetokenizer(lang=side)
-            lines = [detokenizer.detokenize(line.split(" "), unescape=True) for line in lines]
-        return lines
 
     def _baseline(self, seed: int) -> Path:
         """Trained until validation stops improving, then annealed."""

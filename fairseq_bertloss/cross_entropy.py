@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-from fairseq_bertloss.output_layer import KEPT_BYTES, Chunking, Projection
+from fairseq_bertloss.output_layer import KEPT_BYTES, Chunking, Kept, Projection, joined
 
 
 class TokenStatistics(NamedTuple):
@@ -88,19 +88,17 @@ class _TokenStatistics(torch.autograd.Function):
     @staticmethod
     def forward(ctx, features, weight, bias, target, plan):
         layer = plan.chunking.layer(features, weight, bias)
-        room, kept, columns = plan.kept_bytes, {}, []
+        kept, columns = Kept(plan.kept_bytes), []
         for rows, targets, of in plan.chunks(features):
             scores = layer.logits(rows)
             model = ModelDistribution.of(scores)
             columns.append(model.statistics(scores, target[targets], of, plan.eos, plan.with_uniform))
             needed = (model, scores) if plan.with_uniform else (model, None)
-            if (size := model.masses.nbytes * (1 + plan.with_uniform)) <= room:
-                room -= size
-                kept[rows.start] = needed
+            kept.offer(rows, needed, model.masses.nbytes * (1 + plan.with_uniform))
         ctx.plan, ctx.kept = plan, kept
         ctx.save_for_backward(features, weight, bias, target)
         ctx.set_materialize_grads(False)
-        outputs = tuple(None if parts[0] is None else torch.cat(parts) for parts in zip(*columns))
+        outputs = joined(columns)
         ctx.mark_non_differentiable(*outputs[2:])
         return outputs
 
@@ -112,8 +110,7 @@ class _TokenStatistics(torch.autograd.Function):
         features, weight, bias, target = ctx.saved_tensors
         layer = ctx.plan.chunking.layer(features, weight, bias)
         for rows, targets, of in ctx.plan.chunks(features):
-            # Taken away: a graph lives longer than its use. A second backward pass computes it again.
-            model, scores = ctx.kept.pop(rows.start, (None, None))
+            model, scores = ctx.kept.take(rows) or (None, None)
             if model is None:
                 scores = layer.logits(rows)
                 model = ModelDistribution.of(scores)

@@ -73,19 +73,24 @@ def one_pass_an_update(model: nn.Module) -> bool:
     """Whether torch's DistributedDataParallel wraps the model, which counts what each pass leaves unused and may wait for
     the other workers at each.
     """
+    _, wrappers = _unwrapped(model)
+    return any(isinstance(wrapper, DistributedDataParallel) for wrapper in wrappers)
+
+
+def _unwrapped(model: nn.Module) -> tuple[nn.Module, list[nn.Module]]:
+    """The model itself, and what wraps it for distributed training, from the outside inwards."""
+    wrappers = []
     while isinstance(model, WRAPPERS):
-        if isinstance(model, DistributedDataParallel):
-            return True
+        wrappers.append(model)
         model = model.module
-    return False
+    return model, wrappers
 
 
 def _projects_last(model: nn.Module) -> bool:
     """Whether the logits are a linear layer's, whose weight may get its gradient outside of the model's forward."""
-    while isinstance(model, WRAPPERS):
-        if getattr(model, "find_unused_parameters", False):
-            return False  # DDP would take the projection for unused
-        model = model.module
+    model, wrappers = _unwrapped(model)
+    if any(getattr(wrapper, "find_unused_parameters", False) for wrapper in wrappers):
+        return False  # DDP would take the projection for unused
     decoder = getattr(model, "decoder", None)  # another wrapper may hide it
     return (
         isinstance(decoder, TransformerDecoderBase)

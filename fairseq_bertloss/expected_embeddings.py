@@ -15,7 +15,7 @@ from torch import Tensor
 from torch.autograd.function import once_differentiable
 
 from fairseq_bertloss.cross_entropy import ModelDistribution, check_target
-from fairseq_bertloss.output_layer import KEPT_BYTES, Chunking, GivenLogits, ProjectedLogits, Projection
+from fairseq_bertloss.output_layer import KEPT_BYTES, Chunking, GivenLogits, Kept, ProjectedLogits, Projection, joined
 from fairseq_bertloss.soft_predictions import SoftPrediction
 from fairseq_bertloss.sparse import Predicted, Predictor
 
@@ -104,17 +104,15 @@ class _ExpectedEmbeddings(torch.autograd.Function):
         most = max(1, len(table) // max(table.size(1), 1 if weight is None else features.size(1)))
         predict = Predictor(plan.soft, len(features), len(table), most, features.device)
         chunks = _Chunks(plan.chunking.layer(features, weight, bias), predict, table, target, plan)
-        room, kept, columns = plan.kept_bytes, {}, []
+        kept, columns = Kept(plan.kept_bytes), []
         for rows in plan.chunking.chunks(len(features)):
             predicted, outputs = chunks.predicted(rows)
             columns.append(outputs)
-            if predicted.nbytes <= room:
-                room -= predicted.nbytes
-                kept[rows.start] = predicted
+            kept.offer(rows, predicted, predicted.nbytes)
         ctx.plan, ctx.predict, ctx.kept = plan, predict, kept
         ctx.save_for_backward(features, weight, bias, table, target)
         ctx.set_materialize_grads(False)
-        outputs = tuple(None if parts[0] is None else torch.cat(parts) for parts in zip(*columns))
+        outputs = joined(columns)
         ctx.mark_non_differentiable(*outputs[4:])
         return outputs
 
@@ -128,8 +126,7 @@ class _ExpectedEmbeddings(torch.autograd.Function):
         layer = ctx.plan.chunking.layer(features, weight, bias)
         chunks = _Chunks(layer, ctx.predict, table, target, ctx.plan)
         for rows in ctx.plan.chunking.chunks(len(features)):
-            # Taken away: a graph lives longer than its use. A second backward pass computes it again.
-            predicted = ctx.kept.pop(rows.start, None)
+            predicted = ctx.kept.take(rows)
             chunks.add_gradient(rows, predicted, *(None if whole is None else whole[rows] for whole in learning))
         return *layer.gradients(), None, None, None
 

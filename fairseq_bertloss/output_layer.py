@@ -4,7 +4,7 @@ Both classes give logits in float32 at least, and take the gradient of a chunk's
 or as (n, k) numbers at `symbols` (n, k), 0 elsewhere; where a row repeats a symbol, the numbers add up.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
 import torch
@@ -149,3 +149,29 @@ class Chunking(NamedTuple):
         if weight is None:
             return GivenLogits(features)
         return ProjectedLogits(features, Projection(weight, bias), self.product_dtype)
+
+
+class Kept:
+    """What an operator keeps of its chunks for the backward pass."""
+
+    def __init__(self, room: int):
+        """With room for so many bytes."""
+        self._room, self._chunks = room, {}
+
+    def offer(self, rows: slice, what, nbytes: int) -> None:
+        """Keeps what a chunk has, unless it takes more than what is left of the room."""
+        if nbytes <= self._room:
+            self._room -= nbytes
+            self._chunks[rows.start] = what
+
+    def take(self, rows: slice):
+        """What a chunk has kept, or None.
+
+        It is gone then: a graph lives longer than its use. A second backward pass computes it again.
+        """
+        return self._chunks.pop(rows.start, None)
+
+
+def joined(chunks: Sequence[Sequence[Tensor | None]]) -> tuple[Tensor | None, ...]:
+    """Each of an operator's outputs in one piece; None where it has none."""
+    return tuple(None if parts[0] is None else torch.cat(parts) for parts in zip(*chunks))
