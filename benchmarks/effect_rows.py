@@ -1,13 +1,19 @@
-"""The rows of benchmarks/effect.py: what each fine-tuning adds to the common options. Nothing here is chosen on a test set."""
+"""The rows of benchmarks/effect.py: what each fine-tuning adds to the common options, and how translations are searched.
+
+Nothing here is chosen on a test set.
+"""
 
 CROSS_ENTROPY = "--criterion label_smoothed_cross_entropy --label-smoothing 0.1"
 """Of baselines and controls."""
 
 PAPER = "--cross-entropy-weight 0 --end-of-sentence scored"
-MIXED = "--cross-entropy-weight 0.5 --label-smoothing 0.1"
-RISK = "--objective risk --cross-entropy-weight 0.2 --label-smoothing 0.1"
+SMOOTHED = "--label-smoothing 0.1 --cross-entropy-weight"
+RISK = f"--objective risk {SMOOTHED} 0.2 --lm-dtype bfloat16"
 
-UPDATES = 200
+REFERENCES = "REFERENCES"
+"""Stands for the file of the training text."""
+
+UPDATES = 100
 
 _ROWS = {
     "control": CROSS_ENTROPY,
@@ -21,24 +27,48 @@ _ROWS = {
     "temperature-0.5": f"{PAPER} --temperature 0.5",
     "temperature-annealed": f"{PAPER} --temperature 1.0:0.1@{UPDATES}",
     "gumbel-hard": f"{PAPER} --gumbel-hard",
-    "ce-0.1": f"{PAPER} --cross-entropy-weight 0.1 --label-smoothing 0.1",
-    "ce-0.5": f"{PAPER} --cross-entropy-weight 0.5 --label-smoothing 0.1",
-    "ce-0.9": f"{PAPER} --cross-entropy-weight 0.9 --label-smoothing 0.1",
+    "ce-0.1": f"{PAPER} {SMOOTHED} 0.1",
+    "ce-0.5": f"{PAPER} {SMOOTHED} 0.5",
+    "ce-0.9": f"{PAPER} {SMOOTHED} 0.9",
     "recall": f"{PAPER} --score recall",
+    "idf": f"{PAPER} --bert-idf {REFERENCES}",
+    "layer-2": f"{PAPER} --bert-layer 2",
+    "layer-6": f"{PAPER} --bert-layer 6",
     "no-dropout": f"{PAPER} --dropout 0",
     "no-dropout-control": f"{CROSS_ENTROPY} --dropout 0",
+    "free-running": f"{PAPER} --free-running",
+    "free-running-top-10": f'{PAPER} --free-running --candidate-generation-args {{"sampling_topk":10}}',
     # Minimum risk, and one factor at a time from it.
     "risk": RISK,
     "risk-no-dropout": f"{RISK} --dropout 0",
     "risk-10": f"{RISK} --candidates 10",
-    "risk-alpha-0.3": f"{RISK} --risk-alpha 0.3",
-    "risk-alpha-3": f"{RISK} --risk-alpha 3",
-    "risk-alpha-10": f"{RISK} --risk-alpha 10",
     "risk-ce-0": f"{RISK} --cross-entropy-weight 0",
+    "risk-ce-0.02": f"{RISK} --cross-entropy-weight 0.02",
     "risk-ce-0.5": f"{RISK} --cross-entropy-weight 0.5",
+    "risk-alpha-10": f"{RISK} --risk-alpha 10",
+    "risk-alpha-10-ce-0": f"{RISK} --risk-alpha 10 --cross-entropy-weight 0",
+    "risk-alpha-10-ce-0.02": f"{RISK} --risk-alpha 10 --cross-entropy-weight 0.02",
     "risk-reference": f"{RISK} --reference-among-candidates",
     "risk-sampled": f'{RISK} --candidate-generation-args {{"sampling":true,"sampling_topk":10}}',
+    "risk-gumbel": f"{RISK} --candidates 4 --sampled-candidates 1",
+    "risk-recall": f"{RISK} --score recall",
+    "risk-idf": f"{RISK} --bert-idf {REFERENCES}",
 }
+
+BEAM_5, AVERAGED, FORCED = "beam5", "averaged", "forced"
+
+DECODINGS = {
+    BEAM_5: "",
+    "beam1": "--beam 1",
+    "beam10": "--beam 10",
+    "lenpen0.6": "--lenpen 0.6",
+    "lenpen1.5": "--lenpen 1.5",
+    "lenpen2": "--lenpen 2",
+    "temperature1.5": "--temperature 1.5",
+    AVERAGED: "",  # the last five of ten checkpoints along the way
+    FORCED: "",  # no search: the references' probabilities
+}
+"""fairseq-generate's options."""
 
 
 def options(row: str) -> list[str]:
@@ -51,4 +81,6 @@ def options(row: str) -> list[str]:
     if name not in _ROWS:
         raise ValueError(f"there is no row {name!r}; there are {', '.join(_ROWS)}, each also as ROW@LR or ROW@LRxUPDATES")
     rate, _, updates = schedule.partition("x")
-    return [*_ROWS[name].split(), "--lr", rate or "1e-4", "--max-update", updates or str(UPDATES)]
+    updates = int(updates or UPDATES)
+    schedule = ["--lr", rate or "1e-4", "--max-update", str(updates), "--save-interval-updates", str(max(1, updates // 10))]
+    return [*_ROWS[name].split(), *schedule]

@@ -46,6 +46,10 @@ class Rows(NamedTuple):
         """Where a row's tokens stand among those of all rows."""
         return range(self.ends[row] - len(self.symbols[row]), self.ends[row])
 
+    def tokens_of(self, rows: Sequence[int]) -> Tensor:
+        """Where the tokens of some rows stand, one row after the other."""
+        return torch.tensor([token for row in rows for token in self.tokens(row)])
+
     def shared_beginnings(self) -> tuple[Tensor, Tensor]:
         """What the candidates' symbols follow: beginnings of their sentence, each different one counted once.
 

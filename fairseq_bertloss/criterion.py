@@ -15,10 +15,14 @@ from fairseq.criterions import FairseqCriterion, register_criterion
 from fairseq.logging import metrics
 from torch import Tensor
 
+from fairseq_bertloss.bertscore import BERTScore
 from fairseq_bertloss.candidates import RISK_SUMS
 from fairseq_bertloss.criterion_config import BERTScoreCriterionConfig
 from fairseq_bertloss.cross_entropy import TokenStatistics
 from fairseq_bertloss.decoder_output import decoder_output
+from fairseq_bertloss.drawing import Drawing
+from fairseq_bertloss.expected_embeddings import TokenPredictions
+from fairseq_bertloss.free_running import FreeRunning, free_running_generation
 from fairseq_bertloss.loss import BERTScoreLoss
 from fairseq_bertloss.objective import Scored
 from fairseq_bertloss.risk import MinimumRisk, candidate_generation
@@ -51,7 +55,10 @@ class BERTScoreCriterion(FairseqCriterion):
         if cfg.chunk_tokens is not None and cfg.chunk_tokens < 1:
             raise ValueError(f"--chunk-tokens must be at least 1, not {cfg.chunk_tokens}")
         risk = str(cfg.objective) == "risk"
-        generation = candidate_generation(cfg, task) if risk else None
+        if risk and cfg.free_running:
+            raise ValueError("--free-running is of soft predictions: leave it out, or --objective risk")
+        draws = candidate_generation if risk else free_running_generation if cfg.free_running else None
+        generation = draws(cfg, task) if draws else None
         self.cross_entropy_weight = cfg.cross_entropy_weight
         self.label_smoothing = cfg.label_smoothing
         kind = str(cfg.soft_prediction)
@@ -71,7 +78,13 @@ class BERTScoreCriterion(FairseqCriterion):
             chunk_tokens=cfg.chunk_tokens,
             lm_dtype=None if cfg.lm_dtype is None else str(cfg.lm_dtype),
         )
-        self._objective = MinimumRisk(cfg, generation, task, self.bertscore) if risk else self._soft
+        self._objective, self._predicted = self._soft, self._teacher_forced
+        if generation is not None:
+            drawing = Drawing(task, self.bertscore, **generation)
+            if risk:
+                self._objective = MinimumRisk(cfg, drawing, self.bertscore)
+            else:
+                self._predicted = FreeRunning(drawing, self.bertscore, cfg.label_smoothing > 0)
         self._sums = [name for name in SUMS if name not in (SOFT_SUMS if risk else RISK_SUMS)]
         self._cache = cfg.cache_references, int(cfg.cache_references_limit * 1e9)
         self.translation_metrics = TranslationMetrics(cfg, task) if cfg.eval_f_bert or cfg.eval_moverscore else None
@@ -128,15 +141,21 @@ class BERTScoreCriterion(FairseqCriterion):
         return loss.sum() if reduce else loss, len(target), logging_output
 
     def _soft(self, model, sample, chosen: Tensor) -> Scored:
-        """The objective `soft`: BERTScore of soft predictions in teacher forcing."""
-        features, projection = decoder_output(model, sample["net_input"])
+        """The objective `soft`: BERTScore of soft predictions."""
         self.bertscore.temperature = self._temperature()
-        score, tokens = self.bertscore.score_features(
+        score, predicted, tokens = self._predicted(model, sample, chosen)
+        parts = (score.f1, score.precision, score.recall, predicted.entropy, predicted.support)
+        sums = (*(part.sum() for part in parts), score.f1.new_tensor(len(predicted.entropy)))
+        return Scored(self.bertscore.objective(score), tokens, dict(zip(SOFT_SUMS, sums, strict=True)))
+
+    def _teacher_forced(self, model, sample, chosen: Tensor) -> tuple[BERTScore, TokenPredictions, TokenStatistics]:
+        """Scores, predictions and the references' statistics, as FreeRunning has them."""
+        features, projection = decoder_output(model, sample["net_input"])
+        score, predicted = self.bertscore.score_features(
             _part(features, chosen), _part(sample["target"], chosen), projection, with_uniform=self.label_smoothing > 0
         )
-        sums = (score.f1, score.precision, score.recall, tokens.entropy, tokens.support)
-        statistics = TokenStatistics(tokens.nll, tokens.uniform, tokens.correct, tokens.p_eos)
-        return Scored(self.bertscore.objective(score), statistics, dict(zip(SOFT_SUMS, (part.sum() for part in sums))))
+        statistics = TokenStatistics(predicted.nll, predicted.uniform, predicted.correct, predicted.p_eos)
+        return score, predicted, statistics
 
     def _fitting(self, target: Tensor) -> Tensor:
         """Indices of the sentences that the language model has positions for."""
@@ -261,12 +280,12 @@ MEANS = {
     "nll_loss": Mean("ntokens_scored", 1 / math.log(2), 3),  # bits, as in fairseq's own criteria
     "ce_loss": Mean("ntokens_scored", 1 / math.log(2), 3),
     "accuracy": Mean("ntokens_scored", 100.0, 3),
-    "entropy": Mean("ntokens_scored"),
-    "support": Mean("ntokens_scored", digits=2),
+    "entropy": Mean("ntokens_predicted"),
+    "support": Mean("ntokens_predicted", digits=2),
     "p_eos_end": Mean("sample_size"),
     "p_eos_before": Mean("ntokens_before_end", digits=6),
 }
 
-SOFT_SUMS = ("f_bert", "p_bert", "r_bert", "entropy", "support")
-SUMS = (*MEANS, "ntokens_scored", "ntokens_before_end")
+SOFT_SUMS = ("f_bert", "p_bert", "r_bert", "entropy", "support", "ntokens_predicted")
+SUMS = (*MEANS, "ntokens_scored", "ntokens_before_end", "ntokens_predicted")
 COUNTS = ("sample_size", "skipped")

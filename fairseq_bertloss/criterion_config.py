@@ -57,6 +57,13 @@ class BERTScoreCriterionConfig(RiskConfig, TranslationMetricsConfig):
     baseline_path: Optional[str] = field(
         default=None, metadata={"help": "baseline file for --rescale-with-baseline, in bert-score's format"}
     )
+    free_running: bool = field(
+        default=False,
+        metadata={
+            "help": "soft predictions follow a translation sampled from the model (--candidate-generation-args), not the "
+            "reference"
+        },
+    )
     cross_entropy_weight: float = field(
         default=0.0, metadata={"help": "w in loss = (1 - w) * objective + w * cross-entropy, from 0 to 1"}
     )

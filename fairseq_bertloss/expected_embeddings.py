@@ -43,6 +43,7 @@ def expected_embeddings(
     symbol_weights: Tensor | None = None,
     eos: int = 0,
     with_uniform: bool = False,
+    target_is_drawn: bool = False,
     chunk_tokens: int | None = None,
     kept_bytes: int = KEPT_BYTES,
 ) -> TokenPredictions:
@@ -57,6 +58,7 @@ def expected_embeddings(
         symbol_weights: (vocabulary,), such as idf.
         eos: index of </s>.
         with_uniform: whether `uniform` is wanted, for label smoothing.
+        target_is_drawn: whether the target is what Gumbel noise has drawn: the largest in each soft prediction.
         chunk_tokens: tokens whose logits exist at a time; None: as many as suit the device. Where Gumbel noise is
             drawn for every symbol, at high temperatures, which noise it is depends on the chunks.
         kept_bytes: probabilities kept for the backward pass at most, where they are dense; those beyond are
@@ -72,7 +74,7 @@ def expected_embeddings(
     chunking = Chunking.of(features, projection, chunk_tokens)
     # The operator itself always runs without a graph.
     kept_bytes = kept_bytes if torch.is_grad_enabled() else 0
-    plan = _Plan(soft, symbol_weights, eos, with_uniform, chunking, kept_bytes)
+    plan = _Plan(soft, symbol_weights, eos, with_uniform, target_is_drawn, chunking, kept_bytes)
     with torch.autocast(features.device.type, enabled=False):
         return TokenPredictions(*_ExpectedEmbeddings.apply(features, weight, bias, table, target, plan))
 
@@ -91,6 +93,7 @@ class _Plan:
     symbol_weights: Tensor | None
     eos: int
     with_uniform: bool
+    target_is_drawn: bool
     chunking: Chunking
     kept_bytes: int
 
@@ -144,7 +147,7 @@ class _Chunks(NamedTuple):
         """Soft predictions, and their part of every field of TokenPredictions."""
         scores = self.layer.logits(rows)
         model = ModelDistribution.of(scores)
-        predicted = self.predict(scores, model.masses, rows)
+        predicted = self._predict(scores, model, rows)
         expected = _expected(predicted, self.table, self.plan)
         statistics = model.statistics(scores, self.target[rows], _each(scores), self.plan.eos, self.plan.with_uniform)
         return predicted, (*expected, *statistics, *_shape(predicted))
@@ -157,13 +160,16 @@ class _Chunks(NamedTuple):
             scores = self.layer.logits(rows)
             model = ModelDistribution.of(scores)
         if scored:
-            predicted = predicted or self.predict(scores, model.masses, rows)
+            predicted = predicted or self._predict(scores, model, rows)
             upstream = _of_probabilities(predicted, self.table, self.plan, embeddings, weights)
             gradient, symbols = predicted.gradient(upstream), predicted.symbols
         if mixed:
             whole = model.gradient(scores, self.target[rows], _each(scores), nll, uniform)
             gradient, symbols = _added(whole, gradient, symbols), None
         self.layer.add_gradient(rows, gradient, symbols)
+
+    def _predict(self, scores: Tensor, model: ModelDistribution, rows: slice) -> Predicted:
+        return self.predict(scores, model.masses, rows, self.target[rows] if self.plan.target_is_drawn else None)
 
 
 def _each(scores: Tensor) -> Tensor:

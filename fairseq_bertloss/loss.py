@@ -66,9 +66,10 @@ class BERTScoreLoss(nn.Module):
             ValueError: an option that is not among its choices.
         """
         super().__init__()
-        _check_choice("soft_prediction", soft_prediction, SOFT_PREDICTIONS)
-        _check_choice("score", score, BERTScore._fields)
-        _check_choice("end_of_sentence", end_of_sentence, END_OF_SENTENCE)
+        choices = {"soft_prediction": SOFT_PREDICTIONS, "score": BERTScore._fields, "end_of_sentence": END_OF_SENTENCE}
+        for (option, known), value in zip(choices.items(), (soft_prediction, score, end_of_sentence)):
+            if value not in known:
+                raise ValueError(f"unknown {option} {value!r}: choose one of {', '.join(known)}")
         self.language_model = language_model
         self.specials = specials
         self.soft_prediction = soft_prediction
@@ -160,15 +161,23 @@ class BERTScoreLoss(nn.Module):
         return self.score_features(logits, target)[0]
 
     def score_features(
-        self, features: Tensor, target: Tensor, projection: Projection | None = None, *, with_uniform: bool = False
+        self,
+        features: Tensor,
+        target: Tensor,
+        projection: Projection | None = None,
+        *,
+        with_uniform: bool = False,
+        reference: Tensor | None = None,
     ) -> tuple[BERTScore, TokenPredictions]:
         """As forward, from what the decoder's output layer gets, and the statistics of the same logits.
 
         Args:
-            features: (batch, length, dim), or logits where there is no projection; gradients flow.
+            features: (batch, length, dim), or (tokens, dim) of the real tokens alone, row by row; logits where there is
+                no projection. Gradients flow.
             target: (batch, length).
             projection: the output layer; gradients flow to its weight and bias.
             with_uniform: whether TokenPredictions.uniform is wanted, for label smoothing.
+            reference: (batch, l), to score against in place of the target, which the model itself has then drawn.
 
         Returns:
             The scores, and TokenPredictions of the real tokens, in the order of target's rows.
@@ -183,9 +192,12 @@ class BERTScoreLoss(nn.Module):
             symbol_weights=self.idf,
             eos=self.specials.eos,
             with_uniform=with_uniform,
+            target_is_drawn=reference is not None,
             chunk_tokens=self.chunk_tokens,
         )
         predicted = self._sentences(predictions.embeddings, predictions.weights, target, layout)
+        if reference is not None:
+            target, layout = reference, self._layout(reference)
         return self._score(predicted, target, layout), predictions
 
     def score_predictions(self, probabilities: Tensor, target: Tensor) -> BERTScore:
@@ -198,15 +210,12 @@ class BERTScoreLoss(nn.Module):
 
     @torch.no_grad()
     def score_ids(self, hypothesis: Tensor, target: Tensor, of: Sequence[int] | None = None) -> BERTScore:
-        """BERTScore of hard predictions.
+        """BERTScore of hard predictions, (hypotheses,) each, without gradient.
 
         Args:
             hypothesis: (hypotheses, k) symbol indices; every row ends with </s>, padding on either side.
             target: (batch, l), the same.
             of: the row of target that each hypothesis is scored against; None: each its own.
-
-        Returns:
-            precision, recall and f1, (hypotheses,) each, without gradient.
 
         Raises:
             ValueError: as in forward.
@@ -225,11 +234,12 @@ class BERTScoreLoss(nn.Module):
         return self.reference_caches
 
     def _laid_out(self, predictions: Tensor, target: Tensor) -> tuple[SentenceLayout, Tensor]:
-        """The target's layout, and what predictions (batch, length, ...) hold at its real tokens, (tokens, ...)."""
-        if predictions.shape[:2] != target.shape:
+        """The target's layout, and what predictions (batch, length, size) hold at its real tokens, (tokens, size)."""
+        packed = predictions.dim() == 2
+        if not packed and predictions.shape[:2] != target.shape:
             raise ValueError(f"predictions {tuple(predictions.shape)} and target {tuple(target.shape)} disagree")
         layout = self._layout(target)
-        return layout, predictions.flatten(0, 1)[layout.tokens]
+        return layout, predictions if packed else predictions.flatten(0, 1)[layout.tokens]
 
     def _layout(self, ids: Tensor) -> SentenceLayout:
         layout = SentenceLayout.of(ids, self.specials.pad, self.specials.eos)
@@ -238,7 +248,8 @@ class BERTScoreLoss(nn.Module):
                 f"a sentence of {max(layout.lengths)} symbols is longer than the {self.max_target_length} that "
                 f"the language model {self.language_model.name!r} has positions for"
             )
-        self._follow(ids)
+        if self.embedding_table.device != ids.device:
+            self.to(ids.device)  # fairseq does not move criteria that have no parameters when distributed
         return layout
 
     def _sentences(self, embeddings: Tensor, weights: Tensor | None, ids: Tensor, layout: SentenceLayout) -> Sentences:
@@ -258,7 +269,7 @@ class BERTScoreLoss(nn.Module):
     def _score(
         self, predicted: Sentences, target: Tensor, layout: SentenceLayout, of: Sequence[int] | None = None
     ) -> BERTScore:
-        """Scores predicted sentences against references, each its own or those of `of`."""
+        """Against references, each its own or those of `of`."""
         reference = self._sentences_of_ids(target, layout)
         if self.reference_caches is not None:
             ids, cache = self._language_model_ids(target, layout), self.reference_caches.current()
@@ -279,11 +290,6 @@ class BERTScoreLoss(nn.Module):
         table = self.language_model.embedding_table.detach()
         return table[self._symbol_ids.to(table.device)]
 
-    def _follow(self, tensor: Tensor) -> None:
-        """Moves to the tensor's device: fairseq does not move criteria that have no parameters when distributed."""
-        if self.embedding_table.device != tensor.device:
-            self.to(tensor.device)
-
     def _apply(self, fn, recurse=True):
         self.language_model.apply(fn)
         super()._apply(fn, recurse)
@@ -292,8 +298,3 @@ class BERTScoreLoss(nn.Module):
         if self.idf is not None:
             self.idf = self.idf.to(self.embedding_table.device)
         return self
-
-
-def _check_choice(option: str, value: str, choices: Sequence[str]) -> None:
-    if value not in choices:
-        raise ValueError(f"unknown {option} {value!r}: choose one of {', '.join(choices)}")

@@ -119,9 +119,22 @@ def soft_prediction(
     return one_hot_of_largest(probabilities) - probabilities.detach() + probabilities
 
 
-def with_gumbel_noise(scores: Tensor, generator: torch.Generator | None = None) -> Tensor:
-    """Scores plus independent Gumbel noise, -log of exponential numbers; torch's own generator by default."""
-    return scores - torch.empty_like(scores).exponential_(generator=generator).log_()
+def with_gumbel_noise(
+    scores: Tensor, generator: torch.Generator | None = None, drawn: Tensor | None = None
+) -> Tensor:
+    """Scores plus Gumbel noise, -log of exponential numbers.
+
+    Args:
+        scores: (..., symbols).
+        generator: of the random numbers; None: torch's own.
+        drawn: (...), the symbol of each row that the noise has made the largest. Noise given what it drew is independent
+            noise again, if the symbols are drawn from softmax(scores) (Maddison, Tarlow and Minka, 2014, section 3).
+    """
+    noisy = scores - torch.empty_like(scores).exponential_(generator=generator).log_()
+    if drawn is None:
+        return noisy
+    largest = with_gumbel_noise(scores.logsumexp(dim=-1, keepdim=True), generator)
+    return -torch.logaddexp(-noisy, -largest).scatter_(-1, drawn.unsqueeze(-1), -largest)
 
 
 def one_hot_of_largest(probabilities: Tensor) -> Tensor:

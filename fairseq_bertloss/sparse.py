@@ -56,20 +56,21 @@ class Predictor:
         self._reach = reach(soft.kind, soft.temperature, vocabulary)
         self._most = most
 
-    def __call__(self, scores: Tensor, masses: Tensor, rows: slice) -> Predicted:
+    def __call__(self, scores: Tensor, masses: Tensor, rows: slice, drawn: Tensor | None = None) -> Predicted:
         """Soft predictions of some tokens.
 
         Args:
             scores: their logits, (n, vocabulary).
             masses: (n, vocabulary), proportional to softmax(scores).
             rows: which of all tokens they are.
+            drawn: (n,), the symbols that Gumbel noise makes the largest; None: those that it happens to.
         """
         if self._arrivals is not None:
-            symbols, scaled = self._arrivals(masses, rows)
+            symbols, scaled = self._arrivals(masses, rows, drawn)
             return self._compact(symbols, torch.softmax(scaled, dim=-1).to(scores.dtype))
         if self._seed is not None:
             generator = torch.Generator(scores.device).manual_seed(self._seed + rows.start)
-            scores = with_gumbel_noise(scores, generator)
+            scores = with_gumbel_noise(scores, generator, drawn)
         nearest = nearest_to_the_largest(scores, self._reach, self._most)
         if nearest is not None:
             symbols, scores = nearest
@@ -153,12 +154,13 @@ class GumbelArrivals:
         """Whether so few arrivals matter that they are worth more than noise for every symbol."""
         return reach("softmax", temperature, vocabulary) <= math.log(cls.MOST)
 
-    def __call__(self, masses: Tensor, rows: slice) -> tuple[Tensor, Tensor]:
+    def __call__(self, masses: Tensor, rows: slice, drawn: Tensor | None = None) -> tuple[Tensor, Tensor]:
         """The support of some rows.
 
         Args:
             masses: (n, vocabulary), proportional to softmax(scores).
             rows: which of all rows these are.
+            drawn: (n,), the symbols that arrive first, which nothing else depends on; None: draws them too.
 
         Returns:
             symbols, and their noisy scores divided by the temperature, up to a constant of the row; -inf
@@ -168,6 +170,8 @@ class GumbelArrivals:
         total = cumulated[:, -1:].contiguous()
         symbols = torch.searchsorted(cumulated, self._uniforms[rows] * total, right=True)
         symbols.clamp_(max=masses.size(-1) - 1)
+        if drawn is not None:
+            symbols[:, 0] = drawn
         scores = self._log_weights[rows].masked_fill(_seen_before(symbols), -torch.inf)
         return symbols, scores.masked_fill_(~total.isfinite(), torch.nan)
 

@@ -53,11 +53,11 @@ def test_a_best_candidate_below_zero_is_not_the_padding():
 @pytest.mark.parametrize("arguments", [[], ["--reference-among-candidates", "--risk-alpha", "3", "--score", "recall"]])
 def test_gradient_equals_that_of_the_risk_written_out(risk, monkeypatch, model, arguments):
     criterion, network, task, sample = risk(*arguments, model=model)
-    drawn = criterion._objective._drawn(network, sample)
+    drawn = criterion._objective._drawing.drawn(network, sample)
     assert [len(candidates) for candidates in drawn] == [3, 3, 3]
     # A random model does not end its sentences: here they get different lengths.
     drawn = [[one[: 3 + 4 * place] + [2] for place, one in enumerate(candidates)] for candidates in drawn]
-    monkeypatch.setattr(criterion._objective, "_drawn", lambda *_: drawn)
+    monkeypatch.setattr(criterion._objective._drawing, "drawn", lambda *_: drawn)
     loss, size, log = criterion(network, sample)
 
     alpha = 3.0 if arguments else 1.0
@@ -93,7 +93,7 @@ def test_a_planted_best_candidate_gains_probability(risk, monkeypatch):
     sample = make_sample(task, PIECES[:1])
     reference = sample["target"][0].tolist()
     planted = [reference[::-1][1:] + [2], [7, 2], reference]
-    monkeypatch.setattr(criterion._objective, "_drawn", lambda *_: [planted])
+    monkeypatch.setattr(criterion._objective._drawing, "drawn", lambda *_: [planted])
 
     def probabilities():
         net_input = sample["net_input"]
@@ -146,8 +146,8 @@ def test_the_log_of_references_is_that_of_the_soft_objective(risk, build):  # no
 @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
 def test_half_precision(risk, monkeypatch, dtype, autocast):
     criterion, network, task, sample = risk("--label-smoothing", "0.1", weight="0.2")
-    draw, drawn = criterion._objective._drawn, criterion._objective._drawn(network, sample)
-    monkeypatch.setattr(criterion._objective, "_drawn", lambda *_: drawn)
+    draw, drawn = criterion._objective._drawing.drawn, criterion._objective._drawing.drawn(network, sample)
+    monkeypatch.setattr(criterion._objective._drawing, "drawn", lambda *_: drawn)
     exact, _, exact_log = criterion(network, sample)
     exact_gradient = gradients(exact, network)
     if not autocast:
@@ -215,15 +215,15 @@ def test_drawing_leaves_the_model_as_it_was(risk):
     network.encoder.layers[0].eval()  # as a frozen part would be
     modes = {name: part.training for name, part in network.named_modules()}
     state = torch.get_rng_state()
-    first = criterion._objective._drawn(network, sample)
-    assert torch.equal(torch.get_rng_state(), state) and criterion._objective._drawn(network, sample) == first
+    first = criterion._objective._drawing.drawn(network, sample)
+    assert torch.equal(torch.get_rng_state(), state) and criterion._objective._drawing.drawn(network, sample) == first
     assert {name: part.training for name, part in network.named_modules()} == modes and any(modes.values())
 
 
 def test_the_encoder_reads_a_source_once_for_all_its_candidates(risk, monkeypatch):
     criterion, network, task, sample = risk()
     drawn = [[[5, 2], [5, 6] * 30 + [2], [7] * 20 + [2]] for _ in range(3)]
-    monkeypatch.setattr(criterion._objective, "_drawn", lambda *_: drawn)
+    monkeypatch.setattr(criterion._objective._drawing, "drawn", lambda *_: drawn)
     read, decoded = [], []
     network.encoder.layers[0].register_forward_hook(lambda _, __, output: read.append(output.shape[1]))
     network.decoder.layers[0].register_forward_hook(lambda _, __, output: decoded.append(output[0].shape[:2]))
@@ -237,7 +237,7 @@ def test_the_encoder_reads_a_source_once_for_all_its_candidates(risk, monkeypatc
 def test_a_model_in_torchs_data_parallel_has_one_pass(risk, monkeypatch):
     criterion, network, task, sample = risk()
     expected = criterion(network, sample)[0]
-    monkeypatch.setattr("fairseq_bertloss.risk.one_pass_an_update", lambda model: True)
+    monkeypatch.setattr("fairseq_bertloss.drawing.one_pass_an_update", lambda model: True)
     decoded = []
     network.decoder.layers[0].register_forward_hook(lambda _, __, output: decoded.append(output[0].shape[1]))
     loss = criterion(network, sample)[0]
@@ -257,11 +257,22 @@ def test_sampling_follows_torchs_generator_in_training_alone(risk):
 
     def draw(seed):
         torch.manual_seed(seed)
-        return criterion._objective._drawn(network, sample)
+        return criterion._objective._drawing.drawn(network, sample)
 
     assert draw(1) == draw(1) != draw(2)
     criterion.eval()
     assert draw(1) == draw(2)
+
+
+def test_sampled_candidates_stand_beside_those_of_beam_search(risk):
+    criterion, network, task, sample = risk("--sampled-candidates", "4")
+    beam = risk()[0]._objective._drawing.drawn(network, sample)
+    drawn = criterion._objective._drawing.drawn(network, sample)
+    assert [candidates[:3] for candidates in drawn] == beam
+    assert all(len(candidates) == 7 and len(set(map(tuple, candidates))) > 3 for candidates in drawn)
+    assert criterion(network, sample)[2]["candidates"] > 9
+    criterion.eval()
+    assert criterion._objective._drawing.drawn(network, sample) == beam
 
 
 def test_candidates_keep_to_the_language_models_positions(risk):
@@ -271,7 +282,7 @@ def test_candidates_keep_to_the_language_models_positions(risk):
     with pytest.raises(AssertionError, match="min_len cannot be larger than max_len"):
         criterion(network, sample)
     criterion, network, task, sample = risk("--candidate-generation-args", '{"max_len_b": 150, "min_len": 98}')
-    assert {len(one) for candidates in criterion._objective._drawn(network, sample) for one in candidates} == {room}
+    assert {len(one) for candidates in criterion._objective._drawing.drawn(network, sample) for one in candidates} == {room}
     assert criterion(network, sample)[0].isfinite()
 
 
@@ -294,9 +305,11 @@ def test_long_references_are_left_out(risk):
     "arguments, message",
     [
         (["--candidates", "1"], "--candidates must be at least 2, to compare, not 1"),
+        (["--sampled-candidates", "-1"], "--sampled-candidates must not be negative, as -1 is"),
+        (["--free-running"], "--free-running is of soft predictions"),
         (["--risk-alpha", "0"], "--risk-alpha must be positive and finite, not 0.0"),
         (["--candidate-generation-args", "{"], "--candidate-generation-args { is not JSON"),
-        (["--candidate-generation-args", '{"beam": 4}'], "leave out 'beam': --candidates says how many there are"),
+        (["--candidate-generation-args", '{"beam": 4}'], "leave out 'beam': other options say how many"),
         (["--candidate-generation-args", '{"match_source_len": true}'], "leave out 'match_source_len': a candidate"),
         (["--candidate-generation-args", '{"sampling_topk": 5}'], "--sampling-topk requires --sampling"),
         (["--candidate-generation-args", '{"nbest": 5}'], "'nbest' has no effect in training"),

@@ -118,3 +118,26 @@ def test_a_short_support_among_many_that_could_belong_to_it_is_listed(kind, symb
     assert predicted.symbols.sort(dim=-1).values.tolist() == [[7, 11], [7, 11]]
     torch.testing.assert_close(predicted.probabilities, torch.full((2, 2), 0.5, dtype=torch.float64))
     assert Predictor(soft, 3, 200, 20, scores.device)(scores, scores.exp(), slice(0, 3)).symbols is None
+
+
+@pytest.mark.parametrize("temperature", [0.1, 1.0], ids=["on the support", "noise for every symbol"])
+def test_noise_given_what_it_drew_is_distributed_as_noise(temperature):
+    """Symbols drawn first, and then the noise that has drawn them: the same as noise drawn at once."""
+    torch.manual_seed(4)
+    scores = torch.randn(VOCABULARY) * 1.5
+    scores[3] = -torch.inf
+    drawn = torch.multinomial(scores.softmax(dim=-1), SAMPLES, replacement=True)
+    scores = scores.expand(SAMPLES, -1)
+    predict = Predictor(SoftPrediction("gumbel_softmax", temperature), SAMPLES, VOCABULARY, VOCABULARY, scores.device)
+    predicted = predict(scores, scores.softmax(dim=-1), slice(0, SAMPLES), drawn)
+    ours = predicted.probabilities
+    if predicted.symbols is not None:
+        ours = torch.zeros(SAMPLES, VOCABULARY).scatter_add_(1, predicted.symbols, ours)
+    assert torch.equal(ours.argmax(dim=-1), drawn) and (ours[:, 3] == 0).all()
+    plain = soft_prediction(scores, "gumbel_softmax", temperature)
+    for power in (1, 2):
+        one, other = ours**power, plain**power
+        error = ((one.var(dim=0) + other.var(dim=0)) / SAMPLES).sqrt()
+        assert ((one.mean(dim=0) - other.mean(dim=0)).abs() <= 5 * error + 1e-9).all()
+    one, other = (torch.special.entr(p).sum(dim=-1) for p in (ours, plain))
+    assert (one.mean() - other.mean()).abs() <= 5 * ((one.var() + other.var()) / SAMPLES).sqrt()

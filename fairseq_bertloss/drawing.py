@@ -1,0 +1,135 @@
+"""The model's own translations inside of training: drawn by fairseq's generator, and decoded once more for gradients."""
+
+import itertools
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Optional  # fairseq's argument parser cannot read `str | None`
+
+import torch
+from fairseq.data.data_utils import collate_tokens
+from fairseq.dataclass import FairseqDataclass
+from omegaconf import DictConfig
+from torch import Tensor, nn
+
+from fairseq_bertloss.candidates import Rows
+from fairseq_bertloss.decoder_output import decoder_outputs, one_pass_an_update
+from fairseq_bertloss.generation import check_generation, evaluating, generation_config
+from fairseq_bertloss.layout import batches, cost_of_a_batch
+from fairseq_bertloss.loss import BERTScoreLoss
+from fairseq_bertloss.output_layer import Projection
+
+OPTION = "--candidate-generation-args"
+
+LONGEST = {"max_len_a": 1.5, "max_len_b": 10}
+"""Of a translation, a * source + b symbols, where --candidate-generation-args does not say: loops would take long."""
+
+ANCESTRAL = {"sampling": True, "sampling_topk": -1, "sampling_topp": -1.0, "temperature": 1.0}
+"""Symbol by symbol from the model's own distribution: the symbols that Gumbel noise makes the largest."""
+
+DETERMINISTIC = ANCESTRAL | {"sampling": False}
+"""What validation draws with, whatever training does."""
+
+ELSEWHERE = {
+    "beam": "other options say how many translations there are",
+    "match_source_len": "a candidate would be as long as its source, which the language model may have no positions for",
+}
+"""Options of generation that cannot be given, and why."""
+
+
+@dataclass
+class DrawingConfig(FairseqDataclass):
+    """The option of whatever draws."""
+
+    candidate_generation_args: Optional[str] = field(
+        default="{}",
+        metadata={
+            "help": "--objective risk and --free-running: fairseq-generate's options for the model's own translations as "
+            "JSON, such as '{\"sampling\": true, \"sampling_topk\": 10}' (default: beam search for candidates, sampling "
+            "for --free-running)"
+        },
+    )
+
+
+def generation(cfg: DrawingConfig, task, beam: int, defaults: Mapping[str, object] | None = None) -> DictConfig:
+    """fairseq's options for that many translations of a sentence.
+
+    Args:
+        defaults: fairseq-generate's options where --candidate-generation-args has none.
+
+    Raises:
+        ValueError: an option in --candidate-generation-args that cannot be.
+    """
+    config = generation_config(OPTION, cfg.candidate_generation_args, LONGEST | (defaults or {}), ELSEWHERE)
+    config.beam = beam
+    check_generation(OPTION, config, task)
+    return config
+
+
+def changed(config: DictConfig, **options) -> DictConfig:
+    """The same with other values."""
+    config = config.copy()
+    config.update(options)
+    return config
+
+
+class Drawing:
+    """Draws translations from the model as it is, and has them decoded as if they were references.
+
+    Args:
+        task: fairseq's, which builds the generator.
+        bertscore: whose symbols, positions and mode count.
+        training: options of the generators whose translations come together, in training.
+        validation: the same in validation.
+    """
+
+    def __init__(
+        self, task, bertscore: BERTScoreLoss, training: Sequence[DictConfig], validation: Sequence[DictConfig]
+    ):
+        self._task, self._bertscore = task, bertscore
+        self._specials = bertscore.specials
+        self._generations = {True: training, False: validation}
+
+    def drawn(self, model: nn.Module, sample: dict) -> list[list[list[int]]]:
+        """Symbols of each sentence's translations, a generator's best first, </s> included.
+
+        Args:
+            model: a fairseq encoder-decoder, as it comes or wrapped for distributed training.
+            sample: of the translation task.
+        """
+        found = [[] for _ in sample["target"]]
+        with evaluating(model):
+            for config in self._generations[self._bertscore.training]:
+                generator = self._task.build_generator([model], config)
+                generator.max_len = min(generator.max_len, self._bertscore.max_target_length)
+                for own, more in zip(found, self._task.inference_step(generator, [model], sample, prefix_tokens=None)):
+                    own += [one["tokens"] for one in more]
+        # One copy from a GPU, not one for each.
+        symbols = iter(torch.cat([sample["target"].new_empty(0), *itertools.chain(*found)]).tolist())
+        return [[list(itertools.islice(symbols, len(tokens))) for tokens in own] for own in found]
+
+    def decoded(
+        self, model: nn.Module, net_input: dict, sources: Tensor, rows: Rows
+    ) -> tuple[Tensor, Projection | None]:
+        """Decoder features (tokens, dim) of the rows' tokens, one row after the other, and the projection, as
+        decoder_output.
+
+        Rows of like lengths are decoded together, as far as the model's wrapper allows for several passes. The encoder
+        reads a source once for all of its rows.
+
+        Args:
+            net_input: the model's arguments.
+            sources: which sources the rows' sentences are, (sentences,).
+        """
+        lengths = [len(symbols) for symbols in rows.symbols]
+        groups = [range(len(lengths))] if one_pass_an_update(model) else batches(lengths, cost_of_a_batch(sources))
+        sides = [self.target_side([rows.symbols[i] for i in group], move_eos_to_beginning=True) for group in groups]
+        order = [sources[torch.tensor([rows.sentence[i] for i in group]).to(sources.device)] for group in groups]
+        found, projection = decoder_outputs(model, net_input, [side.to(sources.device) for side in sides], order)
+        real = (side.ne(self._specials.pad).to(sources.device) for side in sides)
+        packed = torch.cat([features[places] for features, places in zip(found, real)])
+        back = rows.tokens_of([row for group in groups for row in group]).argsort()
+        return packed[back.to(sources.device)], projection
+
+    def target_side(self, symbols: Sequence[Sequence[int]], **options) -> Tensor:
+        """(rows, length), padded on the right; on the CPU."""
+        return collate_tokens([torch.tensor(row) for row in symbols], self._specials.pad, self._specials.eos, **options)

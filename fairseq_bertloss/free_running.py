@@ -1,0 +1,74 @@
+"""Soft predictions free-running: each follows what the model itself has translated so far, not the reference.
+
+    fairseq-train DIR --user-dir fairseq_bertloss --criterion bertscore_loss --bert-model NAME --free-running ...
+
+Training sees what happens after the model's own mistakes. A translation is drawn symbol by symbol from the model in
+evaluation mode and then decoded as if it were the reference; where gumbel_softmax predicts, the noise is what has drawn
+the translation.
+"""
+
+from omegaconf import DictConfig
+from torch import Tensor, nn
+
+from fairseq_bertloss.bertscore import BERTScore
+from fairseq_bertloss.candidates import Rows
+from fairseq_bertloss.cross_entropy import TokenStatistics, token_statistics
+from fairseq_bertloss.drawing import ANCESTRAL, DETERMINISTIC, Drawing, DrawingConfig, changed, generation
+from fairseq_bertloss.expected_embeddings import TokenPredictions
+from fairseq_bertloss.loss import BERTScoreLoss
+
+
+def free_running_generation(cfg: DrawingConfig, task) -> dict[str, list[DictConfig]]:
+    """How a sentence's translation is drawn, arguments of Drawing: validation takes the most probable symbols.
+
+    Raises:
+        ValueError: an option in --candidate-generation-args that cannot be.
+    """
+    given = generation(cfg, task, 1, ANCESTRAL)
+    return {"training": [given], "validation": [changed(given, **DETERMINISTIC)]}
+
+
+class FreeRunning:
+    """Scores the soft predictions that follow a sampled translation.
+
+    Args:
+        drawing: of the translation.
+        bertscore: its soft predictions and scores.
+        with_uniform: whether TokenStatistics.uniform is wanted, for label smoothing.
+    """
+
+    def __init__(self, drawing: Drawing, bertscore: BERTScoreLoss, with_uniform: bool):
+        self._drawing = drawing
+        self._bertscore = bertscore
+        self._with_uniform = with_uniform
+
+    def __call__(
+        self, model: nn.Module, sample: dict, chosen: Tensor
+    ) -> tuple[BERTScore, TokenPredictions, TokenStatistics]:
+        """Of some of a batch's sentences.
+
+        Args:
+            model: a fairseq encoder-decoder, as it comes or wrapped for distributed training.
+            sample: of the translation task.
+            chosen: indices of the sentences, one at least.
+
+        Returns:
+            Their scores; the predictions that were scored; and the statistics of the references' tokens, in teacher
+            forcing.
+        """
+        drawn, references = self._drawing.drawn(model, sample), sample["target"][chosen]
+        specials = self._bertscore.specials
+        rows = Rows.of([drawn[i] for i in chosen.tolist()], references, specials.pad, with_references=False)
+        features, projection = self._drawing.decoded(model, sample["net_input"], chosen, rows)
+        translations = self._drawing.target_side([rows.symbols[row] for row in rows.candidates]).to(references.device)
+        own, theirs = (rows.tokens_of(part).to(features.device) for part in (rows.candidates, rows.references))
+        score, predictions = self._bertscore.score_features(features[own], translations, projection, reference=references)
+        tokens = token_statistics(
+            features[theirs],
+            references[references != specials.pad],
+            projection,
+            eos=specials.eos,
+            with_uniform=self._with_uniform,
+            chunk_tokens=self._bertscore.chunk_tokens,
+        )
+        return score, predictions, tokens
