@@ -114,15 +114,24 @@ def test_two_workers_in_float16(train, alone, backend):
         assert update["gnorm"] == pytest.approx(its_update["gnorm"], rel=0.02)
 
 
+OWN_TRANSLATIONS = {
+    "risk": '--objective risk --candidates 3 --risk-alpha 30 {"max_len_a":0,"max_len_b":20}',
+    "free-running": '--free-running {"max_len_a":0,"max_len_b":20,"sampling":false}',
+}
+
+
+@pytest.mark.parametrize("objective", OWN_TRANSLATIONS)
 @pytest.mark.parametrize("backend", ["legacy_ddp", "c10d", "c10d --find-unused-parameters --broadcast-buffers"])
-def test_two_workers_minimise_the_risk_that_one_minimises(train, backend):
-    options = ["--objective", "risk", "--candidates", "3", "--risk-alpha", "30", "--cross-entropy-weight", "0",
-               "--candidate-generation-args", '{"max_len_a": 0, "max_len_b": 20}']  # fmt: skip
+def test_two_workers_learn_from_their_own_translations_what_one_learns(train, backend, objective):
+    *options, generation = OWN_TRANSLATIONS[objective].split()
+    options += ["--candidate-generation-args", generation, "--cross-entropy-weight", "0"]
     expected = train(1, "--update-freq", "4", *options)
     assert all(update["gnorm"] > 0.02 for update in expected.updates), [update["gnorm"] for update in expected.updates]
     together = train(2, "--update-freq", "2", "--ddp-backend", *backend.split(), *options)
     for name, parameter in expected.parameters.items():
         torch.testing.assert_close(together.parameters[name], parameter, rtol=0, atol=1e-5)
     for update, its_update in zip(together.updates, expected.updates, strict=True):
-        for name in ("loss", "f_expected", "f_first", "f_best", "candidates", "nll_loss", "gnorm"):
+        names = {"loss", "f_expected", "f_first", "f_best", "candidates", "f_bert", "entropy", "nll_loss", "gnorm"}
+        assert len(names & update.keys()) >= 5
+        for name in names & update.keys():
             assert update[name] == pytest.approx(its_update[name], abs=2e-3, rel=2e-3), name

@@ -1,13 +1,21 @@
 """benchmarks/effect.py: its rows are trainings that fairseq accepts, and what it reads is what was logged."""
 
+import json
+import math
 import os
 import sys
 from pathlib import Path
 
 import pytest
+import torch
 from conftest import import_benchmark
 from fairseq import options
 from fairseq.dataclass.utils import convert_namespace_to_omegaconf
+from training import logged, train
+
+from fairseq_bertloss.checkpoints import allow_fairseq_classes
+
+allow_fairseq_classes()
 
 
 @pytest.fixture(scope="module")
@@ -64,3 +72,57 @@ def test_a_command_that_fails_says_how(effect, tmp_path, monkeypatch):
     monkeypatch.setenv("PATH", str(Path(sys.executable).parent), prepend=os.pathsep)
     with pytest.raises(ChildProcessError, match="(?s)^fairseq-train.*unrecognized arguments: --nonsense"):
         effect._call("fairseq-train", "data", "--arch", "transformer", "--nonsense", output=tmp_path / "log")
+
+
+def test_the_references_probabilities_are_those_of_validation(effect, corpus, tiny_lm, tmp_path):
+    done = train(corpus, tmp_path, "--criterion", "bertscore_loss", "--bert-model", tiny_lm("bert"), "--bert-layer", "2",
+                 "--soft-prediction", "softmax", "--cross-entropy-weight", "1", "--lr", "1e-2", "--max-update", "20")  # fmt: skip
+    *_, valid = logged(done, "valid")
+    forced = effect.forced(tmp_path / "checkpoint_last.pt", corpus, "valid")
+    assert forced["nll"] / math.log(2) == pytest.approx(valid["valid_nll_loss"], abs=2e-3)
+    assert forced["entropy"] == pytest.approx(valid["valid_entropy"], abs=2e-4)
+    assert forced["p_eos_end"] == pytest.approx(valid["valid_p_eos_end"], abs=2e-4)
+    assert forced["p_eos_before"] == pytest.approx(valid["valid_p_eos_before"], abs=2e-6)
+
+
+def test_averaged_parameters(effect, corpus, tmp_path):
+    train(corpus, tmp_path, "--max-update", "3", "--save-interval-updates", "1", "--keep-interval-updates", "2",
+          "--max-epoch", "1", "--disable-validation", "--batch-size", "40", "--lr", "0.1")  # fmt: skip
+    checkpoints = sorted(tmp_path.glob("checkpoint_*_*.pt"))
+    assert len(checkpoints) == 2
+    path = effect.averaged(checkpoints, tmp_path / "mean.pt")
+    one, other, mean = (torch.load(part)["model"] for part in (*checkpoints, path))
+    name = "encoder.embed_tokens.weight"
+    assert (one[name] - other[name]).abs().max() > 0.01
+    torch.testing.assert_close(mean[name], (one[name] + other[name]) / 2)
+
+
+def test_beam_scores(effect, tmp_path):
+    generated = tmp_path / "valid.out"
+    generated.write_text("S-0\ta\nH-0\t-0.5\tb\nD-0\t-0.5\tb\nH-1\t-1.5\tc\n", encoding="utf-8")
+    assert effect._beam_score(generated) == -1.0
+
+
+def test_table_of_runs(tmp_path):
+    effect_table = import_benchmark("effect_table")
+
+    def write(row, seed, f_bert, wall):
+        log = [{"kind": "valid"}, {"kind": "train_inner", "train_wall": wall}, {"kind": "train_inner", "train_wall": 1.0}]
+        run = {"row": row, "seed": seed, "scores": {"f_bert": f_bert, "bleu": 30.0 + seed}, "log": log}
+        (tmp_path / f"{row}.{seed}.beam5.json").write_text(json.dumps(run), encoding="utf-8")
+
+    for seed, f_bert in ((1, 80.0), (2, 81.0)):
+        write("control@1e-4", seed, f_bert, 4.0)
+        write("risk-ce-0.5@1e-4", seed, f_bert + 0.5 * seed, 14.0)
+    write("control@1e-4x20", 1, 0.0, 1.0)  # another row, which a longer name must not be taken for
+    write("baseline", 1, 79.0, 0.0)
+    rows = ["baseline", "control@1e-4", "risk-ce-0.5@1e-4"]
+    assert effect_table.table(tmp_path, rows, "beam5").splitlines() == [
+        "| row | BLEU | F_BERT | F above control | time |",
+        "|:--|--:|--:|--:|--:|",
+        "| baseline | 31.00 | 79.00 |  |  |",
+        "| control@1e-4 | 31.50 ± 0.71 | 80.50 ± 0.71 | +0.00 ± 0.00 | 1.0 |",
+        "| risk-ce-0.5@1e-4 | 31.50 ± 0.71 | 81.25 ± 1.06 | +0.75 ± 0.35 | 3.0 |",
+    ]
+    with pytest.raises(ValueError, match="there is no run risk.SEED.beam5.json"):
+        effect_table.table(tmp_path, ["risk"], "beam5")
