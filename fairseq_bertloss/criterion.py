@@ -188,9 +188,10 @@ class BERTScoreCriterion(FairseqCriterion):
         """The schedule's value in training, its end in validation, whose figures must stay comparable."""
         if not self.training:
             return self.temperature.end
-        # fairseq's trainer publishes its number of updates here, also when it resumes.
-        updates = metrics.get_meter("default", "num_updates")
-        return self.temperature.at(0 if updates is None else updates.val)
+        # fairseq's trainer logs its number of updates, also when it resumes: to the aggregators that are active, while
+        # `metrics.get_meter` goes on to read the one of the checkpoint.
+        published = (aggregator.get("num_updates") for aggregator in metrics.get_active_aggregators())
+        return self.temperature.at(max((meter.val or 0 for meter in published if meter is not None), default=0))
 
     def _cross_entropy(self, tokens: TokenStatistics) -> Tensor:
         """Label-smoothed cross-entropy of each token, (tokens,), in nats."""

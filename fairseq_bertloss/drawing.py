@@ -92,11 +92,16 @@ class Drawing:
     def drawn(self, model: nn.Module, sample: dict) -> list[list[list[int]]]:
         """Symbols of each sentence's translations, a generator's best first, </s> included.
 
+        A model with a parameter that is no finite number has none: fairseq's generator would fail, where the loss lets
+        fairseq deal with it.
+
         Args:
             model: a fairseq encoder-decoder, as it comes or wrapped for distributed training.
             sample: of the translation task.
         """
         found = [[] for _ in sample["target"]]
+        if not torch.stack([parameter.isfinite().all() for parameter in model.parameters()]).all():
+            return found
         with evaluating(model):
             for config in self._generations[self._bertscore.training]:
                 generator = self._task.build_generator([model], config)

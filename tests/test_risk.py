@@ -252,6 +252,15 @@ def test_a_failure_leaves_the_encoder_as_it_was(risk):
     assert "forward" not in vars(network.encoder)
 
 
+def test_a_model_of_nan_has_a_loss_of_nan(risk):
+    """Which fairseq skips or reports; its generator would fail an assertion."""
+    criterion, network, task, sample = risk(weight="0.2")
+    with torch.no_grad():
+        network.decoder.output_projection.weight[5] = torch.nan
+    loss, size, _ = criterion(network, sample)
+    assert loss.isnan() and size == 3
+
+
 def test_sampling_follows_torchs_generator_in_training_alone(risk):
     criterion, network, task, sample = risk("--candidate-generation-args", '{"sampling": true, "temperature": 2.0}')
 

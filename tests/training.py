@@ -62,14 +62,22 @@ def _command(command: list[str], stdout: str, stderr: str) -> None:
     importlib.import_module(f"fairseq_cli.{command[0]}").cli_main()
 
 
+OPTIONS = """--optimizer adam --lr 2e-3 --seed 1 --log-format json --log-interval 1 --num-workers 0 --cpu --max-tokens 20000
+    --required-batch-size-multiple 1 --no-epoch-checkpoints --dropout 0"""
+
+
 def train(data: Path, save_dir: Path, *arguments: str, model: str = "transformer", check: bool = True):
     """fairseq-train on the whole corpus as one batch; the log is JSON, a line an update."""
-    options = "--optimizer adam --lr 2e-3 --seed 1 --log-format json --log-interval 1 --num-workers 0 --cpu"
-    batch = "--max-tokens 20000 --required-batch-size-multiple 1 --no-epoch-checkpoints --dropout 0"
-    return fairseq(
-        "train", data, "--save-dir", save_dir, *MODELS[model].split(), *options.split(), *batch.split(), *arguments,
-        check=check,
-    )  # fmt: skip
+    return fairseq("train", data, "--save-dir", save_dir, *MODELS[model].split(), *OPTIONS.split(), *arguments, check=check)
+
+
+def start(data: Path, save_dir: Path, log: Path, *arguments: str) -> multiprocessing.Process:
+    """The same as a process that runs on its own, with its output in a file."""
+    command = ["train", data, "--save-dir", save_dir, *MODELS["transformer"].split(), *OPTIONS.split(), *arguments]
+    command += ["--user-dir", PACKAGE]
+    process = _server.Process(target=_command, args=([str(part) for part in command], str(log), str(log)))
+    process.start()
+    return process
 
 
 def logged(done: subprocess.CompletedProcess, name: str) -> list[dict]:
