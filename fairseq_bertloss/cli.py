@@ -35,9 +35,15 @@ def main(argv: Sequence[str] | None = None) -> int:
     except (ValueError, OSError) as error:
         if args.debug:
             raise
-        report(f"bertloss: error: {' '.join(str(error).split())}")
+        report(f"bertloss: error: {' '.join(_message(error).split())}")
         return 2
     return 0
+
+
+def _message(error: ValueError | OSError) -> str:
+    """What went wrong; of a file that the system refuses, first which one."""
+    named = isinstance(error, OSError) and error.filename is not None and error.strerror is not None
+    return f"{error.filename}: {error.strerror}" if named else str(error)
 
 
 def argument_parser() -> argparse.ArgumentParser:

@@ -8,6 +8,7 @@ symbol from, the end of the sentence included.
 
 import math
 import os
+import pickle
 import re
 import statistics
 from collections.abc import Iterator, Sequence
@@ -225,4 +226,7 @@ def _symbol_ids(line: str, dictionary, where: str) -> Tensor:
 
 def _reason(error: Exception) -> str:
     """What an error says, up to the first detail of a list."""
+    if isinstance(error, pickle.UnpicklingError):
+        refused = re.search(r"Unsupported global: GLOBAL (\S+)", str(error))
+        return f"torch's safe loader refuses {refused[1]} in it" if refused else "it is damaged, or no file of torch's"
     return " ".join(str(error).split("\n")[:2]).strip() or type(error).__name__

@@ -42,7 +42,7 @@ def load_tokenizer(name: str):
         if type(tokenizer).__name__.startswith("Roberta"):
             # RoBERTa's pieces know whether a space precedes them; bert-score always puts one first.
             tokenizer = AutoTokenizer.from_pretrained(name, add_prefix_space=True)
-    except (OSError, ValueError) as error:
+    except Exception as error:  # transformers raises anything over a broken folder
         raise ValueError(not_loadable("tokenizer", name, error)) from error
     special_ids(tokenizer)
     return tokenizer
@@ -50,7 +50,7 @@ def load_tokenizer(name: str):
 
 def not_loadable(part: str, name: str, error: Exception) -> str:
     """The message for a tokenizer or model that transformers could not load."""
-    reason = str(error).strip().splitlines()[0]
+    reason = next(iter(str(error).strip().splitlines()), type(error).__name__)
     remedy = (
         "the folder must hold config.json, the weights and the tokenizer's files"
         if os.path.isdir(name)
@@ -151,7 +151,13 @@ def write_dictionary(path: str, symbols: Iterable[str], counts: dict[str, int] |
         path: the file; it appears whole or not at all.
         symbols: in the order of the file.
         counts: how often each was seen; 1 where not given, since fairseq wants a number.
+
+    Raises:
+        ValueError: there is a folder of that name.
+        FileNotFoundError: the file's folder is not there.
     """
+    if os.path.isdir(path):
+        raise ValueError(f"{path} is a folder; the dictionary would be a file, such as {os.path.join(path, 'dict.txt')}")
     counts = counts or {}
     partial = f"{path}.partial"
     with open(partial, "w", encoding="utf-8", newline="\n") as file:

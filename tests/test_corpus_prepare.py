@@ -160,7 +160,7 @@ def test_no_training_pair_left_is_an_error(minilm, tmp_path):
     (tmp_path / "a.de").write_text("ein Satz der zu lang ist\n\n")
     (tmp_path / "a.en").write_text("a sentence that is too long\nx\n")
     corpora = {"train": (str(tmp_path / "a.de"), str(tmp_path / "a.en"))}
-    with pytest.raises(ValueError, match="none of the 2 training pairs is left.*'empty_source': 1.*'long_source': 1"):
+    with pytest.raises(ValueError, match="is left: 2 read, 1 empty source, 1 long source"):
         prepare(Settings("de", "en", minilm, max_length=3), corpora, str(tmp_path / "out"))
 
 

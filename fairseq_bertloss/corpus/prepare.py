@@ -130,7 +130,11 @@ def build(settings: Settings, corpora: Mapping, folder: str, workers: int, lock:
             prefix = os.path.join(text, split)
             counts[split] = write_split(settings, pairs, prefix, is_training=split == "train", seen=seen)
     if not counts["train"]["kept"]:
-        raise ValueError(f"none of the {counts['train']['read']} training pairs is left: {counts['train']}")
+        dropped = ", ".join(f"{count} {name.replace('_', ' ')}" for name, count in counts["train"].items() if count)
+        raise ValueError(
+            f"no training pair of {corpora['train'][0]} and {corpora['train'][1]} is left: {dropped}; "
+            "is the text right, and --max-length and --max-ratio?"
+        )
 
     words, pieces = seen
     codes = os.path.join(folder, CODES)

@@ -23,7 +23,7 @@ def read_lines(path: str) -> Iterator[str]:
 
     Raises:
         FileNotFoundError: there is no such file.
-        ValueError: a line is not UTF-8, the gzip stream is damaged or cut short, or the file is empty.
+        ValueError: a line is no text in UTF-8, the gzip stream is damaged or cut short, or the file is empty.
     """
     number = 0
     opener = gzip.open if str(path).endswith(".gz") else open
@@ -45,13 +45,16 @@ def numbered_lines(file: BinaryIO, name: str) -> Iterator[tuple[int, str]]:
         name: what errors call the file.
 
     Raises:
-        ValueError: a line is not UTF-8.
+        ValueError: a line is not UTF-8, or has the character NUL.
     """
     for number, raw in enumerate(file, 1):
         try:
-            yield number, raw.decode("utf-8-sig" if number == 1 else "utf-8")
+            line = raw.decode("utf-8-sig" if number == 1 else "utf-8")
         except UnicodeDecodeError as error:
             raise ValueError(f"{name}:{number}: not UTF-8: {error.reason} at byte {error.start + 1}") from error
+        if "\0" in line:
+            raise ValueError(f"{name}:{number}: not text: there is a NUL character; convert the file to UTF-8")
+        yield number, line
 
 
 def read_pairs(source: str, target: str) -> Iterator[tuple[str, str]]:
