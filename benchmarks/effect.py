@@ -37,8 +37,9 @@ MODEL = """--arch transformer_iwslt_de_en --encoder-layers 2 --decoder-layers 2 
     --encoder-ffn-embed-dim 512 --decoder-ffn-embed-dim 512 --share-decoder-input-output-embed --dropout 0.3"""
 TRAINING = """--max-tokens 1792 --required-batch-size-multiple 1 --optimizer adam --adam-betas (0.9,0.98) --weight-decay 0.0001
     --num-workers 0 --log-format json --log-interval 10 --no-epoch-checkpoints --distributed-world-size 1"""
-# Until validation stops improving, and then down to a learning rate that no fine-tuning is below by much.
-CONVERGING = "--lr 3e-3 --lr-scheduler inverse_sqrt --warmup-updates 400 --warmup-init-lr 1e-7 --max-epoch 40 --patience 2"
+# Until validation stops improving, or an epoch gains next to nothing; then down to a learning rate that no fine-tuning is
+# below by much.
+CONVERGING = "--lr 3e-3 --lr-scheduler inverse_sqrt --warmup-updates 400 --warmup-init-lr 1e-7 --max-epoch 27 --patience 2"
 ANNEALING = """--lr 1e-3 --lr-scheduler polynomial_decay --warmup-updates 50 --total-num-update 1200 --end-learning-rate 1e-6
     --max-update 1200"""
 FINE_TUNING = "--lr-scheduler fixed --disable-validation --keep-interval-updates 5"
