@@ -15,19 +15,17 @@ import os
 import re
 import subprocess
 import sys
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 import effect_rows
 import torch
 from fairseq import checkpoint_utils
-from loss_inputs import fairseq_batches
 
 import fairseq_bertloss
 from fairseq_bertloss.corpus.plain import PlainText
 from fairseq_bertloss.corpus.text import write_lines
-from fairseq_bertloss.forced_decoding import load_model
+from fairseq_bertloss.forced_decoding import entropy, forced_log_probabilities, load_model
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 LAYER = "5"
@@ -161,7 +159,7 @@ class Experiment:
             told.write_text(json.dumps(command), encoding="utf-8")
             _call(*command, output=log, mode="a")
             done.touch()
-        return list(_records(log))
+        return _records(log)
 
     def _translated(self, folder: Path, subset: str, decoding: str = effect_rows.BEAM_5) -> Path:
         """What fairseq-generate printed."""
@@ -179,7 +177,13 @@ class Experiment:
 
 
 def averaged(checkpoints: list[Path], path: Path) -> Path:
-    """Writes a checkpoint with the mean of the parameters of others."""
+    """Writes a checkpoint with the mean of the parameters of others.
+
+    Raises:
+        ValueError: there are fewer than two.
+    """
+    if len(checkpoints) < 2:
+        raise ValueError(f"{path.parent} has {len(checkpoints)} checkpoints from along the way, which makes no mean")
     states = [checkpoint_utils.load_checkpoint_to_cpu(str(checkpoint)) for checkpoint in checkpoints]
     last = states[-1]
     for name, parameter in last["model"].items():
@@ -188,23 +192,18 @@ def averaged(checkpoints: list[Path], path: Path) -> Path:
     return path
 
 
-@torch.no_grad()
 def forced(checkpoint: Path, data: Path, subset: str) -> dict[str, float]:
     """Means over the references' symbols in teacher forcing: entropy and cross-entropy in nats, and of </s> the probability
     where the reference ends and where it does not."""
     model, task = load_model(str(checkpoint), str(data))
     task.load_dataset(subset)
-    dataset, columns = task.dataset(subset), []
-    for batch in fairseq_batches(dataset, 2048):
-        sample = dataset.collater([dataset[i] for i in batch])
-        target = sample["target"]
-        lprobs = model(**sample["net_input"])[0].log_softmax(dim=-1)[target != task.target_dictionary.pad()]
-        target = target[target != task.target_dictionary.pad()]
-        nll, entropy = -lprobs.gather(1, target.unsqueeze(1)).squeeze(1), -(lprobs.exp() * lprobs).sum(dim=1)
-        p_eos = lprobs[:, task.target_dictionary.eos()].exp()
-        columns.append(torch.stack([nll, entropy, p_eos, (target == task.target_dictionary.eos()).float()]))
-    nll, entropy, p_eos, end = torch.cat(columns, dim=1)
-    means = {"nll": nll, "entropy": entropy, "p_eos_end": p_eos[end == 1], "p_eos_before": p_eos[end == 0]}
+    samples, eos = list(task.dataset(subset)), task.target_dictionary.eos()
+    columns = []
+    for _, target, lprobs in forced_log_probabilities(model, task, subset, samples, max_tokens=2048):
+        nll = -lprobs.gather(1, target.unsqueeze(1)).squeeze(1)
+        columns.append(torch.stack([nll, entropy(lprobs), lprobs[:, eos].exp(), (target == eos).float()]))
+    nll, entropies, p_eos, end = torch.cat(columns, dim=1)
+    means = {"nll": nll, "entropy": entropies, "p_eos_end": p_eos[end == 1], "p_eos_before": p_eos[end == 0]}
     return {name: values.mean().item() for name, values in means.items()}
 
 
@@ -233,12 +232,16 @@ def _call(*command, output: Path | None = None, mode: str = "w") -> str:
     return done.stdout or ""
 
 
-def _records(log: Path) -> Iterator[dict]:
-    """What fairseq logged as JSON: of training updates and of validations."""
+def _records(log: Path) -> list[dict]:
+    """What fairseq logged as JSON: of training updates, epochs and validations. What was repeated after an interruption
+    counts once."""
+    records = {}
     for line in log.read_text(encoding="utf-8").splitlines():
-        if match := re.search(r"\| (train_inner|valid) \| (\{.*\})", line):
+        if match := re.search(r"\| (train_inner|train|valid) \| (\{.*\})", line):
             record = {name: float(value) for name, value in json.loads(match[2]).items()}
-            yield {"kind": match[1], **record}
+            update = next(value for name, value in record.items() if name.endswith("num_updates"))
+            records[match[1], update] = {"kind": match[1], **record}
+    return list(records.values())
 
 
 def main() -> None:

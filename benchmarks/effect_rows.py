@@ -55,6 +55,9 @@ _ROWS = {
     "risk-idf": f"{RISK} --bert-idf {REFERENCES}",
 }
 
+CONTROLS = {"no-dropout": "no-dropout-control", "risk-no-dropout": "no-dropout-control"}
+"""Of rows that differ from `control` in more than the objective."""
+
 BEAM_5, AVERAGED, FORCED = "beam5", "averaged", "forced"
 
 DECODINGS = {
@@ -84,3 +87,11 @@ def options(row: str) -> list[str]:
     updates = int(updates or UPDATES)
     schedule = ["--lr", rate or "1e-4", "--max-update", str(updates), "--save-interval-updates", str(max(1, updates // 10))]
     return [*_ROWS[name].split(), *schedule]
+
+
+def control_of(row: str) -> str | None:
+    """Cross-entropy continued in a row's place, with its learning rate and updates; None for the baseline."""
+    if row == "baseline":
+        return None
+    name, at, schedule = row.partition("@")
+    return f"{name if name in CONTROLS.values() else CONTROLS.get(name, 'control')}{at}{schedule}"

@@ -8,6 +8,7 @@ cross-entropy continued for the same updates at the same learning rate.
 
 import argparse
 import json
+import re
 import statistics
 import sys
 from pathlib import Path
@@ -30,28 +31,23 @@ def runs(folder: Path, row: str, decoding: str) -> list[dict]:
     Raises:
         ValueError: there is none.
     """
-    paths = sorted(path for path in folder.glob(f"{row}.*.{decoding}.json") if path.name.count(".") == row.count(".") + 3)
+    name = re.compile(rf"{re.escape(row)}\.\d+\.{re.escape(decoding)}\.json")
+    paths = sorted(path for path in folder.iterdir() if name.fullmatch(path.name))
     if not paths:
         raise ValueError(f"there is no run {row}.SEED.{decoding}.json in {folder}: benchmarks/effect.py makes it")
     return [json.loads(path.read_text(encoding="utf-8")) for path in paths]
 
 
-def control_of(row: str) -> str:
-    """The control with a row's learning rate and updates."""
-    _, at, schedule = row.partition("@")
-    return f"control{at}{schedule}"
-
-
 def seconds(run: dict) -> float:
     """What training took, without validation and saving."""
-    return sum(record["train_wall"] for record in run["log"] if record["kind"] == "train_inner")
+    return sum(record["train_train_wall"] for record in run["log"] if record["kind"] == "train")
 
 
 def table(folder: Path, rows: list[str], decoding: str) -> str:
     """A line for each row.
 
     Raises:
-        ValueError: a row has not run.
+        ValueError: a row or its control has not run, or they have other seeds.
     """
     found = {row: runs(folder, row, decoding) for row in rows}
     names = [name for name in SCORES if name in found[rows[0]][0]["scores"]]
@@ -60,17 +56,18 @@ def table(folder: Path, rows: list[str], decoding: str) -> str:
     for row, own in found.items():
         cells = [_mean([run["scores"][name] for run in own], DIGITS.get(name, 2)) for name in names]
         if "f_bert" in names:
-            cells += _against(own, [] if row == "baseline" else runs(folder, control_of(row), decoding))
+            control = effect_rows.control_of(row)
+            cells += _against(own, runs(folder, control, decoding)) if control else ["", ""]
         lines.append(f"| {row} | " + " | ".join(cells) + " |")
     return "\n".join(lines)
 
 
 def _against(own: list[dict], controls: list[dict]) -> list[str]:
     """Difference in F and ratio of time to the controls, seed by seed."""
-    controls = {run["seed"]: run for run in controls}
-    pairs = [(run, controls[run["seed"]]) for run in own if run["seed"] in controls]
-    if not pairs:
-        return ["", ""]
+    seeds, their_seeds = ([run["seed"] for run in side] for side in (own, controls))
+    if seeds != their_seeds:
+        raise ValueError(f"{own[0]['row']} has the seeds {seeds}, {controls[0]['row']} has {their_seeds}")
+    pairs = list(zip(own, controls))
     above = [run["scores"]["f_bert"] - control["scores"]["f_bert"] for run, control in pairs]
     times = [seconds(run) / seconds(control) for run, control in pairs]
     return [_mean(above, 2, "+"), f"{statistics.mean(times):.1f}"]

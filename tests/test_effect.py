@@ -60,12 +60,17 @@ def test_an_unknown_row(rows):
 def test_records_of_a_log(effect, tmp_path):
     log = tmp_path / "train.log"
     log.write_text(
+        'x | INFO | train_inner | {"num_updates": "10", "loss": "0.75"}\n'
         'x | INFO | train_inner | {"num_updates": "10", "loss": "0.5"}\n'
-        'x | INFO | valid | {"valid_loss": "0.25"}\n'
+        'x | INFO | train | {"train_num_updates": "10", "train_train_wall": "3"}\n'
+        'x | INFO | valid | {"valid_loss": "0.25", "valid_num_updates": "10"}\n'
         'x | INFO | fairseq_cli.train | {"task": "translation"}\n'
     )
-    expected = [{"kind": "train_inner", "num_updates": 10, "loss": 0.5}, {"kind": "valid", "valid_loss": 0.25}]
-    assert list(effect._records(log)) == expected
+    assert effect._records(log) == [
+        {"kind": "train_inner", "num_updates": 10, "loss": 0.5},
+        {"kind": "train", "train_num_updates": 10, "train_train_wall": 3},
+        {"kind": "valid", "valid_loss": 0.25, "valid_num_updates": 10},
+    ]
 
 
 def test_a_command_that_fails_says_how(effect, tmp_path, monkeypatch):
@@ -107,9 +112,9 @@ def test_table_of_runs(tmp_path):
     effect_table = import_benchmark("effect_table")
 
     def write(row, seed, f_bert, wall):
-        log = [{"kind": "valid"}, {"kind": "train_inner", "train_wall": wall}, {"kind": "train_inner", "train_wall": 1.0}]
+        log = [{"kind": "valid"}, {"kind": "train", "train_train_wall": wall}, {"kind": "train", "train_train_wall": 1.0}]
         run = {"row": row, "seed": seed, "scores": {"f_bert": f_bert, "bleu": 30.0 + seed}, "log": log}
-        (tmp_path / f"{row}.{seed}.beam5.json").write_text(json.dumps(run), encoding="utf-8")
+        (tmp_path / f"{row}.{seed}.lenpen1.5.json").write_text(json.dumps(run), encoding="utf-8")
 
     for seed, f_bert in ((1, 80.0), (2, 81.0)):
         write("control@1e-4", seed, f_bert, 4.0)
@@ -117,7 +122,7 @@ def test_table_of_runs(tmp_path):
     write("control@1e-4x20", 1, 0.0, 1.0)  # another row, which a longer name must not be taken for
     write("baseline", 1, 79.0, 0.0)
     rows = ["baseline", "control@1e-4", "risk-ce-0.5@1e-4"]
-    assert effect_table.table(tmp_path, rows, "beam5").splitlines() == [
+    assert effect_table.table(tmp_path, rows, "lenpen1.5").splitlines() == [
         "| row | BLEU | F_BERT | F above control | time |",
         "|:--|--:|--:|--:|--:|",
         "| baseline | 31.00 | 79.00 |  |  |",
@@ -126,3 +131,17 @@ def test_table_of_runs(tmp_path):
     ]
     with pytest.raises(ValueError, match="there is no run risk.SEED.beam5.json"):
         effect_table.table(tmp_path, ["risk"], "beam5")
+    write("risk@1e-4", 2, 80.0, 1.0)
+    with pytest.raises(ValueError, match=r"risk@1e-4 has the seeds \[2\], control@1e-4 has \[1, 2\]"):
+        effect_table.table(tmp_path, ["risk@1e-4"], "lenpen1.5")
+
+
+def test_controls(rows):
+    assert rows.control_of("baseline") is None
+    assert rows.control_of("risk-ce-0@3e-4x50") == "control@3e-4x50"
+    assert rows.control_of("risk-no-dropout") == rows.control_of("no-dropout-control") == "no-dropout-control"
+
+
+def test_a_mean_of_nothing(effect, tmp_path):
+    with pytest.raises(ValueError, match="has 0 checkpoints from along the way"):
+        effect.averaged([], tmp_path / "mean.pt")
