@@ -26,6 +26,7 @@ import fairseq_bertloss
 from fairseq_bertloss.corpus.plain import PlainText
 from fairseq_bertloss.corpus.text import write_lines
 from fairseq_bertloss.forced_decoding import entropy, forced_log_probabilities, load_model
+from fairseq_bertloss.resumption import mend
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 LAYER = "5"
@@ -157,6 +158,7 @@ class Experiment:
         if not done.exists():
             folder.mkdir(parents=True, exist_ok=True)
             told.write_text(json.dumps(command), encoding="utf-8")
+            mend(folder)
             _call(*command, output=log, mode="a")
             done.touch()
         return _records(log)

@@ -83,7 +83,7 @@ def _weighted_mean(values: Tensor, weights: Tensor) -> Tensor:
 
 
 def _harmonic_mean(precision: Tensor, recall: Tensor) -> Tensor:
-    """2PR / (P + R) where P and R have one sign, else 0: between the signs it has no bound."""
-    same_sign = precision * recall > 0
-    total = torch.where(same_sign, precision + recall, 1.0)
-    return torch.where(same_sign, 2 * precision * recall / total, 0.0)
+    """2PR / (P + R) where P and R have one sign, else 0: between the signs it has no bound. NaN stays NaN."""
+    opposed = precision * recall <= 0
+    total = torch.where(opposed, 1.0, precision + recall)
+    return torch.where(opposed, 0.0, 2 * precision * recall / total)

@@ -8,7 +8,7 @@ import argparse
 import sys
 from collections.abc import Sequence
 
-from fairseq_bertloss.commands import corpus, evaluation, extract
+from fairseq_bertloss.commands import corpus, evaluation, extract, mend
 from fairseq_bertloss.commands.common import report
 
 COMMANDS = (
@@ -16,6 +16,7 @@ COMMANDS = (
     corpus.add_vocabulary,
     corpus.add_prepare,
     corpus.add_homeassistant,
+    mend.add_mend,
     evaluation.add_score,
     evaluation.add_compare,
     evaluation.add_entropy,

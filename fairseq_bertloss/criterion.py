@@ -188,10 +188,10 @@ class BERTScoreCriterion(FairseqCriterion):
         """The schedule's value in training, its end in validation, whose figures must stay comparable."""
         if not self.training:
             return self.temperature.end
-        # fairseq's trainer logs its number of updates, also when it resumes: to the aggregators that are active, while
-        # `metrics.get_meter` goes on to read the one of the checkpoint.
-        published = (aggregator.get("num_updates") for aggregator in metrics.get_active_aggregators())
-        return self.temperature.at(max((meter.val or 0 for meter in published if meter is not None), default=0))
+        # fairseq's trainer logs its number of updates, also when it resumes: to the default aggregator, which comes first.
+        # `metrics.get_meter` would read another of that name then, the checkpoint's.
+        updates = metrics.get_active_aggregators()[0].get("num_updates")
+        return self.temperature.at(0 if updates is None or updates.val is None else updates.val)
 
     def _cross_entropy(self, tokens: TokenStatistics) -> Tensor:
         """Label-smoothed cross-entropy of each token, (tokens,), in nats."""

@@ -8,7 +8,8 @@ from typing import Optional  # fairseq's argument parser cannot read `str | None
 import torch
 from fairseq.data.data_utils import collate_tokens
 from fairseq.dataclass import FairseqDataclass
-from omegaconf import DictConfig
+from fairseq.dataclass.configs import GenerationConfig
+from omegaconf import DictConfig, OmegaConf
 from torch import Tensor, nn
 
 from fairseq_bertloss.candidates import Rows
@@ -24,13 +25,12 @@ LONGEST = {"max_len_a": 1.5, "max_len_b": 10}
 """Of a translation, a * source + b symbols, where --candidate-generation-args does not say: loops would take long."""
 
 ANCESTRAL = {"sampling": True, "sampling_topk": -1, "sampling_topp": -1.0, "temperature": 1.0}
-"""Symbol by symbol from the model's own distribution: the symbols that Gumbel noise makes the largest."""
+"""Symbol by symbol from the model's own distribution, as Gumbel noise draws."""
 
 DETERMINISTIC = ANCESTRAL | {"sampling": False}
 """What validation draws with, whatever training does."""
 
 ELSEWHERE = {
-    "beam": "other options say how many translations there are",
     "match_source_len": "a candidate would be as long as its source, which the language model may have no positions for",
 }
 """Options of generation that cannot be given, and why."""
@@ -50,26 +50,31 @@ class DrawingConfig(FairseqDataclass):
     )
 
 
-def generation(cfg: DrawingConfig, task, beam: int, defaults: Mapping[str, object] | None = None) -> DictConfig:
+def generation(cfg: DrawingConfig, task, beam: int, why: str, defaults: Mapping[str, object] | None = None) -> DictConfig:
     """fairseq's options for that many translations of a sentence.
 
     Args:
+        why: they are that many, for who asks for another beam.
         defaults: fairseq-generate's options where --candidate-generation-args has none.
 
     Raises:
         ValueError: an option in --candidate-generation-args that cannot be.
     """
-    config = generation_config(OPTION, cfg.candidate_generation_args, LONGEST | (defaults or {}), ELSEWHERE)
+    config = generation_config(OPTION, cfg.candidate_generation_args, LONGEST | (defaults or {}), ELSEWHERE | {"beam": why})
     config.beam = beam
     check_generation(OPTION, config, task)
     return config
 
 
-def changed(config: DictConfig, **options) -> DictConfig:
-    """The same with other values."""
-    config = config.copy()
-    config.update(options)
-    return config
+def ancestral(given: DictConfig, samples: int) -> DictConfig:
+    """Options for that many samples of the model's own distribution, no longer than translations by the given options."""
+    lengths = {name: given[name] for name in LONGEST}
+    return OmegaConf.merge(OmegaConf.structured(GenerationConfig), ANCESTRAL, lengths, {"beam": samples})
+
+
+def deterministic(given: DictConfig) -> DictConfig:
+    """The given options without sampling."""
+    return OmegaConf.merge(given, DETERMINISTIC)
 
 
 class Drawing:
@@ -92,15 +97,14 @@ class Drawing:
     def drawn(self, model: nn.Module, sample: dict) -> list[list[list[int]]]:
         """Symbols of each sentence's translations, a generator's best first, </s> included.
 
-        A model with a parameter that is no finite number has none: fairseq's generator would fail, where the loss lets
-        fairseq deal with it.
+        A model with NaN in it has none: fairseq's generator would fail, where the loss lets fairseq deal with it.
 
         Args:
             model: a fairseq encoder-decoder, as it comes or wrapped for distributed training.
             sample: of the translation task.
         """
         found = [[] for _ in sample["target"]]
-        if not torch.stack([parameter.isfinite().all() for parameter in model.parameters()]).all():
+        if torch.stack([parameter.isnan().any() for parameter in model.parameters()]).any():
             return found
         with evaluating(model):
             for config in self._generations[self._bertscore.training]:

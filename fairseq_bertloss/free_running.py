@@ -3,8 +3,10 @@
     fairseq-train DIR --user-dir fairseq_bertloss --criterion bertscore_loss --bert-model NAME --free-running ...
 
 Training sees what happens after the model's own mistakes. A translation is drawn symbol by symbol from the model in
-evaluation mode and then decoded as if it were the reference; where gumbel_softmax predicts, the noise is what has drawn
-the translation.
+evaluation mode and then decoded as if it were the reference; no gradient flows through what has been drawn. Where
+gumbel_softmax predicts, it has the noise that draws this translation. That is exact where the model is the same in
+training and --candidate-generation-args changes nothing; with dropout, top-k or a temperature the noise is a little
+higher for the symbols drawn than the model's distribution has it.
 """
 
 from omegaconf import DictConfig
@@ -13,7 +15,7 @@ from torch import Tensor, nn
 from fairseq_bertloss.bertscore import BERTScore
 from fairseq_bertloss.candidates import Rows
 from fairseq_bertloss.cross_entropy import TokenStatistics, token_statistics
-from fairseq_bertloss.drawing import ANCESTRAL, DETERMINISTIC, Drawing, DrawingConfig, changed, generation
+from fairseq_bertloss.drawing import ANCESTRAL, Drawing, DrawingConfig, deterministic, generation
 from fairseq_bertloss.expected_embeddings import TokenPredictions
 from fairseq_bertloss.loss import BERTScoreLoss
 
@@ -24,8 +26,8 @@ def free_running_generation(cfg: DrawingConfig, task) -> dict[str, list[DictConf
     Raises:
         ValueError: an option in --candidate-generation-args that cannot be.
     """
-    given = generation(cfg, task, 1, ANCESTRAL)
-    return {"training": [given], "validation": [changed(given, **DETERMINISTIC)]}
+    given = generation(cfg, task, 1, "--free-running draws one translation of a sentence", ANCESTRAL)
+    return {"training": [given], "validation": [deterministic(given)]}
 
 
 class FreeRunning:

@@ -182,7 +182,7 @@ class BERTScoreLoss(nn.Module):
         Returns:
             The scores, and TokenPredictions of the real tokens, in the order of target's rows.
         """
-        layout, features = self._laid_out(features, target)
+        layout, features = self._laid_out(features, target, packed=features.dim() == 2)
         predictions = expected_embeddings(
             features,
             target.flatten()[layout.tokens],
@@ -233,12 +233,11 @@ class BERTScoreLoss(nn.Module):
         self.reference_caches = ReferenceCaches(self.language_model, folder, limit)
         return self.reference_caches
 
-    def _laid_out(self, predictions: Tensor, target: Tensor) -> tuple[SentenceLayout, Tensor]:
+    def _laid_out(self, predictions: Tensor, target: Tensor, packed: bool = False) -> tuple[SentenceLayout, Tensor]:
         """The target's layout, and what predictions (batch, length, size) hold at its real tokens, (tokens, size)."""
-        packed = predictions.dim() == 2
-        if not packed and predictions.shape[:2] != target.shape:
-            raise ValueError(f"predictions {tuple(predictions.shape)} and target {tuple(target.shape)} disagree")
         layout = self._layout(target)
+        if len(predictions) != len(layout.tokens) if packed else predictions.shape[:2] != target.shape:
+            raise ValueError(f"predictions {tuple(predictions.shape)} and target {tuple(target.shape)} disagree")
         return layout, predictions if packed else predictions.flatten(0, 1)[layout.tokens]
 
     def _layout(self, ids: Tensor) -> SentenceLayout:

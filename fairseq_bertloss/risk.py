@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from fairseq_bertloss.bertscore import BERTScore
 from fairseq_bertloss.candidates import Rows, risk_of
 from fairseq_bertloss.cross_entropy import token_statistics
-from fairseq_bertloss.drawing import ANCESTRAL, DETERMINISTIC, Drawing, DrawingConfig, changed, generation
+from fairseq_bertloss.drawing import Drawing, DrawingConfig, ancestral, deterministic, generation
 from fairseq_bertloss.loss import BERTScoreLoss
 from fairseq_bertloss.objective import Scored
 from fairseq_bertloss.output_layer import Projection
@@ -57,9 +57,9 @@ def candidate_generation(cfg: RiskConfig, task) -> dict[str, list[DictConfig]]:
         raise ValueError(f"--sampled-candidates must not be negative, as {cfg.sampled_candidates} is")
     if not 0 < cfg.risk_alpha < math.inf:
         raise ValueError(f"--risk-alpha must be positive and finite, not {cfg.risk_alpha}")
-    given = generation(cfg, task, cfg.candidates)
-    sampled = [changed(given, **ANCESTRAL, beam=cfg.sampled_candidates)] if cfg.sampled_candidates else []
-    return {"training": [given, *sampled], "validation": [changed(given, **DETERMINISTIC)]}
+    given = generation(cfg, task, cfg.candidates, "--candidates says how many there are")
+    sampled = [ancestral(given, cfg.sampled_candidates)] if cfg.sampled_candidates else []
+    return {"training": [given, *sampled], "validation": [deterministic(given)]}
 
 
 class MinimumRisk:

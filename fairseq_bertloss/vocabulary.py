@@ -153,9 +153,10 @@ def write_dictionary(path: str, symbols: Iterable[str], counts: dict[str, int] |
         counts: how often each was seen; 1 where not given, since fairseq wants a number.
 
     Raises:
-        ValueError: there is a folder of that name.
-        FileNotFoundError: the file's folder is not there.
+        ValueError: there is a folder of that name, or the file's folder is not there.
     """
+    if not os.path.isdir(os.path.dirname(path) or "."):
+        raise ValueError(f"{path}: there is no folder {os.path.dirname(path)}; make it first")
     if os.path.isdir(path):
         raise ValueError(f"{path} is a folder; the dictionary would be a file, such as {os.path.join(path, 'dict.txt')}")
     counts = counts or {}

@@ -95,8 +95,6 @@ work=${RUNS:-runs}/$pair$small
 case $work in *,*) give_up "$work has a comma, which 'bertloss compare' puts between files: choose another RUNS" ;; esac
 # shellcheck source=steps.sh
 source scripts/steps.sh
-# shellcheck source=checkpoints.sh
-source scripts/checkpoints.sh
 begin "$(printf '%s\n' "${metrics[*]}" "${splits[*]}" "$(cksum "${facts[@]}")")"
 
 # train ROW SEED OPTIONS...: goes on from its last checkpoint where there is one.
@@ -105,7 +103,7 @@ train() {
   shift 2
   read -r -a more <<<"${TRAINING:-}"
   mkdir -p "$folder"
-  mend_checkpoint "$folder"
+  bertloss mend "$folder"
   fairseq-train "$work/data" --user-dir fairseq_bertloss --save-dir "$folder" --log-file "$folder/train.log" \
     --seed "$seed" --distributed-world-size 1 --log-format simple --log-interval 50 \
     --eval-bleu-detok-args "{\"word_pieces_lm\": \"$lm\"}" "${training[@]}" "$@" "${more[@]}"

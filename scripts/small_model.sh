@@ -6,7 +6,6 @@ baseline_updates=${BASELINE_UPDATES:-1500}
 fine_tuning_updates=${FINE_TUNING_UPDATES:-100}
 fine_tuning_lr=3e-5
 source scripts/minilm.sh
-source scripts/checkpoints.sh
 lm=$minilm
 layer=$minilm_layer
 
@@ -29,7 +28,7 @@ mixed=("${bertscore[@]}" --cross-entropy-weight 0.5 --label-smoothing 0.1)
 train() {
   local name=$1
   shift
-  mend_checkpoint "$work/$name"
+  bertloss mend "$work/$name"
   fairseq-train "$work/data" --save-dir "$work/$name" "${model[@]}" "${training[@]}" "$@"
 }
 

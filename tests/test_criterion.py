@@ -220,6 +220,16 @@ def test_logged_means_have_the_right_denominators(build, weight):
     assert together["accuracy"] == pytest.approx(100 * (lprobs.argmax(-1) == sample["target"])[real].float().mean().item(), abs=1e-2)
 
 
+@pytest.mark.parametrize("kind", SOFT_PREDICTIONS)
+def test_a_model_of_nan_has_a_loss_of_nan(build, kind):
+    """Which fairseq reports or skips."""
+    criterion, network, task = build("--soft-prediction", kind)
+    with torch.no_grad():
+        network.decoder.output_projection.weight[5] = torch.nan
+    loss, size, _ = criterion(network, make_sample(task, PIECES))
+    assert loss.isnan() and size == 3
+
+
 def test_temperature_follows_the_number_of_updates(build):
     criterion, network, task = build("--temperature", "1.0:0.1@10")
     sample = make_sample(task, PIECES)

@@ -102,8 +102,16 @@ def test_training_samples_and_validation_does_not(build):  # noqa: F811
     assert draw(1) == draw(2)
 
 
+def test_a_model_of_nan_has_a_loss_of_nan(build):  # noqa: F811
+    criterion, network, task = build(*FREE)
+    with torch.no_grad():
+        network.decoder.output_projection.weight[5] = torch.nan
+    loss, size, _ = criterion(network, make_sample(task, PIECES))
+    assert loss.isnan() and size == 3
+
+
 def test_bad_options(build):  # noqa: F811
-    with pytest.raises(ValueError, match="leave out 'beam': other options say how many"):
+    with pytest.raises(ValueError, match="leave out 'beam': --free-running draws one translation"):
         build(*FREE, "--candidate-generation-args", '{"beam": 4}')
 
 

@@ -3,17 +3,17 @@
 import os
 import random
 import signal
-import subprocess
-import sys
 import time
 from pathlib import Path
 
 import pytest
 import torch
 from test_end_to_end import baseline  # noqa: F401, a fixture
-from training import PACKAGE, logged, start, train
+from training import logged, start, train
 
+from fairseq_bertloss import cli
 from fairseq_bertloss.checkpoints import allow_fairseq_classes
+from fairseq_bertloss.resumption import mend
 
 allow_fairseq_classes()
 
@@ -28,9 +28,6 @@ KINDS = {
     "gumbel_softmax, annealed": f"--temperature 1.0:0.1@{UPDATES}",
     "risk": '--objective risk --candidates 2 --candidate-generation-args {"sampling":true,"max_len_a":0,"max_len_b":20}',
 }
-KILLS = 2
-"""Of each kind: ten moments in all."""
-
 
 def updates(text: str) -> dict[float, tuple]:
     """What was logged of each update; of an update that was repeated, the last."""
@@ -50,27 +47,41 @@ def kill(process, log: Path, after: int, number: int, generator: random.Random) 
     assert process.exitcode == -number
 
 
-def mend(folder: Path) -> str:
-    """What the scripts do before they go on with a training; their message."""
-    command = 'source scripts/checkpoints.sh && mkdir -p "$1" && mend_checkpoint "$1"'
-    path = f"{Path(sys.executable).parent}:{os.environ['PATH']}"
-    return subprocess.run(
-        ["bash", "-euc", command, "bash", folder], cwd=PACKAGE.parent, env=os.environ | {"PATH": path}, check=True,
-        capture_output=True, text=True,
-    ).stderr  # fmt: skip
+def flipped(content: bytes) -> bytes:
+    """With one byte changed in its middle."""
+    middle = content.index(torch.arange(50, 52).numpy().tobytes())
+    return content[:middle] + b"\xff" + content[middle + 1 :]
 
 
-@pytest.mark.parametrize("damage", [lambda whole: b"", lambda whole: whole[: len(whole) // 2]], ids=["empty", "half"])
-def test_a_broken_last_checkpoint_is_mended(tmp_path, damage):
-    for number, name in enumerate(("checkpoint_1_3.pt", "checkpoint_1_10.pt", "checkpoint_best.pt")):
-        torch.save({"updates": torch.tensor(number)}, tmp_path / name)
-        os.utime(tmp_path / name, (number, number))
-    whole = (tmp_path / "checkpoint_1_10.pt").read_bytes()
-    (tmp_path / "checkpoint_last.pt").write_bytes(damage(whole))
-    assert "checkpoint_last.pt is broken" in mend(tmp_path)
-    assert (tmp_path / "checkpoint_last.pt").read_bytes() == whole
-    assert mend(tmp_path) == ""
-    assert len(list(tmp_path.iterdir())) == 4
+@pytest.mark.parametrize("damage", [lambda whole: b"", lambda whole: whole[: len(whole) // 2], flipped],
+                         ids=["empty", "half", "flipped"])  # fmt: skip
+def test_a_broken_last_checkpoint_is_mended(tmp_path, damage, capsys):
+    names = ("checkpoint_averaged.pt", "checkpoint_1_3.pt", "checkpoint_1_10.pt", "checkpoint_best.pt")
+    for number, name in enumerate(names):
+        torch.save({"updates": torch.arange(number, number + 100)}, tmp_path / name)
+        os.utime(tmp_path / name, (-number, -number))
+    whole, last = (tmp_path / "checkpoint_1_3.pt").read_bytes(), tmp_path / "checkpoint_last.pt"
+    last.write_bytes(damage(whole))
+    assert cli.main(["mend", str(tmp_path)]) == 0
+    assert "checkpoint_last.pt was broken, its training killed while it was written; it is checkpoint_1_3.pt now" in (
+        capsys.readouterr().err
+    )
+    assert last.read_bytes() == whole and len(list(tmp_path.iterdir())) == 5
+    assert cli.main(["mend", str(tmp_path)]) == 0 and capsys.readouterr().err == ""
+
+    (tmp_path / "checkpoint_1_3.pt").write_bytes(b"")
+    last.write_bytes(damage(whole))
+    assert mend(tmp_path).name == "checkpoint_1_10.pt"
+    for name in (*names[1:], "checkpoint_last.pt"):
+        (tmp_path / name).write_bytes(b"")
+    with pytest.raises(ValueError, match="is broken, and no whole checkpoint stands beside it: remove it"):
+        mend(tmp_path)
+
+
+def test_nothing_to_mend(tmp_path):
+    assert mend(tmp_path / "none") is None and mend(tmp_path) is None
+    torch.save({"a": torch.zeros(3)}, tmp_path / "checkpoint_last.pt", _use_new_zipfile_serialization=False)
+    assert mend(tmp_path) is None
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -81,7 +92,7 @@ def test_killed_and_resumed(corpus, baseline, tiny_lm, tmp_path, kind):  # noqa:
     expected = updates(whole.stdout + whole.stderr)
     assert len(expected) == UPDATES
 
-    generator, text = random.Random(kind), ""
+    generator, text = random.Random(kind), ""  # ten moments in all
     for number, log in zip((signal.SIGTERM, signal.SIGKILL), (tmp_path / "log-0", tmp_path / "log-1"), strict=True):
         mend(tmp_path / "killed")
         process = start(corpus, tmp_path / "killed", log, *arguments)

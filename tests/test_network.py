@@ -23,9 +23,8 @@ print("loaded", BERTScoreLoss.from_pretrained({lm!r}, symbols, 2).language_model
 
 
 def run(code: str, **environment: str) -> subprocess.CompletedProcess:
-    return subprocess.run(
-        [sys.executable, "-c", WATCHED + code], env=os.environ | environment, capture_output=True, text=True
-    )
+    environment = os.environ | {"HF_HUB_OFFLINE": "0", "TRANSFORMERS_OFFLINE": "0"} | environment
+    return subprocess.run([sys.executable, "-c", WATCHED + code], env=environment, capture_output=True, text=True)
 
 
 def test_a_local_language_model_needs_no_network(tiny_lm):

@@ -280,6 +280,8 @@ def test_sampled_candidates_stand_beside_those_of_beam_search(risk):
     assert [candidates[:3] for candidates in drawn] == beam
     assert all(len(candidates) == 7 and len(set(map(tuple, candidates))) > 3 for candidates in drawn)
     assert criterion(network, sample)[2]["candidates"] > 9
+    options = '{"diverse_beam_groups": 3, "no_repeat_ngram_size": 2}'  # of beam search alone
+    assert risk("--sampled-candidates", "4", "--candidate-generation-args", options)[0](network, sample)[0].isfinite()
     criterion.eval()
     assert criterion._objective._drawing.drawn(network, sample) == beam
 
@@ -318,7 +320,7 @@ def test_long_references_are_left_out(risk):
         (["--free-running"], "--free-running is of soft predictions"),
         (["--risk-alpha", "0"], "--risk-alpha must be positive and finite, not 0.0"),
         (["--candidate-generation-args", "{"], "--candidate-generation-args { is not JSON"),
-        (["--candidate-generation-args", '{"beam": 4}'], "leave out 'beam': other options say how many"),
+        (["--candidate-generation-args", '{"beam": 4}'], "leave out 'beam': --candidates says how many there are"),
         (["--candidate-generation-args", '{"match_source_len": true}'], "leave out 'match_source_len': a candidate"),
         (["--candidate-generation-args", '{"sampling_topk": 5}'], "--sampling-topk requires --sampling"),
         (["--candidate-generation-args", '{"nbest": 5}'], "'nbest' has no effect in training"),
