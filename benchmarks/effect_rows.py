@@ -8,7 +8,7 @@ CROSS_ENTROPY = "--criterion label_smoothed_cross_entropy --label-smoothing 0.1"
 
 PAPER = "--cross-entropy-weight 0 --end-of-sentence scored"
 SMOOTHED = "--label-smoothing 0.1 --cross-entropy-weight"
-RISK = f"--objective risk {SMOOTHED} 0.2 --lm-dtype bfloat16"
+RISK = "--objective risk --cross-entropy-weight 0 --lm-dtype bfloat16"
 
 REFERENCES = "REFERENCES"
 """Stands for the file of the training text."""
@@ -42,16 +42,14 @@ _ROWS = {
     "risk": RISK,
     "risk-no-dropout": f"{RISK} --dropout 0",
     "risk-10": f"{RISK} --candidates 10",
-    "risk-ce-0": f"{RISK} --cross-entropy-weight 0",
-    "risk-ce-0.02": f"{RISK} --cross-entropy-weight 0.02",
-    "risk-ce-0.5": f"{RISK} --cross-entropy-weight 0.5",
+    "risk-ce-0.01": f"{RISK} {SMOOTHED} 0.01",
+    "risk-ce-0.03": f"{RISK} {SMOOTHED} 0.03",
+    "risk-ce-0.2": f"{RISK} {SMOOTHED} 0.2",
     "risk-alpha-10": f"{RISK} --risk-alpha 10",
-    "risk-alpha-10-ce-0": f"{RISK} --risk-alpha 10 --cross-entropy-weight 0",
-    "risk-alpha-10-ce-0.02": f"{RISK} --risk-alpha 10 --cross-entropy-weight 0.02",
     "risk-reference": f"{RISK} --reference-among-candidates",
     "risk-sampled": f'{RISK} --candidate-generation-args {{"sampling":true,"sampling_topk":10}}',
     "risk-gumbel": f"{RISK} --candidates 4 --sampled-candidates 1",
-    "risk-recall": f"{RISK} --score recall",
+    "risk-precision": f"{RISK} --score precision",
     "risk-idf": f"{RISK} --bert-idf {REFERENCES}",
 }
 

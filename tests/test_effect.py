@@ -47,8 +47,8 @@ def test_fairseq_accepts_every_row(effect, rows):
 
 
 def test_later_options_of_a_row_count(effect, rows):
-    config = configuration(effect, rows.options("risk-ce-0.5"), ["--criterion", "bertscore_loss", "--bert-model", "x"])
-    assert (config.criterion.objective, config.criterion.cross_entropy_weight) == ("risk", 0.5)
+    config = configuration(effect, rows.options("risk-ce-0.2"), ["--criterion", "bertscore_loss", "--bert-model", "x"])
+    assert (config.criterion.objective, config.criterion.cross_entropy_weight) == ("risk", 0.2)
     assert config.optimization.lr == [1e-4] and config.optimization.max_update == rows.UPDATES
 
 

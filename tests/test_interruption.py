@@ -17,7 +17,7 @@ from fairseq_bertloss.resumption import mend
 
 allow_fairseq_classes()
 
-UPDATES = 12
+UPDATES = 20
 OPTIONS = f"""--bert-layer 2 --batch-size 40 --max-update {UPDATES} --save-interval-updates 1 --keep-interval-updates 2
     --disable-validation --dropout 0.1"""
 
@@ -41,7 +41,7 @@ def kill(process, log: Path, after: int, number: int, generator: random.Random) 
     while len(updates(log.read_text(encoding="utf-8") if log.exists() else "")) < after:
         assert process.is_alive() and time.monotonic() < deadline, log.read_text(encoding="utf-8")[-2000:]
         time.sleep(0.01)
-    time.sleep(generator.uniform(0, 0.2))
+    time.sleep(generator.uniform(0, 0.03))
     (process.terminate if number == signal.SIGTERM else process.kill)()
     process.join()
     assert process.exitcode == -number
