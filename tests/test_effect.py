@@ -13,9 +13,9 @@ from fairseq import options
 from fairseq.dataclass.utils import convert_namespace_to_omegaconf
 from training import logged, train
 
-from fairseq_bertloss.checkpoints import allow_fairseq_classes
+import fairseq_bertloss
 
-allow_fairseq_classes()
+fairseq_bertloss.register()
 
 
 @pytest.fixture(scope="module")
