@@ -9,6 +9,7 @@ CROSS_ENTROPY = "--criterion label_smoothed_cross_entropy --label-smoothing 0.1"
 PAPER = "--cross-entropy-weight 0 --end-of-sentence scored"
 SMOOTHED = "--label-smoothing 0.1 --cross-entropy-weight"
 RISK = "--objective risk --cross-entropy-weight 0 --lm-dtype bfloat16"
+SAMPLED = '--candidate-generation-args {"sampling":true,"sampling_topk":10}'
 
 REFERENCES = "REFERENCES"
 """Stands for the file of the training text."""
@@ -47,13 +48,15 @@ _ROWS = {
     "risk-ce-0.2": f"{RISK} {SMOOTHED} 0.2",
     "risk-alpha-10": f"{RISK} --risk-alpha 10",
     "risk-reference": f"{RISK} --reference-among-candidates",
-    "risk-sampled": f'{RISK} --candidate-generation-args {{"sampling":true,"sampling_topk":10}}',
+    "risk-sampled": f"{RISK} {SAMPLED}",
+    "risk-sampled-10": f"{RISK} {SAMPLED} --candidates 10",
+    "risk-sampled-no-dropout": f"{RISK} {SAMPLED} --dropout 0",
     "risk-gumbel": f"{RISK} --candidates 4 --sampled-candidates 1",
     "risk-precision": f"{RISK} --score precision",
     "risk-idf": f"{RISK} --bert-idf {REFERENCES}",
 }
 
-CONTROLS = {"no-dropout": "no-dropout-control", "risk-no-dropout": "no-dropout-control"}
+CONTROLS = dict.fromkeys(("no-dropout", "risk-no-dropout", "risk-sampled-no-dropout"), "no-dropout-control")
 """Of rows that differ from `control` in more than the objective."""
 
 BEAM_5, AVERAGED, FORCED = "beam5", "averaged", "forced"
