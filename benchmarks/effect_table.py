@@ -11,6 +11,7 @@ import json
 import re
 import statistics
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 import effect_rows
@@ -25,13 +26,14 @@ SCORES = {
 DIGITS = {"length_ratio": 3, "beam_score": 3, "nll": 3, "entropy": 3, "p_eos_end": 3, "p_eos_before": 5}
 
 
-def runs(folder: Path, row: str, decoding: str) -> list[dict]:
-    """Of each seed.
+def runs(folder: Path, row: str, decoding: str, seeds: Sequence[int] | None = None) -> list[dict]:
+    """Of each seed, or of some.
 
     Raises:
         ValueError: there is none.
     """
-    name = re.compile(rf"{re.escape(row)}\.\d+\.{re.escape(decoding)}\.json")
+    chosen = r"\d+" if seeds is None else "|".join(map(str, seeds))
+    name = re.compile(rf"{re.escape(row)}\.(?:{chosen})\.{re.escape(decoding)}\.json")
     paths = sorted(path for path in folder.iterdir() if name.fullmatch(path.name))
     if not paths:
         raise ValueError(f"there is no run {row}.SEED.{decoding}.json in {folder}: benchmarks/effect.py makes it")
@@ -43,13 +45,13 @@ def seconds(run: dict) -> float:
     return sum(record["train_train_wall"] for record in run["log"] if record["kind"] == "train")
 
 
-def table(folder: Path, rows: list[str], decoding: str) -> str:
-    """A line for each row.
+def table(folder: Path, rows: list[str], decoding: str, seeds: Sequence[int] | None = None) -> str:
+    """A line for each row, of all seeds or of some.
 
     Raises:
         ValueError: a row or its control has not run, or they have other seeds.
     """
-    found = {row: runs(folder, row, decoding) for row in rows}
+    found = {row: runs(folder, row, decoding, seeds) for row in rows}
     names = [name for name in SCORES if name in found[rows[0]][0]["scores"]]
     headings = [*(SCORES[name] for name in names), *(["F above control", "time"] if "f_bert" in names else [])]
     lines = ["| row | " + " | ".join(headings) + " |", "|:--" + "|--:" * len(headings) + "|"]
@@ -57,7 +59,7 @@ def table(folder: Path, rows: list[str], decoding: str) -> str:
         cells = [_mean([run["scores"][name] for run in own], DIGITS.get(name, 2)) for name in names]
         if "f_bert" in names:
             control = effect_rows.control_of(row)
-            cells += _against(own, runs(folder, control, decoding)) if control else ["", ""]
+            cells += _against(own, runs(folder, control, decoding, seeds)) if control else ["", ""]
         lines.append(f"| {row} | " + " | ".join(cells) + " |")
     return "\n".join(lines)
 
@@ -83,8 +85,9 @@ def main() -> None:
     parser.add_argument("folder", type=Path, help="docs/results/CORPUS/SUBSET")
     parser.add_argument("--rows", nargs="+", required=True)
     parser.add_argument("--decoding", default=effect_rows.BEAM_5, choices=effect_rows.DECODINGS)
+    parser.add_argument("--seeds", type=int, nargs="+", help="(all that have run)")
     args = parser.parse_args()
-    print(table(args.folder, args.rows, args.decoding))
+    print(table(args.folder, args.rows, args.decoding, args.seeds))
 
 
 if __name__ == "__main__":

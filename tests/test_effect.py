@@ -129,6 +129,7 @@ def test_table_of_runs(tmp_path):
         "| control@1e-4 | 31.50 ± 0.71 | 80.50 ± 0.71 | +0.00 ± 0.00 | 1.0 |",
         "| risk-ce-0.5@1e-4 | 31.50 ± 0.71 | 81.25 ± 1.06 | +0.75 ± 0.35 | 3.0 |",
     ]
+    assert effect_table.table(tmp_path, rows[1:2], "lenpen1.5", [2]).splitlines()[2] == "| control@1e-4 | 32.00 | 81.00 | +0.00 | 1.0 |"
     with pytest.raises(ValueError, match="there is no run risk.SEED.beam5.json"):
         effect_table.table(tmp_path, ["risk"], "beam5")
     write("risk@1e-4", 2, 80.0, 1.0)
