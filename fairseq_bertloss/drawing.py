@@ -3,7 +3,7 @@
 import itertools
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Optional  # fairseq's argument parser cannot read `str | None`
+from typing import NamedTuple, Optional  # fairseq's argument parser cannot read `str | None`
 
 import torch
 from fairseq.data.data_utils import collate_tokens
@@ -13,6 +13,7 @@ from omegaconf import DictConfig, OmegaConf
 from torch import Tensor, nn
 
 from fairseq_bertloss.candidates import Rows
+from fairseq_bertloss.cross_entropy import TokenStatistics, token_statistics
 from fairseq_bertloss.decoder_output import decoder_outputs, one_pass_an_update
 from fairseq_bertloss.generation import check_generation, evaluating, generation_config
 from fairseq_bertloss.layout import batches, cost_of_a_batch
@@ -77,6 +78,20 @@ def deterministic(given: DictConfig) -> DictConfig:
     return OmegaConf.merge(given, DETERMINISTIC)
 
 
+class Decoded(NamedTuple):
+    """What the model has drawn for some sentences, and their references, decoded; gradients flow from the features."""
+
+    rows: Rows
+    references: Tensor  # (sentences, length)
+    translations: Tensor  # (candidates, length), symbols of rows.candidates
+    features: Tensor  # (tokens of all rows, dim), or logits where there is no projection
+    projection: Projection | None
+
+    def features_of(self, rows: Sequence[int]) -> Tensor:
+        """Of the tokens of some rows, one row after the other, (tokens, dim)."""
+        return self.features[self.rows.tokens_of(rows).to(self.features.device)]
+
+
 class Drawing:
     """Draws translations from the model as it is, and has them decoded as if they were references.
 
@@ -93,6 +108,31 @@ class Drawing:
         self._task, self._bertscore = task, bertscore
         self._specials = bertscore.specials
         self._generations = {True: training, False: validation}
+
+    def __call__(self, model: nn.Module, sample: dict, chosen: Tensor, with_references: bool = False) -> Decoded:
+        """Draws translations of some of a batch's sentences and decodes them.
+
+        Args:
+            model: a fairseq encoder-decoder, as it comes or wrapped for distributed training.
+            sample: of the translation task.
+            chosen: indices of the sentences, one at least.
+            with_references: whether a reference is a candidate too.
+        """
+        drawn, references = self.drawn(model, sample), sample["target"][chosen]
+        rows = Rows.of([drawn[i] for i in chosen.tolist()], references, self._specials.pad, with_references)
+        translations = self._target_side([rows.symbols[row] for row in rows.candidates]).to(references.device)
+        return Decoded(rows, references, translations, *self._decoded(model, sample["net_input"], chosen, rows))
+
+    def of_references(self, decoded: Decoded, with_uniform: bool) -> TokenStatistics:
+        """Of the references' real tokens, in teacher forcing; with_uniform as for token_statistics."""
+        return token_statistics(
+            decoded.features_of(decoded.rows.references),
+            decoded.references[decoded.references != self._specials.pad],
+            decoded.projection,
+            eos=self._specials.eos,
+            with_uniform=with_uniform,
+            chunk_tokens=self._bertscore.chunk_tokens,
+        )
 
     def drawn(self, model: nn.Module, sample: dict) -> list[list[list[int]]]:
         """Symbols of each sentence's translations, a generator's best first, </s> included.
@@ -116,7 +156,7 @@ class Drawing:
         symbols = iter(torch.cat([sample["target"].new_empty(0), *itertools.chain(*found)]).tolist())
         return [[list(itertools.islice(symbols, len(tokens))) for tokens in own] for own in found]
 
-    def decoded(
+    def _decoded(
         self, model: nn.Module, net_input: dict, sources: Tensor, rows: Rows
     ) -> tuple[Tensor, Projection | None]:
         """Decoder features (tokens, dim) of the rows' tokens, one row after the other, and the projection, as
@@ -131,7 +171,7 @@ class Drawing:
         """
         lengths = [len(symbols) for symbols in rows.symbols]
         groups = [range(len(lengths))] if one_pass_an_update(model) else batches(lengths, cost_of_a_batch(sources))
-        sides = [self.target_side([rows.symbols[i] for i in group], move_eos_to_beginning=True) for group in groups]
+        sides = [self._target_side([rows.symbols[i] for i in group], move_eos_to_beginning=True) for group in groups]
         order = [sources[torch.tensor([rows.sentence[i] for i in group]).to(sources.device)] for group in groups]
         found, projection = decoder_outputs(model, net_input, [side.to(sources.device) for side in sides], order)
         real = (side.ne(self._specials.pad).to(sources.device) for side in sides)
@@ -139,6 +179,6 @@ class Drawing:
         back = rows.tokens_of([row for group in groups for row in group]).argsort()
         return packed[back.to(sources.device)], projection
 
-    def target_side(self, symbols: Sequence[Sequence[int]], **options) -> Tensor:
+    def _target_side(self, symbols: Sequence[Sequence[int]], **options) -> Tensor:
         """(rows, length), padded on the right; on the CPU."""
         return collate_tokens([torch.tensor(row) for row in symbols], self._specials.pad, self._specials.eos, **options)

@@ -13,8 +13,7 @@ from omegaconf import DictConfig
 from torch import Tensor, nn
 
 from fairseq_bertloss.bertscore import BERTScore
-from fairseq_bertloss.candidates import Rows
-from fairseq_bertloss.cross_entropy import TokenStatistics, token_statistics
+from fairseq_bertloss.cross_entropy import TokenStatistics
 from fairseq_bertloss.drawing import ANCESTRAL, Drawing, DrawingConfig, deterministic, generation
 from fairseq_bertloss.expected_embeddings import TokenPredictions
 from fairseq_bertloss.loss import BERTScoreLoss
@@ -58,19 +57,11 @@ class FreeRunning:
             Their scores; the predictions that were scored; and the statistics of the references' tokens, in teacher
             forcing.
         """
-        drawn, references = self._drawing.drawn(model, sample), sample["target"][chosen]
-        specials = self._bertscore.specials
-        rows = Rows.of([drawn[i] for i in chosen.tolist()], references, specials.pad, with_references=False)
-        features, projection = self._drawing.decoded(model, sample["net_input"], chosen, rows)
-        translations = self._drawing.target_side([rows.symbols[row] for row in rows.candidates]).to(references.device)
-        own, theirs = (rows.tokens_of(part).to(features.device) for part in (rows.candidates, rows.references))
-        score, predictions = self._bertscore.score_features(features[own], translations, projection, reference=references)
-        tokens = token_statistics(
-            features[theirs],
-            references[references != specials.pad],
-            projection,
-            eos=specials.eos,
-            with_uniform=self._with_uniform,
-            chunk_tokens=self._bertscore.chunk_tokens,
+        decoded = self._drawing(model, sample, chosen)
+        score, predictions = self._bertscore.score_features(
+            decoded.features_of(decoded.rows.candidates),
+            decoded.translations,
+            decoded.projection,
+            reference=decoded.references,
         )
-        return score, predictions, tokens
+        return score, predictions, self._drawing.of_references(decoded, self._with_uniform)

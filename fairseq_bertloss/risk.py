@@ -15,12 +15,11 @@ from omegaconf import DictConfig
 from torch import Tensor, nn
 
 from fairseq_bertloss.bertscore import BERTScore
-from fairseq_bertloss.candidates import Rows, risk_of
+from fairseq_bertloss.candidates import risk_of
 from fairseq_bertloss.cross_entropy import token_statistics
-from fairseq_bertloss.drawing import Drawing, DrawingConfig, ancestral, deterministic, generation
+from fairseq_bertloss.drawing import Decoded, Drawing, DrawingConfig, ancestral, deterministic, generation
 from fairseq_bertloss.loss import BERTScoreLoss
 from fairseq_bertloss.objective import Scored
-from fairseq_bertloss.output_layer import Projection
 
 
 @dataclass
@@ -76,7 +75,6 @@ class MinimumRisk:
     def __init__(self, cfg, drawing: Drawing, bertscore: BERTScoreLoss):
         self._drawing = drawing
         self._bertscore = bertscore
-        self._options = {"eos": bertscore.specials.eos, "chunk_tokens": bertscore.chunk_tokens}
         self._with_reference = cfg.reference_among_candidates
         self._alpha = cfg.risk_alpha
         self._with_uniform = cfg.label_smoothing > 0
@@ -89,24 +87,19 @@ class MinimumRisk:
             sample: of the translation task.
             chosen: indices of the sentences, one at least.
         """
-        drawn, references = self._drawing.drawn(model, sample), sample["target"][chosen]
-        pad = self._bertscore.specials.pad
-        rows = Rows.of([drawn[i] for i in chosen.tolist()], references, pad, self._with_reference)
-        features, projection = self._drawing.decoded(model, sample["net_input"], chosen, rows)
-        log_p = self._log_probabilities(features, projection, rows)
-        f = -self._bertscore.objective(self._scores(rows, references))
+        decoded = self._drawing(model, sample, chosen, self._with_reference)
+        log_p, f = self._log_probabilities(decoded), -self._bertscore.objective(self._scores(decoded))
+        rows = decoded.rows
         risk, sums = risk_of(rows.table(log_p, -torch.inf), rows.table(f, 0.0), self._alpha)
-        own = rows.tokens_of(rows.references).to(features.device)
-        real = references[references != pad]
-        tokens = token_statistics(features[own], real, projection, with_uniform=self._with_uniform, **self._options)
-        return Scored(risk, tokens, sums)
+        return Scored(risk, self._drawing.of_references(decoded, self._with_uniform), sums)
 
-    def _log_probabilities(self, features: Tensor, projection: Projection | None, rows: Rows) -> Tensor:
-        """Of each candidate, (candidates,), divided by its length; from the features (tokens, dim) of all rows.
+    def _log_probabilities(self, decoded: Decoded) -> Tensor:
+        """Of each candidate, (candidates,), divided by its length.
 
         Candidates that begin alike share the distributions up to where they part; in training mode, where dropout
         makes each row's differ, those of the first.
         """
+        rows, features = decoded.rows, decoded.features
         first, following = rows.shared_beginnings()
         target = torch.tensor([symbol for row in rows.candidates for symbol in rows.symbols[row]])
         lengths = torch.tensor([len(rows.symbols[row]) for row in rows.candidates])
@@ -114,10 +107,11 @@ class MinimumRisk:
         order = following.argsort(stable=True)
         moved = (part.to(features.device) for part in (first, target[order], candidate[order], lengths))
         first, target, candidate, lengths = moved
-        nll = token_statistics(features[first], target, projection, of=following[order], **self._options).nll
+        of, chunk_tokens = following[order], self._bertscore.chunk_tokens
+        nll = token_statistics(features[first], target, decoded.projection, of=of, chunk_tokens=chunk_tokens).nll
         return -nll.new_zeros(len(lengths)).index_add(0, candidate, nll) / lengths
 
-    def _scores(self, rows: Rows, references: Tensor) -> BERTScore:
+    def _scores(self, decoded: Decoded) -> BERTScore:
         """Of each candidate, (candidates,), against its sentence's reference."""
-        candidates = self._drawing.target_side([rows.symbols[row] for row in rows.candidates]).to(references.device)
-        return self._bertscore.score_ids(candidates, references, [rows.sentence[row] for row in rows.candidates])
+        of = [decoded.rows.sentence[row] for row in decoded.rows.candidates]
+        return self._bertscore.score_ids(decoded.translations, decoded.references, of)

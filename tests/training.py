@@ -68,16 +68,20 @@ OPTIONS = """--optimizer adam --lr 2e-3 --seed 1 --log-format json --log-interva
 
 def train(data: Path, save_dir: Path, *arguments: str, model: str = "transformer", check: bool = True):
     """fairseq-train on the whole corpus as one batch; the log is JSON, a line an update."""
-    return fairseq("train", data, "--save-dir", save_dir, *MODELS[model].split(), *OPTIONS.split(), *arguments, check=check)
+    return fairseq(*_training(data, save_dir, model), *arguments, check=check)
 
 
 def start(data: Path, save_dir: Path, log: Path, *arguments: str) -> multiprocessing.Process:
     """The same as a process that runs on its own, with its output in a file."""
-    command = ["train", data, "--save-dir", save_dir, *MODELS["transformer"].split(), *OPTIONS.split(), *arguments]
-    command += ["--user-dir", PACKAGE]
-    process = _server.Process(target=_command, args=([str(part) for part in command], str(log), str(log)))
+    command = [*_training(data, save_dir, "transformer"), *arguments, "--user-dir", str(PACKAGE)]
+    process = _server.Process(target=_command, args=(command, str(log), str(log)))
     process.start()
     return process
+
+
+def _training(data: Path, save_dir: Path, model: str) -> list[str]:
+    """The command of a training, but for what each adds."""
+    return ["train", str(data), "--save-dir", str(save_dir), *MODELS[model].split(), *OPTIONS.split()]
 
 
 def logged(done: subprocess.CompletedProcess, name: str) -> list[dict]:

@@ -108,7 +108,9 @@ def size_differences(counts: dict[str, int], expected: int) -> list[str]:
 
 def split_summary(split: str, read: int, kept: int, **unfit: int) -> str:
     """One line on a split: what was dropped from training, or what is empty in an evaluation set."""
-    reasons = ", ".join(f"{count} {reason.replace('_', ' ')}" for reason, count in unfit.items() if count)
+    from fairseq_bertloss.corpus.prepare import in_words
+
+    reasons = in_words(unfit)
     if split == "train":
         return f"{split}: {kept} of {read} pairs kept" + (f"; dropped: {reasons}" if reasons else "")
     warning = "; warning: " if unfit["empty_source"] or unfit["empty_target"] else "; "

@@ -118,6 +118,11 @@ def prepare(
     )
 
 
+def in_words(counts: Mapping[str, int]) -> str:
+    """Counts by reason as one line, such as "2 empty source, 1 uneven"; what is 0 is left out."""
+    return ", ".join(f"{count} {reason.replace('_', ' ')}" for reason, count in counts.items() if count)
+
+
 def build(settings: Settings, corpora: Mapping, folder: str, workers: int, lock: int) -> dict[str, dict[str, int]]:
     """Writes all files of a prepared folder but prepare.json, and returns the counts of each split."""
     tokenizer = load_tokenizer(settings.lm)
@@ -130,7 +135,7 @@ def build(settings: Settings, corpora: Mapping, folder: str, workers: int, lock:
             prefix = os.path.join(text, split)
             counts[split] = write_split(settings, pairs, prefix, is_training=split == "train", seen=seen)
     if not counts["train"]["kept"]:
-        dropped = ", ".join(f"{count} {name.replace('_', ' ')}" for name, count in counts["train"].items() if count)
+        dropped = in_words(counts["train"])
         raise ValueError(
             f"no training pair of {corpora['train'][0]} and {corpora['train'][1]} is left: {dropped}; "
             "is the text right, and --max-length and --max-ratio?"
