@@ -54,6 +54,11 @@ class BERTScoreCriterion(FairseqCriterion):
             raise ValueError(f"--label-smoothing must lie between 0 and 1, not {cfg.label_smoothing}")
         if cfg.chunk_tokens is not None and cfg.chunk_tokens < 1:
             raise ValueError(f"--chunk-tokens must be at least 1, not {cfg.chunk_tokens}")
+        if str(cfg.ddp_backend) == "fully_sharded":
+            raise ValueError(
+                "--ddp-backend fully_sharded is not supported: the loss reads the output layer, of which each worker would "
+                "hold a part; take legacy_ddp or c10d"
+            )
         risk = str(cfg.objective) == "risk"
         if risk and cfg.free_running:
             raise ValueError("--free-running is of soft predictions: leave it out, or --objective risk")

@@ -4,6 +4,7 @@ from dataclasses import dataclass, field
 from typing import Optional  # fairseq's argument parser cannot read `str | None`
 
 from fairseq.dataclass import ChoiceEnum
+from omegaconf import II
 
 from fairseq_bertloss.bertscore import BERTScore
 from fairseq_bertloss.language_model import DTYPES
@@ -92,3 +93,4 @@ class BERTScoreCriterionConfig(RiskConfig, TranslationMetricsConfig):
     cache_references_limit: float = field(
         default=50.0, metadata={"help": "GB that --cache-references may take for one language model"}
     )
+    ddp_backend: str = II("distributed_training.ddp_backend")

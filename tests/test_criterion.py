@@ -267,6 +267,7 @@ def test_nothing_of_the_language_model_is_fairseqs(build):
         (["--cross-entropy-weight", "1.5"], "--cross-entropy-weight must lie between 0 and 1, not 1.5"),
         (["--chunk-tokens", "0"], "--chunk-tokens must be at least 1, not 0"),
         (["--label-smoothing", "1"], "--label-smoothing must lie between 0 and 1"),
+        (["--ddp-backend", "fully_sharded"], "fully_sharded is not supported: .* take legacy_ddp or c10d"),
         (["--temperature", "cold"], "cannot read the temperature 'cold'"),
         (["--rescale-with-baseline"], "no rescaling baseline .* language 'en'"),
         (["--bert-idf", "/nowhere"], "references for idf weights from '/nowhere'"),

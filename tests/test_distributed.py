@@ -1,6 +1,7 @@
 """Data parallel training by fairseq-train in two real processes equals one process that accumulates their batches."""
 
 import importlib
+import json
 import logging
 import multiprocessing
 import os
@@ -10,8 +11,11 @@ from types import SimpleNamespace
 
 import pytest
 import torch
+from lms import save_tiny
+from prepared import command, run, write_corpus
 from torch.nn.parallel import DistributedDataParallel
 from training import MODELS, PACKAGE, logged
+from transformers import AutoTokenizer
 
 from fairseq_bertloss.checkpoints import allow_fairseq_classes
 
@@ -33,11 +37,24 @@ class DistributedDataParallelOnCPU(DistributedDataParallel):
 
 
 def _work(command: list[str], log: str) -> None:
-    """What a worker does: fairseq-train's own entry point, with its output in a file."""
+    """What a worker does: fairseq-train's own entry point, with its output in a file, and what each of its batches adds to
+    the log in another."""
     for descriptor in (1, 2):
         os.dup2(os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND), descriptor)
     wrapping = importlib.import_module("fairseq.models.distributed_fairseq_model")
     wrapping.DistributedDataParallel = DistributedDataParallelOnCPU
+    task = importlib.import_module("fairseq.tasks.translation").TranslationTask
+    train_step = task.train_step
+
+    def recorded(*arguments, update_num, ignore_grad, **more):
+        step = train_step(*arguments, update_num=update_num, ignore_grad=ignore_grad, **more)
+        _, _, logging_output = step
+        sums = {name: float(value) for name, value in logging_output.items()}
+        with open(f"{log}.batches", "a", encoding="utf-8") as file:
+            file.write(json.dumps({"update": update_num, "dummy": ignore_grad, **sums}) + "\n")
+        return step
+
+    task.train_step = recorded
     logging.getLogger().handlers.clear()  # the command sets its log up itself, before it imports anything
     torch.set_num_threads(1)
     sys.argv = ["train", *command]
@@ -46,11 +63,12 @@ def _work(command: list[str], log: str) -> None:
 
 @pytest.fixture(scope="module")
 def train(corpus, tiny_lm, tmp_path_factory):
-    """A function that trains with one worker or several: the parameters, and the log of the first worker."""
+    """A function that trains with one worker or several: the parameters, the log of the first worker, and of each worker
+    what its batches added to the log."""
 
-    def run(workers: int, *arguments: str) -> SimpleNamespace:
+    def run(workers: int, *arguments: str, data: Path = corpus) -> SimpleNamespace:
         folder = tmp_path_factory.mktemp("run")
-        command = [str(corpus), "--save-dir", str(folder), *MODELS["transformer"].split(), *OPTIONS.split(),
+        command = [str(data), "--save-dir", str(folder), *MODELS["transformer"].split(), *OPTIONS.split(),
                    "--bert-model", tiny_lm("bert"), "--user-dir", str(PACKAGE), *arguments]  # fmt: skip
         if workers > 1:
             command += ["--distributed-world-size", str(workers), "--distributed-backend", "gloo",
@@ -70,7 +88,9 @@ def train(corpus, tiny_lm, tmp_path_factory):
         assert [process.exitcode for process in processes] == [0] * workers, "\n".join(text[-4000:] for text in texts)
         parameters = torch.load(folder / "checkpoint_last.pt")["model"]
         updates = logged(SimpleNamespace(stdout=texts[0], stderr=""), "train_inner")
-        return SimpleNamespace(parameters=parameters, updates=updates)
+        files = [Path(f"{log}.batches").read_text(encoding="utf-8") for log in logs]
+        batches = [[json.loads(line) for line in file.splitlines()] for file in files]
+        return SimpleNamespace(parameters=parameters, updates=updates, batches=batches)
 
     return run
 
@@ -97,6 +117,58 @@ def test_two_workers_learn_what_one_learns(train, alone, backend, projection):
         assert update["bsz"] == its_update["bsz"] == 12 and its_update["gnorm"] > 0.3  # so much that it shows
         for name in ("loss", "f_bert", "nll_loss", "ce_loss", "accuracy", "entropy", "gnorm"):
             assert update[name] == pytest.approx(its_update[name], abs=2e-3, rel=2e-3), name
+
+
+@pytest.fixture(scope="module")
+def uneven(tmp_path_factory, tiny_lm) -> SimpleNamespace:
+    """A corpus of five batches of five, so that the second worker's third is none of an epoch's, and a language model that
+    has no positions for most sentences of some batches and for none of another's."""
+    folder = tmp_path_factory.mktemp("uneven")
+    done = run(command(write_corpus(folder, repeats=3), tiny_lm("bert"), folder / "data"))
+    assert done.returncode == 0, done.stderr
+    tokenizer = AutoTokenizer.from_pretrained(tiny_lm("bert"))
+    return SimpleNamespace(
+        data=folder / "data", lm=save_tiny("bert", str(folder / "lm"), tokenizer, max_position_embeddings=19)
+    )
+
+
+@pytest.mark.parametrize("kind", ["softmax", "sparsemax", "risk"])
+def test_uneven_workers_learn_in_twenty_updates_what_one_learns(train, uneven, kind):
+    options = ["--bert-model", uneven.lm, "--max-update", "20", "--batch-size", "5"]
+    if kind == "risk":
+        options += ["--objective", "risk", "--candidates", "2", "--candidate-generation-args", '{"max_len_a":0,"max_len_b":15}']
+    else:
+        options += ["--soft-prediction", kind]
+    expected = train(1, "--update-freq", "2", *options, data=uneven.data)
+    first = train(1, "--update-freq", "2", *options, "--lr", "1e-9", "--max-update", "1", data=uneven.data)
+    moved = max((parameter - first.parameters[name]).abs().max() for name, parameter in expected.parameters.items())
+    assert moved > 0.02, f"parameters moved by {moved} at most, too little to show a difference of 1e-5"
+    together = train(2, "--ddp-backend", "legacy_ddp", *options, data=uneven.data)
+    for name, parameter in expected.parameters.items():
+        torch.testing.assert_close(together.parameters[name], parameter, rtol=0, atol=1e-5)
+    assert len(together.updates) == len(expected.updates) == 20
+    for update, its_update in zip(together.updates, expected.updates):
+        assert (update["bsz"], update["skipped"]) == (its_update["bsz"], its_update["skipped"])
+        for name in {"loss", "f_bert", "f_expected", "nll_loss", "gnorm"} & update.keys():
+            assert update[name] == pytest.approx(its_update[name], abs=2e-3, rel=2e-3), name
+
+    first, second = ([batch["sample_size"] for batch in batches] for batches in together.batches)
+    assert any(batch["dummy"] for batch in together.batches[1]), "no worker without a batch"
+    assert any(0 in pair and sum(pair) for pair in zip(first, second)), "no worker without a sentence to score"
+    assert any(0 < min(pair) < max(pair) for pair in zip(first, second)), "no workers with different numbers of sentences"
+
+
+def test_workers_logs_of_gumbel_softmax_are_weighted_means(train, uneven):
+    options = ["--soft-prediction", "gumbel_softmax", "--bert-model", uneven.lm, "--max-update", "6", "--batch-size", "5"]
+    together = train(2, "--ddp-backend", "legacy_ddp", *options, data=uneven.data)
+    for number, update in enumerate(together.updates):
+        batches = [worker[number] for worker in together.batches]
+        assert {batch["update"] for batch in batches} == {number}
+        batches = [batch for batch in batches if not batch["dummy"]]
+        for name, unit in {"f_bert": "sample_size", "p_bert": "sample_size", "accuracy": "ntokens_scored"}.items():
+            weights = sum(batch[unit] for batch in batches)
+            mean = sum(batch[name] for batch in batches) / weights if weights else 0
+            assert update[name] == pytest.approx(mean * (100 if name == "accuracy" else 1), abs=1e-3), name
 
 
 @pytest.mark.parametrize("backend", ["legacy_ddp", "c10d"])

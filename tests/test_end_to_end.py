@@ -1,7 +1,8 @@
 """The main job by fairseq's own commands: baseline, fine-tuning, validation, translation, resumption."""
 
+import json
+import math
 import re
-import socket
 import subprocess
 import sys
 from types import SimpleNamespace
@@ -9,9 +10,7 @@ from types import SimpleNamespace
 import pytest
 import torch
 import yaml
-from lms import save_tiny
-from training import MODELS, PACKAGE, fairseq, logged, train
-from transformers import AutoTokenizer
+from training import PACKAGE, fairseq, logged, train
 
 from fairseq_bertloss.checkpoints import allow_fairseq_classes
 from fairseq_bertloss.soft_predictions import SOFT_PREDICTIONS
@@ -125,31 +124,55 @@ def test_a_resumed_run_is_the_uninterrupted_run(corpus, baseline, tiny_lm, tmp_p
     assert all(torch.equal(whole[name], halves[name]) for name in whole)
 
 
-def test_hydra_train(corpus, tiny_lm, tmp_path):
+@pytest.fixture
+def hydra_train(corpus, baseline, tiny_lm, tmp_path):
+    """A function that trains by fairseq-hydra-train, the whole corpus a batch: the log and the checkpoint."""
+
+    def run(name: str, updates: int, **common) -> SimpleNamespace:
+        folder = tmp_path / name
+        folder.mkdir()
+        common = {"user_dir": str(PACKAGE), "cpu": True, "log_format": "json", "log_interval": 1} | common
+        size = {"embed_dim": 32, "ffn_embed_dim": 32, "layers": 1, "attention_heads": 2}
+        config = {
+            "common": common,
+            "task": {"_name": "translation", "data": str(corpus), "source_lang": "de", "target_lang": "en"},
+            "dataset": {"max_tokens": 20000, "required_batch_size_multiple": 1, "num_workers": 0, "disable_validation": True},
+            "optimization": {"lr": [0.0002], "max_update": updates},
+            "optimizer": {"_name": "adam"},
+            "lr_scheduler": {"_name": "fixed"},
+            "checkpoint": {"save_dir": str(folder), "finetune_from_model": str(baseline), "no_epoch_checkpoints": True},
+            "model": {"_name": "transformer", "dropout": 0.0, "encoder": size, "decoder": size},
+            "criterion": {
+                "_name": "bertscore_loss", "bert_model": tiny_lm("bert"), "bert_layer": 2, "soft_prediction": "sparsemax",
+                "soft_temperature": 0.5,
+            },
+        }  # fmt: skip
+        (folder / "job.yaml").write_text("# @package _group_\n" + yaml.safe_dump(config))
+        fairseq("hydra_train", "--config-dir", folder, "--config-name", "job", f"hydra.run.dir={folder}")
+        (log,) = folder.glob("*.log")
+        records = map(json.loads, re.findall(r"\[train_inner\].* - (\{.*\})", log.read_text(encoding="utf-8")))
+        updates = [{name: float(value) for name, value in record.items()} for record in records]
+        return SimpleNamespace(updates=updates, checkpoint=torch.load(folder / "checkpoint_last.pt"))
+
+    return run
+
+
+def test_hydra_train(hydra_train):
     """The criterion configured in a YAML file, as fairseq-hydra-train reads it."""
-    config = {
-        "common": {"user_dir": str(PACKAGE), "cpu": True, "log_format": "json", "log_interval": 1},
-        "task": {"_name": "translation", "data": str(corpus), "source_lang": "de", "target_lang": "en"},
-        "dataset": {"max_tokens": 4000, "required_batch_size_multiple": 1, "num_workers": 0},
-        "optimization": {"lr": [0.005], "max_update": 3},
-        "optimizer": {"_name": "adam"},
-        "lr_scheduler": {"_name": "fixed"},
-        "checkpoint": {"save_dir": str(tmp_path / "checkpoints")},
-        "model": {
-            "_name": "transformer",
-            **{side: {"embed_dim": 32, "ffn_embed_dim": 32, "layers": 1, "attention_heads": 2} for side in ("encoder", "decoder")},
-        },
-        "criterion": {
-            "_name": "bertscore_loss", "bert_model": tiny_lm("bert"), "bert_layer": 2, "soft_prediction": "sparsemax",
-            "soft_temperature": 0.5,
-        },
-    }  # fmt: skip
-    (tmp_path / "job.yaml").write_text("# @package _group_\n" + yaml.safe_dump(config))
-    done = fairseq("hydra_train", "--config-dir", tmp_path, "--config-name", "job", f"hydra.run.dir={tmp_path}")
-    log = done.stdout + done.stderr + "".join(path.read_text() for path in tmp_path.glob("*.log"))
-    assert "f_bert" in log
-    state = torch.load(tmp_path / "checkpoints" / "checkpoint_last.pt")
-    assert state["cfg"]["criterion"]["soft_temperature"] == "0.5"
+    run = hydra_train("run", 3)
+    assert run.updates and all(0 < update["f_bert"] < 1 for update in run.updates)
+    assert run.checkpoint["cfg"]["criterion"]["soft_temperature"] == "0.5"
+
+
+def test_bfloat16(hydra_train):
+    """On a CPU; fairseq-train's own --bf16 asks for a TPU, a YAML file's does not."""
+    whole, half = hydra_train("whole", 100), hydra_train("half", 100, bf16=True)
+    parameters = half.checkpoint["model"].values()  # which fairseq writes down in float32
+    assert all(torch.equal(parameter, parameter.bfloat16().float()) for parameter in parameters)
+    f_bert, its_f_bert = ([update["f_bert"] for update in run.updates] for run in (half, whole))
+    assert its_f_bert[-1] > its_f_bert[0] + 0.01, "nothing was learned"
+    assert len(f_bert) == 100 and not any(map(math.isnan, f_bert))
+    assert f_bert[0] == pytest.approx(its_f_bert[0], abs=2e-3) and f_bert[-1] == pytest.approx(its_f_bert[-1], abs=2e-3)
 
 
 def test_a_bad_option_ends_fairseq_train_with_its_message(fine_tune):
@@ -173,34 +196,3 @@ def test_cached_references_and_a_language_model_of_its_own_precision(fine_tune, 
     small = fine_tune(*usual, "--cache-references", tmp_path / "small", "--cache-references-limit", "1e-6", check=False)
     assert small.done.returncode != 0
     assert re.search(r"the cap is 0.00 GB: raise --cache-references-limit", small.done.stderr.splitlines()[-1])
-
-
-def test_two_workers_of_which_one_has_nothing_to_score(corpus, baseline, tiny_lm, tmp_path):
-    """They stay in step, and what is logged is the mean of what was scored; targets over 14 symbols do not fit."""
-    tokenizer = AutoTokenizer.from_pretrained(tiny_lm("bert"))
-    short = save_tiny("bert", str(tmp_path / "lm"), tokenizer, max_position_embeddings=15)
-    with_port = f"tcp://127.0.0.1:{_free_port()}"
-    distributed = ["--distributed-world-size", "2", "--distributed-backend", "gloo", "--ddp-backend", "legacy_ddp",
-                   "--distributed-no-spawn", "--distributed-init-method", with_port]  # fmt: skip
-    options = "--optimizer adam --lr 2e-3 --seed 1 --log-format json --log-interval 1 --num-workers 0 --cpu --dropout 0"
-    command = [sys.executable, "-m", "fairseq_cli.train", str(corpus), "--save-dir", str(tmp_path / "run"),
-               *MODELS["transformer"].split(), *options.split(), "--batch-size", "1", "--max-update", "12",
-               "--required-batch-size-multiple", "1", "--user-dir", str(PACKAGE), "--disable-validation",
-               "--criterion", "bertscore_loss", "--bert-model", short, "--bert-layer", "2",
-               "--finetune-from-model", str(baseline), *distributed]  # fmt: skip
-    workers = [
-        subprocess.Popen([*command, "--distributed-rank", str(rank)], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
-        for rank in (0, 1)
-    ]
-    outputs = [worker.communicate(timeout=120)[0] for worker in workers]
-    assert [worker.returncode for worker in workers] == [0, 0], "\n".join(output[-3000:] for output in outputs)
-    updates = logged(SimpleNamespace(stdout=outputs[0], stderr=""), "train_inner")
-    assert {u["skipped"] for u in updates} >= {0.0, 1.0}, "no update had one worker without a sentence to score"
-    # A worker without a sentence adds nothing to the mean, which two of them leave at 0.
-    assert all(0 < u["f_bert"] < 1 if u["skipped"] < 2 else u["f_bert"] == 0 for u in updates)
-
-
-def _free_port() -> int:
-    with socket.socket() as s:
-        s.bind(("127.0.0.1", 0))
-        return s.getsockname()[1]
