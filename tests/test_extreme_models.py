@@ -1,0 +1,65 @@
+"""fairseq-train goes on from models whose logits are extreme, and stops by its own means where they are not numbers."""
+
+import math
+
+import pytest
+import torch
+from test_end_to_end import baseline  # noqa: F401, a fixture
+from training import logged, train
+
+from fairseq_bertloss.checkpoints import allow_fairseq_classes
+from fairseq_bertloss.soft_predictions import SOFT_PREDICTIONS
+
+allow_fairseq_classes()
+
+RISK = ("--objective", "risk", "--candidates", "2", "--candidate-generation-args", '{"max_len_a":0,"max_len_b":15}')
+OBJECTIVES = {kind: ("--soft-prediction", kind) for kind in SOFT_PREDICTIONS} | {"risk": RISK}
+OPTIONS = "--max-update 3 --disable-validation --batch-size 32 --lr 1e-4".split()
+
+
+@pytest.fixture
+def go_on(corpus, baseline, tiny_lm, tmp_path):  # noqa: F811
+    """A function that fine-tunes the baseline, whose output layer it changes first: the finished fairseq-train."""
+
+    def run(change, *arguments, check=True):
+        state = torch.load(baseline)
+        change(state["model"]["decoder.output_projection.weight"])
+        torch.save(state, tmp_path / "changed.pt")
+        if "--criterion" not in arguments:
+            arguments = ("--criterion", "bertscore_loss", "--bert-model", tiny_lm("bert"), "--bert-layer", "2", *arguments)
+        arguments = (*OPTIONS, "--finetune-from-model", tmp_path / "changed.pt", *arguments)
+        return train(corpus, tmp_path / "tuned", *arguments, check=check)
+
+    return run
+
+
+@pytest.mark.parametrize("objective", OBJECTIVES)
+@pytest.mark.parametrize("factor", [0.0, 1e4], ids=["equal", "1e4"])
+def test_extreme_logits(go_on, objective, factor):
+    updates = logged(go_on(lambda weight: weight.mul_(factor), *OBJECTIVES[objective]), "train_inner")
+    assert len(updates) == 3
+    numbers = [update[name] for update in updates for name in ("loss", "gnorm", "nll_loss")]
+    assert all(map(math.isfinite, numbers))
+    name = "f_expected" if objective == "risk" else "f_bert"
+    assert all(-1 <= update[name] <= 1 for update in updates)
+
+
+STOCK = ("--criterion", "label_smoothed_cross_entropy", "--label-smoothing", "0.1")
+
+
+@pytest.mark.parametrize("options", [STOCK, *(OBJECTIVES[name] for name in ("sparsemax", "gumbel_softmax", "risk"))],
+                         ids=["stock", "sparsemax", "gumbel_softmax", "risk"])  # fmt: skip
+def test_nan_ends_as_in_stock_fairseq(go_on, tmp_path, options):
+    """With the gradients' norm; fairseq's search for the module at fault then fails at its own transformer's encoder."""
+    done = go_on(lambda weight: weight[5].fill_(math.nan), *options, check=False)
+    assert done.returncode != 0 and "FloatingPointError: gradients are Nan/Inf" in done.stderr
+    assert "fairseq_bertloss" not in done.stderr.split("FloatingPointError: gradients are Nan/Inf")[0]
+    assert [path.name for path in (tmp_path / "tuned").glob("*.pt")] == ["crash.pt"]
+
+
+def test_nan_is_an_overflow_in_float16(go_on, tmp_path):
+    """Which fairseq skips, on a GPU; on a CPU it notices it, and fails to."""
+    half = ("--fp16", "--memory-efficient-fp16")
+    done = go_on(lambda weight: weight[5].fill_(math.nan), *half, check=False)
+    assert "NOTE: gradient overflow detected, ignoring gradient" in done.stdout + done.stderr
+    assert not list((tmp_path / "tuned").glob("*.pt"))
