@@ -5,6 +5,7 @@ needs them, so that --help is instant.
 """
 
 import argparse
+import errno
 import sys
 from collections.abc import Sequence
 
@@ -36,15 +37,19 @@ def main(argv: Sequence[str] | None = None) -> int:
     except (ValueError, OSError) as error:
         if args.debug:
             raise
-        report(f"bertloss: error: {' '.join(_message(error).split())}")
+        report(f"bertloss: error: {' '.join(_message(error, args).split())}")
         return 2
     return 0
 
 
-def _message(error: ValueError | OSError) -> str:
+def _message(error: ValueError | OSError, args: argparse.Namespace) -> str:
     """What went wrong; of a file that the system refuses, first which one."""
-    named = isinstance(error, OSError) and error.filename is not None and error.strerror is not None
-    return f"{error.filename}: {error.strerror}" if named else str(error)
+    if not isinstance(error, OSError) or error.strerror is None:
+        return str(error)
+    if error.errno in (errno.ENOSPC, errno.EDQUOT):  # which the system tells without a name
+        place = error.filename or vars(args).get("output") or vars(args).get("destdir")
+        return f"{place}: {error.strerror}; make room, and run the same command again"
+    return str(error) if error.filename is None else f"{error.filename}: {error.strerror}"
 
 
 def argument_parser() -> argparse.ArgumentParser:

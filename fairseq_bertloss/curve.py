@@ -23,6 +23,7 @@ from fairseq_bertloss.checkpoints import allow_fairseq_classes
 from fairseq_bertloss.evaluation.hypotheses import check_belongs, read_references, read_translations
 from fairseq_bertloss.evaluation.metrics import Evaluator
 from fairseq_bertloss.evaluation.results import HEADLINE, Curve, Point, Run
+from fairseq_bertloss.files import whole
 
 KEPT = re.compile(r"checkpoint_\d+_\d+\.pt|checkpoint\d+\.pt")
 """The checkpoints that stay as they are: of --save-interval-updates, and of the ends of epochs."""
@@ -191,21 +192,17 @@ def translate(data: str, subset: str, checkpoint: str, word_pieces_lm: str, max_
         if record.exists() and record.read_text(encoding="utf-8") == " ".join(command):
             return
     os.makedirs(os.path.dirname(output), exist_ok=True)
-    partial = f"{output}.partial"
-    try:
+    with whole(output) as (partial,):
         # A file of its own: what a killed command left behind may still write to the old one.
-        Path(partial).unlink(missing_ok=True)
-        with open(partial, "x", encoding="utf-8") as file:
+        partial.unlink(missing_ok=True)
+        with partial.open("x", encoding="utf-8") as file:
             done = subprocess.run(command, stdout=file, stderr=subprocess.PIPE, text=True, errors="replace")
         if done.returncode:
             last_line = (done.stderr.strip().splitlines() or ["it said nothing"])[-1]
             status = f"status {done.returncode}"
             raise ChildProcessError(f"fairseq-generate failed on {checkpoint} with {status}: {last_line}")
         record.unlink(missing_ok=True)
-        os.replace(partial, output)
-        record.write_text(" ".join(command), encoding="utf-8")
-    finally:
-        Path(partial).unlink(missing_ok=True)
+    record.write_text(" ".join(command), encoding="utf-8")
 
 
 def _summary(name: str, checkpoints: Sequence[Checkpoint]) -> str:

@@ -6,11 +6,12 @@ fairseq writes a checkpoint beside its place and moves it there, but copies chec
 training in the middle of that leaves half of a file, from which no training starts.
 """
 
-import os
 import re
 import shutil
 import zipfile
 from pathlib import Path
+
+from fairseq_bertloss.files import whole
 
 SAVED = re.compile(r"checkpoint(\d+|_\d+_\d+|_best|\.best_\S+)\.pt")
 """Names that fairseq gives to its other checkpoints."""
@@ -34,9 +35,8 @@ def mend(folder: str) -> Path | None:
     saved = [path for path in Path(folder).iterdir() if SAVED.fullmatch(path.name)]
     for path in sorted(saved, key=lambda path: path.stat().st_mtime, reverse=True):
         if is_whole(path):
-            partial = last.with_suffix(".partial")
-            shutil.copyfile(path, partial)
-            os.replace(partial, last)
+            with whole(last) as (partial,):
+                shutil.copyfile(path, partial)
             return path
     raise ValueError(
         f"{last} is broken, and no whole checkpoint stands beside it: remove it, and training starts from the beginning"

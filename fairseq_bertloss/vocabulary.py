@@ -13,6 +13,8 @@ from typing import NamedTuple
 
 import torch
 
+from fairseq_bertloss.files import whole
+
 PADDING_SYMBOL = re.compile(r"madeupword\d{4}")
 """What fairseq's Dictionary.finalize adds to round the dictionary's size up."""
 
@@ -160,10 +162,8 @@ def write_dictionary(path: str, symbols: Iterable[str], counts: dict[str, int] |
     if os.path.isdir(path):
         raise ValueError(f"{path} is a folder; the dictionary would be a file, such as {os.path.join(path, 'dict.txt')}")
     counts = counts or {}
-    partial = f"{path}.partial"
-    with open(partial, "w", encoding="utf-8", newline="\n") as file:
+    with whole(path) as (partial,), partial.open("w", encoding="utf-8", newline="\n") as file:
         file.writelines(f"{symbol} {counts.get(symbol, 1)}\n" for symbol in symbols)
-    os.replace(partial, path)
 
 
 def tokenize(tokenizer, lines: Sequence[str]) -> list[list[str]]:

@@ -8,6 +8,7 @@ import os
 from fairseq_bertloss.evaluation import published, tables
 from fairseq_bertloss.evaluation.checks import check
 from fairseq_bertloss.evaluation.results import Comparison, Curve, Entropy, read
+from fairseq_bertloss.files import whole
 
 FILES = {Comparison: "comparison.json", Entropy: "entropy.json", Curve: "curve.json"}
 
@@ -77,14 +78,6 @@ def _tables(comparison: Comparison, theirs: published.Published | None) -> list[
 
 def _write(texts: dict[str, str]) -> None:
     """Writes files by their paths; none of them appears before all are whole."""
-    partial = {path: f"{path}.partial" for path in texts}
-    try:
-        for path, text in texts.items():
-            with open(partial[path], "w", encoding="utf-8", newline="\n") as file:
-                file.write(text)
-        for path in texts:
-            os.replace(partial[path], path)
-    finally:
-        for path in partial.values():
-            if os.path.exists(path):
-                os.remove(path)
+    with whole(*texts) as partial:
+        for path, text in zip(partial, texts.values()):
+            path.write_text(text, encoding="utf-8", newline="\n")

@@ -9,11 +9,12 @@ Scores are in percent, as papers print them.
 """
 
 import json
-import os
 import statistics
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from typing import NamedTuple
+
+from fairseq_bertloss.files import whole
 
 
 class Metric(NamedTuple):
@@ -193,14 +194,8 @@ def write(path: str, results: Sequence) -> None:
         text = json.dumps({"bertloss": kind, "results": [asdict(result) for result in results]}, allow_nan=False)
     except ValueError as error:
         raise ValueError(f"{path} is not written: a score is not a finite number") from error
-    partial = f"{path}.partial"
-    try:
-        with open(partial, "w", encoding="utf-8") as file:
-            file.write(text + "\n")
-        os.replace(partial, path)
-    finally:
-        if os.path.exists(partial):
-            os.remove(partial)
+    with whole(path) as (partial,):
+        partial.write_text(text + "\n", encoding="utf-8")
 
 
 def read(path: str, kind: type) -> list:
