@@ -139,7 +139,7 @@ def encoder_config(name: str):
     from transformers import AutoConfig
 
     try:
-        config = AutoConfig.from_pretrained(name)
+        config = AutoConfig.from_pretrained(name)  # the name is the user's, and may be a folder  # nosec B615
     except Exception as error:  # transformers raises anything over a broken folder
         raise ValueError(not_loadable("configuration", name, error)) from error
     if config.is_encoder_decoder or config.is_decoder:
@@ -157,7 +157,7 @@ def load_encoder(name: str, config) -> torch.nn.Module:
 
     try:
         with _quiet_loading():
-            encoder = AutoModel.from_pretrained(name, config=config).float()
+            encoder = AutoModel.from_pretrained(name, config=config).float()  # nosec B615
     except Exception as error:  # safetensors and torch have errors of their own
         raise ValueError(not_loadable("weights", name, error)) from error
     if not (hasattr(encoder, "embeddings") and "inputs_embeds" in inspect.signature(encoder.forward).parameters):

@@ -245,7 +245,7 @@ def fairseq_preprocess(settings: Settings, splits: list[str], folder: str, worke
     command += ["--tgtdict", os.path.join(folder, f"dict.{settings.target_lang}.txt")]
     for split in splits:
         command += [f"--{split}pref", os.path.join(folder, "text", split)]
-    done = subprocess.run(
+    done = subprocess.run(  # our own interpreter, no shell  # nosec B603
         command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, errors="replace", pass_fds=[lock]
     )
     if done.returncode:
