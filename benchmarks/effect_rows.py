@@ -52,11 +52,13 @@ _ROWS = {
     "risk-sampled-10": f"{RISK} {SAMPLED} --candidates 10",
     "risk-sampled-no-dropout": f"{RISK} {SAMPLED} --dropout 0",
     "risk-gumbel": f"{RISK} --candidates 4 --sampled-candidates 1",
+    "risk-gumbel-no-dropout": f"{RISK} --candidates 4 --sampled-candidates 1 --dropout 0",
+    "risk-gumbel-10-no-dropout": f"{RISK} --candidates 8 --sampled-candidates 2 --dropout 0",
     "risk-precision": f"{RISK} --score precision",
     "risk-idf": f"{RISK} --bert-idf {REFERENCES}",
 }
 
-CONTROLS = dict.fromkeys(("no-dropout", "risk-no-dropout", "risk-sampled-no-dropout"), "no-dropout-control")
+CONTROLS = {name: "no-dropout-control" for name in _ROWS if name.endswith("no-dropout")}
 """Of rows that differ from `control` in more than the objective."""
 
 BEAM_5, AVERAGED, FORCED = "beam5", "averaged", "forced"
