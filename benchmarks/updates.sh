@@ -5,8 +5,9 @@
 #     make quickstart && PATH="$PWD/.venv/bin:$PATH" benchmarks/updates.sh
 #
 # ROUNDS, UPDATES (of each training), MAX_TOKENS and ROWS change what is run (the row `risk` is --objective risk with five
-# candidates); QUICKSTART_DIR says where the baseline and
-# its data lie, OUTPUT where the logs go. Further arguments go to fairseq-train (--fp16, --update-freq 2, ...).
+# candidates); QUICKSTART_DIR says where the baseline and its data lie, OUTPUT where the logs go. WORKERS=2 trains with so
+# many, started by torchrun; on CPUs add --cpu --distributed-backend gloo --ddp-backend legacy_ddp. Further arguments go to
+# fairseq-train (--fp16, --update-freq 2, ...).
 set -euo pipefail
 cd "$(dirname "$0")/.."
 source scripts/small_model.sh
@@ -15,6 +16,14 @@ rounds=${ROUNDS:-3}
 updates=${UPDATES:-12}
 read -ra rows <<<"${ROWS:-cross-entropy softmax sparsemax entmax15 gumbel_softmax}"
 output=${OUTPUT:-$work/updates}
+train=(fairseq-train)
+if [ "${WORKERS:-1}" -gt 1 ]; then
+  # Left to itself, fairseq asks torchrun's environment for a GPU.
+  # shellcheck disable=SC2016
+  train=(torchrun --standalone --nproc-per-node "$WORKERS" --no-python
+    bash -c 'exec fairseq-train "$@" --distributed-rank "$RANK"' worker)
+  set -- --distributed-world-size "$WORKERS" --distributed-no-spawn --distributed-init-method env:// "$@"
+fi
 mkdir -p "$output"
 
 # update ROW ROUND ARGUMENTS...: a short training, whose log is all that stays.
@@ -26,7 +35,7 @@ update() {
   elif [ "$row" != cross-entropy ]; then
     criterion=("${bertscore[@]}" --soft-prediction "$row")
   fi
-  if ! fairseq-train "$work/data" --save-dir "$output" "${model[@]}" "${training[@]}" "${criterion[@]}" \
+  if ! "${train[@]}" "$work/data" --save-dir "$output" "${model[@]}" "${training[@]}" "${criterion[@]}" \
     --finetune-from-model "$work/baseline/checkpoint_last.pt" --lr "$fine_tuning_lr" --lr-scheduler fixed \
     --max-update "$updates" --max-tokens "${MAX_TOKENS:-1024}" --no-save --disable-validation \
     --log-format json --log-interval 1 "$@" >"$log" 2>&1; then

@@ -47,18 +47,23 @@ def test_table(updates, tmp_path, monkeypatch, capsys):
         assert stop.value.code == 2 and message in capsys.readouterr().err
 
 
-def test_script(tmp_path):
+@pytest.mark.parametrize("workers", [1, 2])
+def test_script(tmp_path, workers):
     (tmp_path / "log").write_text(log([1] * 4, [100] * 4))
     stand_in = tmp_path / "bin" / "fairseq-train"
     stand_in.parent.mkdir()
     stand_in.write_text(f'#!/bin/bash\necho "$*" >>{tmp_path}/calls\ncat {tmp_path}/log\n')
     stand_in.chmod(0o755)
     path = f"{stand_in.parent}:{os.path.dirname(sys.executable)}:{os.environ['PATH']}"
-    settings = {"PATH": path, "QUICKSTART_DIR": str(tmp_path), "ROUNDS": "2", "ROWS": "cross-entropy entmax15"}
+    settings = {"PATH": path, "QUICKSTART_DIR": str(tmp_path), "ROUNDS": "2", "ROWS": "cross-entropy entmax15",
+                "WORKERS": str(workers)}  # fmt: skip
     command = [BENCHMARKS / "updates.sh", "--fp16"]
     done = subprocess.run(command, env=os.environ | settings, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     assert "| cross-entropy | " in done.stdout and "| entmax15 | " in done.stdout
     calls = (tmp_path / "calls").read_text().splitlines()
-    assert ["--soft-prediction entmax15" in call for call in calls] == [False, True, False, True]
-    assert all("--no-save" in call and call.endswith(" --fp16") for call in calls)
+    rows = [row for row in (False, True, False, True) for _ in range(workers)]
+    assert ["--soft-prediction entmax15" in call for call in calls] == rows
+    assert all("--no-save" in call and " --fp16" in call for call in calls)
+    ranks = [call.partition(" --distributed-rank ")[2] for call in calls]
+    assert sorted(ranks) == (["0"] * 4 + ["1"] * 4 if workers == 2 else [""] * 4)
