@@ -17,6 +17,10 @@ from fairseq_bertloss.vocabulary import not_loadable
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
 
 
+SHORTEST = 3
+"""Positions that a sentence of one symbol takes between the markers of beginning and end."""
+
+
 class FrozenLanguageModel:
     """Embeddings in, contextual embeddings of one layer out; its weights never learn.
 
@@ -29,7 +33,7 @@ class FrozenLanguageModel:
         """See from_pretrained, which loads the encoder.
 
         Raises:
-            ValueError: an unknown dtype.
+            ValueError: an unknown dtype, or a language model without room for a sentence.
         """
         if dtype is not None and dtype not in DTYPES:
             raise ValueError(f"unknown precision {dtype!r} of the language model: choose one of {', '.join(DTYPES)}")
@@ -38,6 +42,10 @@ class FrozenLanguageModel:
         self.layer = layer
         self.dtype = dtype
         self.max_length = max_length(encoder)
+        if self.max_length < SHORTEST:
+            raise ValueError(
+                f"the language model {name!r} has {self.max_length} positions: a symbol between its markers takes {SHORTEST}"
+            )
         if dtype not in (None, "float32"):
             _hold_products_in(encoder, DTYPES[dtype])
 
@@ -52,7 +60,8 @@ class FrozenLanguageModel:
                 latter two by torch's autocast, which keeps sums, norms and softmax in float32. None: the training's.
 
         Raises:
-            ValueError: not loadable, not an encoder, no such layer, no layer known for the name, or an unknown dtype.
+            ValueError: not loadable, not an encoder, no such layer, no layer known for the name, an unknown dtype, or no room
+                for a sentence.
         """
         config = encoder_config(name)
         layer = scoring_layer(name, layer, config)

@@ -10,12 +10,16 @@ from types import SimpleNamespace
 import pytest
 import torch
 import yaml
+from lms import make_tokenizer, save_tiny
 from training import PACKAGE, fairseq, logged, train
+from transformers import GPT2Config, GPT2Model
 
 from fairseq_bertloss.checkpoints import allow_fairseq_classes
 from fairseq_bertloss.soft_predictions import SOFT_PREDICTIONS
 
 allow_fairseq_classes()
+
+GPT2_CONFIG = GPT2Config(n_embd=16, n_layer=3, n_head=2, vocab_size=200)
 
 
 @pytest.fixture(scope="module")
@@ -175,10 +179,27 @@ def test_bfloat16(hydra_train):
     assert f_bert[0] == pytest.approx(its_f_bert[0], abs=2e-3) and f_bert[-1] == pytest.approx(its_f_bert[-1], abs=2e-3)
 
 
-def test_a_bad_option_ends_fairseq_train_with_its_message(fine_tune):
-    run = fine_tune("--max-update", "1", "--bert-layer", "9", check=False)
-    assert run.done.returncode != 0
-    assert "layers 0 (its embeddings) to 3, no layer 9" in run.done.stderr.strip().splitlines()[-1]
+@pytest.mark.parametrize(
+    "arguments, lm, message",
+    [
+        (["--bert-layer", "9"], None, "layers 0 (its embeddings) to 3, no layer 9"),
+        ([], lambda folder: save_tiny("roberta", folder), "symbols are not in the vocabulary of"),
+        ([], lambda folder: save_tiny("bert", folder, max_position_embeddings=2), "has 2 positions: a symbol between its markers takes 3"),
+        ([], lambda folder: GPT2Model(GPT2_CONFIG).save_pretrained(folder), "is not built like BERT"),
+        (["--adaptive-softmax-cutoff", "20,40"], None, "train the model without --adaptive-softmax-cutoff"),
+    ],
+    ids=["layer", "dictionary", "positions", "decoder", "adaptive softmax"],
+)
+def test_fairseq_train_ends_with_one_message(corpus, tiny_lm, tmp_path, arguments, lm, message):
+    folder = str(tmp_path / "lm") if lm else tiny_lm("bert")
+    if lm:
+        make_tokenizer("bert").save_pretrained(folder)
+        lm(folder)
+    done = train(corpus, tmp_path / "run", "--criterion", "bertscore_loss", "--bert-model", folder, "--bert-layer", "2",
+                 "--max-update", "1", *arguments, check=False)  # fmt: skip
+    last = done.stderr.strip().splitlines()[-1]
+    assert done.returncode != 0 and last.startswith("ValueError: ") and message in last
+    assert {path.name for path in (tmp_path / "run").glob("*.pt")} <= {"crash.pt"}  # fairseq's own
 
 
 def test_cached_references_and_a_language_model_of_its_own_precision(fine_tune, tmp_path):

@@ -62,13 +62,13 @@ def _command(command: list[str], stdout: str, stderr: str) -> None:
     importlib.import_module(f"fairseq_cli.{command[0]}").cli_main()
 
 
-OPTIONS = """--optimizer adam --lr 2e-3 --seed 1 --log-format json --log-interval 1 --num-workers 0 --cpu --max-tokens 20000
+OPTIONS = """--optimizer adam --lr 2e-3 --seed 1 --log-format json --log-interval 1 --num-workers 0 --max-tokens 20000
     --required-batch-size-multiple 1 --no-epoch-checkpoints --dropout 0"""
 
 
-def train(data: Path, save_dir: Path, *arguments: str, model: str = "transformer", check: bool = True):
+def train(data: Path, save_dir: Path, *arguments: str, model: str = "transformer", gpu: bool = False, check: bool = True):
     """fairseq-train on the whole corpus as one batch; the log is JSON, a line an update."""
-    return fairseq(*_training(data, save_dir, model), *arguments, check=check)
+    return fairseq(*_training(data, save_dir, model, gpu), *arguments, check=check)
 
 
 def start(data: Path, save_dir: Path, log: Path, *arguments: str) -> multiprocessing.Process:
@@ -79,9 +79,10 @@ def start(data: Path, save_dir: Path, log: Path, *arguments: str) -> multiproces
     return process
 
 
-def _training(data: Path, save_dir: Path, model: str) -> list[str]:
+def _training(data: Path, save_dir: Path, model: str, gpu: bool = False) -> list[str]:
     """The command of a training, but for what each adds."""
-    return ["train", str(data), "--save-dir", str(save_dir), *MODELS[model].split(), *OPTIONS.split()]
+    device = [] if gpu else ["--cpu"]
+    return ["train", str(data), "--save-dir", str(save_dir), *MODELS[model].split(), *OPTIONS.split(), *device]
 
 
 def logged(done: subprocess.CompletedProcess, name: str) -> list[dict]:
