@@ -31,6 +31,7 @@ _ROWS = {
     "ce-0.1": f"{PAPER} {SMOOTHED} 0.1",
     "ce-0.5": f"{PAPER} {SMOOTHED} 0.5",
     "ce-0.9": f"{PAPER} {SMOOTHED} 0.9",
+    "smoothing-0.5": f"{PAPER} --label-smoothing 0.5 --cross-entropy-weight 0.1",
     "recall": f"{PAPER} --score recall",
     "idf": f"{PAPER} --bert-idf {REFERENCES}",
     "layer-2": f"{PAPER} --bert-layer 2",
