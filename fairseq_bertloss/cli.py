@@ -5,12 +5,12 @@ needs them, so that --help is instant.
 """
 
 import argparse
-import errno
 import sys
 from collections.abc import Sequence
 
 from fairseq_bertloss.commands import corpus, evaluation, extract, mend
 from fairseq_bertloss.commands.common import report
+from fairseq_bertloss.files import NO_ROOM
 
 COMMANDS = (
     extract.add_extract,
@@ -37,19 +37,17 @@ def main(argv: Sequence[str] | None = None) -> int:
     except (ValueError, OSError) as error:
         if args.debug:
             raise
-        report(f"bertloss: error: {' '.join(_message(error, args).split())}")
+        report(f"bertloss: error: {' '.join(_message(error).split())}")
         return 2
     return 0
 
 
-def _message(error: ValueError | OSError, args: argparse.Namespace) -> str:
+def _message(error: ValueError | OSError) -> str:
     """What went wrong; of a file that the system refuses, first which one."""
-    if not isinstance(error, OSError) or error.strerror is None:
-        return str(error)
-    if error.errno in (errno.ENOSPC, errno.EDQUOT):  # which the system tells without a name
-        place = error.filename or vars(args).get("output") or vars(args).get("destdir")
-        return f"{place}: {error.strerror}; make room, and run the same command again"
-    return str(error) if error.filename is None else f"{error.filename}: {error.strerror}"
+    named = isinstance(error, OSError) and error.filename is not None and error.strerror is not None
+    message = f"{error.filename}: {error.strerror}" if named else str(error)
+    full = isinstance(error, OSError) and error.errno in NO_ROOM
+    return f"{message}; make room, and run the same command again" if full else message
 
 
 def argument_parser() -> argparse.ArgumentParser:

@@ -193,8 +193,6 @@ def translate(data: str, subset: str, checkpoint: str, word_pieces_lm: str, max_
             return
     os.makedirs(os.path.dirname(output), exist_ok=True)
     with whole(output) as (partial,):
-        # A file of its own: what a killed command left behind may still write to the old one.
-        partial.unlink(missing_ok=True)
         with partial.open("x", encoding="utf-8") as file:
             done = subprocess.run(  # our own interpreter, no shell  # nosec B603
                 command, stdout=file, stderr=subprocess.PIPE, text=True, errors="replace"

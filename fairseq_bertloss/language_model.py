@@ -44,7 +44,8 @@ class FrozenLanguageModel:
         self.max_length = max_length(encoder)
         if self.max_length < SHORTEST:
             raise ValueError(
-                f"the language model {name!r} has {self.max_length} positions: a symbol between its markers takes {SHORTEST}"
+                f"the language model {name!r} has {self.max_length} positions, and one symbol between its markers takes "
+                f"{SHORTEST}: choose another --bert-model"
             )
         if dtype not in (None, "float32"):
             _hold_products_in(encoder, DTYPES[dtype])
@@ -166,7 +167,7 @@ def load_encoder(name: str, config) -> torch.nn.Module:
 
     try:
         with _quiet_loading():
-            encoder = AutoModel.from_pretrained(name, config=config).float()  # nosec B615
+            encoder = AutoModel.from_pretrained(name, config=config).float()  # as above  # nosec B615
     except Exception as error:  # safetensors and torch have errors of their own
         raise ValueError(not_loadable("weights", name, error)) from error
     if not (hasattr(encoder, "embeddings") and "inputs_embeds" in inspect.signature(encoder.forward).parameters):

@@ -43,7 +43,7 @@ def load_tokenizer(name: str):
         tokenizer = AutoTokenizer.from_pretrained(name)  # the name is the user's, and may be a folder  # nosec B615
         if type(tokenizer).__name__.startswith("Roberta"):
             # RoBERTa's pieces know whether a space precedes them; bert-score always puts one first.
-            tokenizer = AutoTokenizer.from_pretrained(name, add_prefix_space=True)  # nosec B615
+            tokenizer = AutoTokenizer.from_pretrained(name, add_prefix_space=True)  # as above  # nosec B615
     except Exception as error:  # transformers raises anything over a broken folder
         raise ValueError(not_loadable("tokenizer", name, error)) from error
     special_ids(tokenizer)

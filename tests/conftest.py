@@ -9,6 +9,7 @@ from types import ModuleType, SimpleNamespace
 import pytest
 from lms import real_pairs, tiny_lm  # noqa: F401, fixtures
 from prepared import command, run, write_corpus
+from training import train
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 
@@ -66,6 +67,14 @@ def corpus(tmp_path_factory, tiny_lm) -> Path:
     done = run(command(write_corpus(folder, repeats=32), tiny_lm("bert"), folder / "data"))
     assert done.returncode == 0, done.stderr
     return folder / "data"
+
+
+@pytest.fixture(scope="session")
+def baseline(corpus, tmp_path_factory):
+    """A cross-entropy baseline; 30 updates leave it something to learn."""
+    folder = tmp_path_factory.mktemp("baseline")
+    train(corpus, folder, "--criterion", "label_smoothed_cross_entropy", "--max-update", "30", "--disable-validation")
+    return folder / "checkpoint_last.pt"
 
 
 @pytest.fixture

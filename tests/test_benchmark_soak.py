@@ -29,8 +29,8 @@ def test_a_training_that_fails(tmp_path, tiny_lm):
     assert done.returncode == 1 and "fairseq-train failed with status 1" in done.stderr
 
 
-def observations(soak, megabytes=lambda i: 500.0, lines=lambda i: i, temporary=lambda i: 3):
-    return [soak.Observation(0.5 * i, megabytes(i), lines(i), temporary(i)) for i in range(41)]
+def observations(soak, seconds=lambda i: 0.5 * i, megabytes=lambda i: 500.0, lines=lambda i: i, temporary=lambda i: 3):
+    return [soak.Observation(seconds(i), megabytes(i), lines(i), temporary(i)) for i in range(41)]
 
 
 def test_steady(soak):
@@ -43,6 +43,7 @@ def test_steady(soak):
     "growing, message",
     [
         ({"megabytes": lambda i: 500.0 + i}, "memory grew by 3.9% from the second quarter to the last"),
+        ({"seconds": lambda i: 0.5 * i + max(0, i - 30)}, "0.67 updates a second in the last quarter, 2.00 in the second"),
         ({"lines": lambda i: i + i * i // 50}, "2.40 lines an update"),
         ({"temporary": lambda i: i // 10}, "2 temporary files more"),
     ],

@@ -4,7 +4,6 @@ import math
 
 import pytest
 import torch
-from test_end_to_end import baseline  # noqa: F401, a fixture
 from training import logged, train
 
 pytestmark = pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
@@ -20,7 +19,7 @@ OBJECTIVES = {
 
 
 @pytest.fixture
-def fine_tune(corpus, baseline, tiny_lm, tmp_path):  # noqa: F811
+def fine_tune(corpus, baseline, tiny_lm, tmp_path):
     """A function that fine-tunes the baseline for a hundred updates: F of each."""
 
     def run(name: str, *arguments: str) -> list[float]:

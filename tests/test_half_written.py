@@ -1,6 +1,5 @@
 """A disk that runs full, and kill -9 before a result is put in its place: nothing half-written is trusted or left."""
 
-import shutil
 import signal
 import subprocess
 import sys
@@ -16,21 +15,32 @@ from fairseq_bertloss import cli
 KB = 1024
 
 COMMANDS = {
-    "prepare": PREPARE.replace("destdir out", "destdir disk/out"),
-    "compare": COMPARE.replace("output out.json", "output disk/out"),
+    "prepare": f"{PREPARE} --overwrite".replace("destdir out", "destdir disk/out"),
+    "compare": COMPARE.replace("output out.json", "output disk/out.json"),
     "report": REPORT.replace("output page.html", "output disk/out.html"),
-    "vocabulary": VOCABULARY.replace("output dict.txt", "output disk/out"),
-    "extract": PLAIN.replace("destdir out", "destdir disk/out"),
+    "vocabulary": VOCABULARY.replace("output dict.txt", "output disk/out.txt"),
+    "extract": f"{PLAIN} --overwrite".replace("destdir out", "destdir disk/out"),
 }
+"""What each writes begins with disk/out."""
+
 ROOM = {"prepare": 8 * KB, "report": 4 * KB, "extract": 4 * KB}
 """How much of the result the full disk takes; nothing, of the others."""
 
 KILLED = """
 import os, signal, sys
-os.rename = os.replace = lambda *_: os.kill(os.getpid(), signal.SIGKILL)
+number, replace, calls = int(sys.argv[1]), os.replace, []
+def killed(*arguments):
+    calls.append(arguments)
+    if len(calls) == number:
+        os.kill(os.getpid(), signal.SIGKILL)
+    return replace(*arguments)
+os.rename = os.replace = killed
 from fairseq_bertloss import cli
-cli.main(sys.argv[1:])
+status = cli.main(sys.argv[2:])
+print(len(calls), file=sys.stderr)
+sys.exit(status)
 """
+"""The command, killed where it would put its so-manieth file in place; 0: not killed, it says how many there are."""
 
 
 @pytest.fixture
@@ -46,9 +56,9 @@ def folder(here):  # noqa: F811
 
 @pytest.fixture
 def small_disk(folder):
-    """That of the results holds 64 kB."""
+    """That of the results holds 4 MB."""
     disk = folder / "disk"
-    mounted = subprocess.run(["mount", "-t", "tmpfs", "-o", f"size={64 * KB}", "tmpfs", str(disk)], capture_output=True)
+    mounted = subprocess.run(["mount", "-t", "tmpfs", "-o", f"size={4096 * KB}", "tmpfs", str(disk)], capture_output=True)
     if mounted.returncode:
         pytest.skip("needs the right to mount a disk in memory")
     yield disk
@@ -67,25 +77,34 @@ def fill(disk: Path, but: int) -> None:
 
 @pytest.mark.parametrize("name", COMMANDS)
 def test_disk_full(name, folder, small_disk, capfd):
-    (small_disk / "earlier" if name in ("prepare", "extract") else small_disk / "out").write_text("an earlier result")
+    assert cli.main(COMMANDS[name].split()) == 0, "an earlier result"
+    capfd.readouterr()
     fill(small_disk, ROOM.get(name, 0))
     before = everything(folder)
     assert cli.main(COMMANDS[name].split()) == 2
     said = capfd.readouterr().err.strip().splitlines()
-    assert said[-1].startswith("bertloss: error: ") and "No space left on device" in said[-1] and "disk/out" in said[-1]
+    assert said[-1].startswith("bertloss: error: ") and "disk/out" in said[-1]
+    assert said[-1].endswith("No space left on device; make room, and run the same command again")
     assert not any("Traceback" in line for line in said)
     assert everything(folder) == before
 
 
 @pytest.mark.parametrize("name", COMMANDS)
-def test_killed_before_the_result_is_in_its_place(name, folder):
-    command, disk = COMMANDS[name].split(), folder / "disk"
-    assert cli.main(command) == 0
+def test_killed_where_results_are_put_in_place(name, folder):
+    """The first and the last of them. What stands in their places is whole, the earlier result or this one's."""
+    disk, command = folder / "disk", [sys.executable, "-c", KILLED]
+
+    def run(number: int) -> subprocess.CompletedProcess:
+        return subprocess.run([*command, str(number), *COMMANDS[name].split()], capture_output=True, text=True)
+
+    done = run(0)
+    assert done.returncode == 0, done.stderr
     expected = everything(disk)
-    shutil.rmtree(disk)
-    disk.mkdir()
-    killed = subprocess.run([sys.executable, "-c", KILLED, *command], capture_output=True)
-    assert killed.returncode == -signal.SIGKILL, killed.stderr
-    assert {path.suffix for path in disk.iterdir()} == {".partial"}
-    assert cli.main(command) == 0
-    assert everything(disk) == expected
+    for number in sorted({1, int(done.stderr.split()[-1])}):
+        killed = run(number)
+        assert killed.returncode == -signal.SIGKILL, killed.stderr
+        assert any(path.name.endswith(".partial") for path in disk.iterdir())
+        in_place = {path: content for path, content in everything(disk).items() if ".partial" not in path}
+        assert in_place == expected or name in ("prepare", "extract") and not in_place
+        assert cli.main(COMMANDS[name].split()) == 0
+        assert everything(disk) == expected

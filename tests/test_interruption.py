@@ -8,7 +8,6 @@ from pathlib import Path
 
 import pytest
 import torch
-from test_end_to_end import baseline  # noqa: F401, a fixture
 from training import logged, start, train
 
 from fairseq_bertloss import cli
@@ -85,7 +84,7 @@ def test_nothing_to_mend(tmp_path):
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_killed_and_resumed(corpus, baseline, tiny_lm, tmp_path, kind):  # noqa: F811
+def test_killed_and_resumed(corpus, baseline, tiny_lm, tmp_path, kind):
     arguments = ["--criterion", "bertscore_loss", "--bert-model", tiny_lm("bert"), "--finetune-from-model", str(baseline),
                  *OPTIONS.split(), *KINDS[kind].split()]  # fmt: skip
     whole = train(corpus, tmp_path / "whole", *arguments)
@@ -96,7 +95,7 @@ def test_killed_and_resumed(corpus, baseline, tiny_lm, tmp_path, kind):  # noqa:
     for number, log in zip((signal.SIGTERM, signal.SIGKILL), (tmp_path / "log-0", tmp_path / "log-1"), strict=True):
         mend(tmp_path / "killed")
         process = start(corpus, tmp_path / "killed", log, *arguments)
-        kill(process, log, generator.randint(1, 4), number, generator)
+        kill(process, log, generator.randint(1, 8), number, generator)
         text += log.read_text(encoding="utf-8")
     mend(tmp_path / "killed")
     done = train(corpus, tmp_path / "killed", *arguments)

@@ -12,6 +12,8 @@ import urllib.request
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from fairseq_bertloss.files import naming
+
 CHUNK = 1 << 16
 TIMEOUT = 30
 PAGE = "https://wit3.fbk.eu/2014-01"
@@ -153,7 +155,7 @@ def receive(response: http.client.HTTPResponse, partial: str, start: int) -> Non
         disable=None,
     )
     os.makedirs(os.path.dirname(os.path.abspath(partial)), exist_ok=True)
-    with open(partial, "ab" if start else "wb") as file, bar:
+    with naming(partial), open(partial, "ab" if start else "wb") as file, bar:
         while chunk := response.read(CHUNK):
             file.write(chunk)
             received += len(chunk)

@@ -12,6 +12,8 @@ import shutil
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 
+from fairseq_bertloss.files import naming
+
 LOCK = ".lock"
 OLDER = ".older"
 
@@ -45,10 +47,11 @@ def build_once(
             discard(partial)
             return record, False
         try:
-            empty(partial)
-            record = {**settings, **build(partial, lock)}
-            write_record(os.path.join(partial, record_name), record)
-            replace(partial, destdir)
+            with naming(destdir):
+                empty(partial)
+                record = {**settings, **build(partial, lock)}
+                write_record(os.path.join(partial, record_name), record)
+                replace(partial, destdir)
         except BaseException:
             discard(partial)
             raise
