@@ -11,7 +11,6 @@ run again. effect_rows.py beside this file has the rows and decodings; README.md
 import argparse
 import importlib.util
 import json
-import os
 import re
 import subprocess
 import sys
@@ -25,6 +24,7 @@ from fairseq import checkpoint_utils
 import fairseq_bertloss
 from fairseq_bertloss.corpus.plain import PlainText
 from fairseq_bertloss.corpus.text import write_lines
+from fairseq_bertloss.files import whole
 from fairseq_bertloss.forced_decoding import entropy, forced_log_probabilities, load_model
 from fairseq_bertloss.resumption import mend
 
@@ -167,14 +167,14 @@ class Experiment:
         """What fairseq-generate printed."""
         translated = folder / f"{subset}.{decoding}.out"
         if not translated.exists():
-            checkpoint, partial = folder / "checkpoint_last.pt", translated.with_suffix(".partial")
+            checkpoint = folder / "checkpoint_last.pt"
             if decoding == effect_rows.AVERAGED:
                 checkpoint = averaged(sorted(folder.glob("checkpoint_*_*.pt")), folder / "checkpoint_averaged.pt")
-            _call("fairseq-generate", self._work / "data", "--user-dir", REPOSITORY / "fairseq_bertloss", "--path", checkpoint,
-                  "--gen-subset", subset, "--beam", "5", "--max-tokens", "4096", "--required-batch-size-multiple", "1",
-                  "--tokenizer", "word_pieces", "--word-pieces-lm", self.lm, *effect_rows.DECODINGS[decoding].split(),
-                  output=partial)  # fmt: skip
-            partial.rename(translated)
+            with whole(translated) as (partial,):
+                _call("fairseq-generate", self._work / "data", "--user-dir", REPOSITORY / "fairseq_bertloss", "--path", checkpoint,
+                      "--gen-subset", subset, "--beam", "5", "--max-tokens", "4096", "--required-batch-size-multiple", "1",
+                      "--tokenizer", "word_pieces", "--word-pieces-lm", self.lm, *effect_rows.DECODINGS[decoding].split(),
+                      output=partial)  # fmt: skip
         return translated
 
 
@@ -285,9 +285,8 @@ def main() -> None:
 
 
 def _write(path: Path, text: str) -> None:
-    partial = path.with_suffix(".partial")
-    partial.write_text(text.rstrip() + "\n", encoding="utf-8")
-    os.replace(partial, path)
+    with whole(path) as (partial,):
+        partial.write_text(text.rstrip() + "\n", encoding="utf-8")
 
 
 if __name__ == "__main__":

@@ -3,7 +3,6 @@
 import csv
 import importlib.metadata
 import io
-import os
 import platform
 import re
 from collections.abc import Sequence
@@ -17,6 +16,7 @@ from loss_inputs import PAD, Batch
 from loss_measure import Machine
 from loss_rows import CROSS_ENTROPY, FLOOR, LANGUAGE_MODEL, Row
 
+from fairseq_bertloss.files import whole
 from fairseq_bertloss.soft_predictions import DEFAULT_TEMPERATURE, soft_prediction
 
 QUANTILES = (20, 50, 80)
@@ -163,6 +163,5 @@ def write_csv(path: str, columns: Sequence[str], lines: Sequence[Sequence]) -> N
 
 def write(path: str, content: bytes) -> None:
     """Writes a file, whole or not at all."""
-    partial = f"{path}.partial"
-    Path(partial).write_bytes(content)
-    os.replace(partial, path)
+    with whole(path) as (partial,):
+        partial.write_bytes(content)

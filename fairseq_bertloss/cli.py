@@ -44,10 +44,11 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def _message(error: ValueError | OSError) -> str:
     """What went wrong; of a file that the system refuses, first which one."""
-    named = isinstance(error, OSError) and error.filename is not None and error.strerror is not None
+    if not isinstance(error, OSError):
+        return str(error)
+    named = error.filename is not None and error.strerror is not None
     message = f"{error.filename}: {error.strerror}" if named else str(error)
-    full = isinstance(error, OSError) and error.errno in NO_ROOM
-    return f"{message}; make room, and run the same command again" if full else message
+    return f"{message}; make room, and run the same command again" if error.errno in NO_ROOM else message
 
 
 def argument_parser() -> argparse.ArgumentParser:

@@ -16,7 +16,6 @@ from fairseq_bertloss.vocabulary import not_loadable
 
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
 
-
 SHORTEST = 3
 """Positions that a sentence of one symbol takes between the markers of beginning and end."""
 
@@ -45,7 +44,7 @@ class FrozenLanguageModel:
         if self.max_length < SHORTEST:
             raise ValueError(
                 f"the language model {name!r} has {self.max_length} positions, and one symbol between its markers takes "
-                f"{SHORTEST}: choose another --bert-model"
+                f"{SHORTEST}: choose another language model"
             )
         if dtype not in (None, "float32"):
             _hold_products_in(encoder, DTYPES[dtype])

@@ -11,10 +11,10 @@ import sys
 from pathlib import Path
 from types import SimpleNamespace
 
+import prepared
 import pytest
 import torch
 from lms import save_tiny
-from prepared import command, run, write_corpus
 from torch.nn.parallel import DistributedDataParallel
 from training import MODELS, PACKAGE, logged
 from transformers import AutoTokenizer
@@ -28,6 +28,7 @@ OPTIONS = """--optimizer adam --adam-eps 1 --lr 0.5 --max-update 2 --seed 1 --lo
     --num-workers 0 --cpu --dropout 0 --batch-size 3 --required-batch-size-multiple 1 --disable-validation
     --no-epoch-checkpoints --criterion bertscore_loss --bert-layer 2 --soft-prediction sparsemax
     --cross-entropy-weight 0.3"""
+MEETING = "--distributed-backend gloo --distributed-no-spawn --distributed-init-method"
 TIED = {"untied": [], "tied": ["--share-decoder-input-output-embed"]}
 
 
@@ -73,8 +74,7 @@ def train(corpus, tiny_lm, tmp_path_factory):
         command = [str(data), "--save-dir", str(folder), *MODELS["transformer"].split(), *OPTIONS.split(),
                    "--bert-model", tiny_lm("bert"), "--user-dir", str(PACKAGE), *arguments]  # fmt: skip
         if workers > 1:
-            command += ["--distributed-world-size", str(workers), "--distributed-backend", "gloo",
-                        "--distributed-no-spawn", "--distributed-init-method", f"file://{folder}/meeting"]  # fmt: skip
+            command += ["--distributed-world-size", str(workers), *MEETING.split(), f"file://{folder}/meeting"]
         logs = [folder / f"log-{rank}" for rank in range(workers)]
         server = multiprocessing.get_context("forkserver")  # training.py's, which has imported the libraries
         processes = [
@@ -126,7 +126,7 @@ def uneven(tmp_path_factory, tiny_lm) -> SimpleNamespace:
     """A corpus of five batches of five, so that the second worker's third is none of an epoch's, and a language model that
     has no positions for most sentences of some batches and for none of another's."""
     folder = tmp_path_factory.mktemp("uneven")
-    done = run(command(write_corpus(folder, repeats=3), tiny_lm("bert"), folder / "data"))
+    done = prepared.run(prepared.command(prepared.write_corpus(folder, repeats=3), tiny_lm("bert"), folder / "data"))
     assert done.returncode == 0, done.stderr
     tokenizer = AutoTokenizer.from_pretrained(tiny_lm("bert"))
     return SimpleNamespace(
@@ -184,8 +184,7 @@ def test_two_commands_that_meet_at_a_port(corpus, tiny_lm, tmp_path):
         address = f"tcp://127.0.0.1:{free.getsockname()[1]}"
     command = [sys.executable, "-m", "fairseq_cli.train", str(corpus), "--save-dir", str(tmp_path), "--user-dir", str(PACKAGE),
                *MODELS["transformer"].split(), *OPTIONS.split(), "--bert-model", tiny_lm("bert"), "--distributed-world-size", "2",
-               "--distributed-backend", "gloo", "--ddp-backend", "legacy_ddp", "--distributed-no-spawn",
-               "--distributed-init-method", address, "--distributed-rank"]  # fmt: skip
+               "--ddp-backend", "legacy_ddp", *MEETING.split(), address, "--distributed-rank"]  # fmt: skip
     pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT, "text": True}
     workers = [subprocess.Popen([*command, rank], **pipes) for rank in ("0", "1")]
     outputs = [worker.communicate(timeout=120)[0] for worker in workers]

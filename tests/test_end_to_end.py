@@ -11,15 +11,13 @@ import pytest
 import torch
 import yaml
 from lms import make_tokenizer, save_tiny
+from test_bad_input import gpt2
 from training import PACKAGE, fairseq, logged, train
-from transformers import GPT2Config, GPT2Model
 
 from fairseq_bertloss.checkpoints import allow_fairseq_classes
 from fairseq_bertloss.soft_predictions import SOFT_PREDICTIONS
 
 allow_fairseq_classes()
-
-GPT2_CONFIG = GPT2Config(n_embd=16, n_layer=3, n_head=2, vocab_size=200)
 
 
 @pytest.fixture(scope="module")
@@ -175,9 +173,13 @@ def test_bfloat16(hydra_train):
     "arguments, lm, message",
     [
         (["--bert-layer", "9"], None, "layers 0 (its embeddings) to 3, no layer 9"),
-        ([], lambda folder: save_tiny("roberta", folder), "symbols are not in the vocabulary of"),
-        ([], lambda folder: save_tiny("bert", folder, max_position_embeddings=2), "has 2 positions, and one symbol between its markers takes 3: choose another --bert-model"),
-        ([], lambda folder: GPT2Model(GPT2_CONFIG).save_pretrained(folder), "is not built like BERT"),
+        ([], lambda here: save_tiny("roberta", str(here / "lm")), "symbols are not in the vocabulary of"),
+        (
+            [],
+            lambda here: save_tiny("bert", str(here / "lm"), max_position_embeddings=2),
+            "has 2 positions, and one symbol between its markers takes 3: choose another language model",
+        ),
+        ([], gpt2, "is not built like BERT"),
         (["--adaptive-softmax-cutoff", "20,40"], None, "train the model without --adaptive-softmax-cutoff"),
     ],
     ids=["layer", "dictionary", "positions", "decoder", "adaptive softmax"],
@@ -186,7 +188,7 @@ def test_fairseq_train_ends_with_one_message(corpus, tiny_lm, tmp_path, argument
     folder = str(tmp_path / "lm") if lm else tiny_lm("bert")
     if lm:
         make_tokenizer("bert").save_pretrained(folder)
-        lm(folder)
+        lm(tmp_path)
     done = train(corpus, tmp_path / "run", "--criterion", "bertscore_loss", "--bert-model", folder, "--bert-layer", "2",
                  "--max-update", "1", *arguments, check=False)  # fmt: skip
     last = done.stderr.strip().splitlines()[-1]
