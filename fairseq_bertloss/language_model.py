@@ -40,12 +40,7 @@ class FrozenLanguageModel:
         self.name = name
         self.layer = layer
         self.dtype = dtype
-        self.max_length = max_length(encoder)
-        if self.max_length < SHORTEST:
-            raise ValueError(
-                f"the language model {name!r} has {self.max_length} positions, and one symbol between its markers takes "
-                f"{SHORTEST}: choose another language model"
-            )
+        self.max_length = max_length(encoder, name)
         if dtype not in (None, "float32"):
             _hold_products_in(encoder, DTYPES[dtype])
 
@@ -170,7 +165,10 @@ def load_encoder(name: str, config) -> torch.nn.Module:
     except Exception as error:  # safetensors and torch have errors of their own
         raise ValueError(not_loadable("weights", name, error)) from error
     if not (hasattr(encoder, "embeddings") and "inputs_embeds" in inspect.signature(encoder.forward).parameters):
-        raise ValueError(f"the language model {name!r} ({config.model_type}) is not built like BERT and its kin")
+        raise ValueError(
+            f"the language model {name!r} ({config.model_type}) is not built like BERT: choose an encoder such as BERT, "
+            "RoBERTa or XLM-RoBERTa"
+        )
     if getattr(encoder, "pooler", None) is not None:
         encoder.pooler = None
     return encoder
@@ -209,14 +207,24 @@ def scoring_layer(name: str, layer: int | None, config) -> int:
     return chosen
 
 
-def max_length(encoder: torch.nn.Module) -> int:
-    """How many positions a sequence may have, sentence markers included."""
+def max_length(encoder: torch.nn.Module, name: str) -> int:
+    """How many positions a sequence may have, sentence markers included.
+
+    Raises:
+        ValueError: too few for a sentence; with the model's name.
+    """
     positions = getattr(encoder.embeddings, "position_embeddings", None)
     if positions is None:
-        return encoder.config.max_position_embeddings
-    # RoBERTa's kin count positions from the one after the padding's.
-    first = 0 if positions.padding_idx is None else positions.padding_idx + 1
-    return positions.num_embeddings - first
+        room = encoder.config.max_position_embeddings
+    else:
+        # RoBERTa's kin count positions from the one after the padding's.
+        room = positions.num_embeddings - (0 if positions.padding_idx is None else positions.padding_idx + 1)
+    if room < SHORTEST:
+        raise ValueError(
+            f"the language model {name!r} has {room} positions, and one symbol between its markers takes {SHORTEST}: "
+            "choose another language model"
+        )
+    return room
 
 
 @contextlib.contextmanager

@@ -127,6 +127,13 @@ def gpt2(here: Path) -> None:
     GPT2Model(GPT2Config(n_embd=16, n_layer=2, n_head=2, vocab_size=200)).save_pretrained(here / "lm")
 
 
+def without_room(here: Path) -> None:
+    from transformers import BertConfig, BertModel
+
+    small = {"num_hidden_layers": 3, "num_attention_heads": 2, "hidden_size": 16, "intermediate_size": 16}
+    BertModel(BertConfig(**small, vocab_size=200, max_position_embeddings=2)).save_pretrained(here / "lm")
+
+
 def malicious(name: str):
     def change(here: Path) -> None:
         with open(here / name, "wb") as file:
@@ -202,7 +209,8 @@ CASES = {
              write("lm/evil.py", "open('made-by-code', 'w')")),
         "cannot load the language model's configuration from 'lm': .*custom code",
     ),
-    "decoder only": (SCORE, gpt2, "the language model 'lm' .gpt2. is not built like BERT"),
+    "decoder only": (SCORE, gpt2, "the language model 'lm' .gpt2. is not built like BERT: choose an encoder such as BERT"),
+    "no room for a sentence": (SCORE, without_room, "the language model 'lm' has 2 positions, .* choose another language model"),
     "a name twice": (COMPARE + " --system new=hyp.txt", None, "two systems have the name 'new'"),
     "level 0": (COMPARE + " --level 0", None, "--level must lie between 0 and 0.5, not 0.0"),
     "no resamples": (COMPARE + " --resamples 0", None, "--resamples must be at least 1000 for --level 0.01, not 0"),

@@ -1,5 +1,8 @@
 """The figures of translations: those of the packages where there are packages, by hand where there are none."""
 
+import json
+import shutil
+
 import bert_score
 import pytest
 import sacrebleu
@@ -132,6 +135,20 @@ def test_scores_that_are_no_numbers(tiny_lm, tmp_path):
     AutoTokenizer.from_pretrained(tiny_lm("bert")).save_pretrained(tmp_path)
     with pytest.raises(ValueError, match="(not|no) .*(finite|number)"):
         Evaluator(str(tmp_path), 2).score([Translations("out", ["a dog"] * 2, None)], ["a dog", "a cat"])
+
+
+def test_a_sentence_longer_than_the_language_model(tiny_lm, tmp_path):
+    """Is cut to the 100 positions of the model, whose tokenizer knows no end."""
+    lm = tmp_path / "lm"
+    shutil.copytree(tiny_lm("bert"), lm)
+    facts = json.loads((lm / "tokenizer_config.json").read_text())
+    del facts["model_max_length"]
+    (lm / "tokenizer_config.json").write_text(json.dumps(facts))
+    evaluator = Evaluator(str(lm), 2)
+    (run,) = evaluator.score([Translations("out", ["dog " * 300, "dog " * 98], None)], ["the dog"] * 2)
+    for name in ("f_bert", "moverscore"):
+        endless, cut = run.sentences[name]
+        assert endless == pytest.approx(cut, abs=1e-4) and endless != 0, name
 
 
 def test_a_model_that_does_not_exist(tmp_path):

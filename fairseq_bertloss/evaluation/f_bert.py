@@ -7,7 +7,7 @@ import math
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from fairseq_bertloss.language_model import encoder_config, scoring_layer, short_name
+from fairseq_bertloss.language_model import encoder_config, max_length, scoring_layer, short_name
 from fairseq_bertloss.vocabulary import load_tokenizer
 
 
@@ -28,7 +28,7 @@ class FBertScorer:
         device: where the language model goes; None: a GPU if there is one.
 
     Raises:
-        ValueError: there is no such language model or layer.
+        ValueError: there is no such language model or layer, or it has no room for a sentence.
     """
 
     def __init__(self, lm: str, layer: int | None = None, device: str | None = None):
@@ -38,6 +38,10 @@ class FBertScorer:
         self.layer = scoring_layer(lm, layer, encoder_config(lm))
         self.lm = lm
         self._scorer = BERTScorer(model_type=lm, num_layers=self.layer, device=device)
+        # bert-score cuts longer sentences where the tokenizer says so, which knows no end in some folders.
+        encoder, tokenizer = self._scorer._model, self._scorer._tokenizer
+        if hasattr(encoder, "embeddings"):
+            tokenizer.model_max_length = min(tokenizer.model_max_length, max_length(encoder, lm))
 
     @property
     def signature(self) -> str:

@@ -68,7 +68,8 @@ class MoverScorer:
         batch_size: positions that the language model reads at once, padding included; None: what suits the device.
 
     Raises:
-        ValueError: no such version, or the language model cannot be loaded or its words be told apart.
+        ValueError: no such version, or the language model cannot be loaded, has no room for a sentence, or its words
+            cannot be told apart.
     """
 
     def __init__(
@@ -83,7 +84,7 @@ class MoverScorer:
         self._on_cpu = self._device.type == "cpu"
         self._batch_size = batch_size or (CPU_BATCH if self._on_cpu else GPU_BATCH)
         self._encoder = load_encoder(lm, encoder_config(lm)).to(self._device)
-        self._max_length = max_length(self._encoder)
+        self._max_length = max_length(self._encoder, lm)
         if self._on_cpu and torch.backends.mkldnn.is_available():
             _use_onednn(self._encoder)
 
