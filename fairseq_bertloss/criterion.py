@@ -17,7 +17,7 @@ from torch import Tensor
 
 from fairseq_bertloss.bertscore import BERTScore
 from fairseq_bertloss.candidates import RISK_SUMS
-from fairseq_bertloss.criterion_config import BERTScoreCriterionConfig
+from fairseq_bertloss.criterion_config import BERTScoreCriterionConfig, check_options_of_objectives
 from fairseq_bertloss.cross_entropy import TokenStatistics
 from fairseq_bertloss.decoder_output import decoder_output
 from fairseq_bertloss.drawing import Drawing
@@ -59,9 +59,8 @@ class BERTScoreCriterion(FairseqCriterion):
                 "--ddp-backend fully_sharded is not supported: the loss reads the output layer, of which each worker would "
                 "hold a part; take legacy_ddp or c10d"
             )
+        check_options_of_objectives(cfg)
         risk = str(cfg.objective) == "risk"
-        if risk and cfg.free_running:
-            raise ValueError("--free-running is of soft predictions: leave it out, or --objective risk")
         draws = candidate_generation if risk else free_running_generation if cfg.free_running else None
         generation = draws(cfg, task) if draws else None
         self.cross_entropy_weight = cfg.cross_entropy_weight

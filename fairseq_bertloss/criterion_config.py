@@ -1,6 +1,6 @@
 """The options of the criterion `bertscore_loss`."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from typing import Optional  # fairseq's argument parser cannot read `str | None`
 
 from fairseq.dataclass import ChoiceEnum
@@ -13,7 +13,11 @@ from fairseq_bertloss.risk import RiskConfig
 from fairseq_bertloss.soft_predictions import SOFT_PREDICTIONS
 from fairseq_bertloss.validation import TranslationMetricsConfig
 
-OBJECTIVES = ("soft", "risk")
+OPTIONS_OF = {
+    "soft": ("soft_prediction", "soft_temperature", "gumbel_hard", "free_running", "end_of_sentence"),
+    "risk": ("candidates", "sampled_candidates", "reference_among_candidates", "risk_alpha"),
+}
+"""The objectives, and the options that do something in one of them alone."""
 
 
 @dataclass
@@ -24,7 +28,7 @@ class BERTScoreCriterionConfig(RiskConfig, TranslationMetricsConfig):
     bert_layer: Optional[int] = field(
         default=None, metadata={"help": "layer whose embeddings are matched (default: bert-score's for a known name)"}
     )
-    objective: ChoiceEnum(OBJECTIVES) = field(
+    objective: ChoiceEnum(tuple(OPTIONS_OF)) = field(
         default="soft",
         metadata={
             "help": "what learns from BERTScore: 'soft', soft predictions of the reference, or 'risk', the probabilities "
@@ -94,3 +98,24 @@ class BERTScoreCriterionConfig(RiskConfig, TranslationMetricsConfig):
         default=50.0, metadata={"help": "GB that --cache-references may take for one language model"}
     )
     ddp_backend: str = II("distributed_training.ddp_backend")
+
+
+def check_options_of_objectives(cfg: BERTScoreCriterionConfig) -> None:
+    """An option that would do nothing is a mistake.
+
+    Raises:
+        ValueError: an option of another objective has been given.
+    """
+    options = {option.name: option for option in fields(BERTScoreCriterionConfig)}
+    chosen = str(cfg.objective)
+    without_effect = [(name, other) for other, names in OPTIONS_OF.items() if other != chosen for name in names]
+    if chosen == "soft" and not cfg.free_running:
+        without_effect.append(("candidate_generation_args", "risk"))
+    for name, other in without_effect:
+        value, default = getattr(cfg, name), options[name].default
+        if value != default and str(value) != default:  # fairseq makes an enumeration of some
+            option = options[name].metadata.get("argparse_alias", f"--{name.replace('_', '-')}")
+            raise ValueError(
+                f"{option} does nothing with --objective {chosen}, it is of --objective {other}: leave it out, or choose "
+                "that objective"
+            )

@@ -271,6 +271,9 @@ def test_nothing_of_the_language_model_is_fairseqs(build):
         (["--temperature", "cold"], "cannot read the temperature 'cold'"),
         (["--rescale-with-baseline"], "no rescaling baseline .* language 'en'"),
         (["--bert-idf", "/nowhere"], "references for idf weights from '/nowhere'"),
+        (["--candidates", "9"], "--candidates does nothing with --objective soft, it is of --objective risk: leave it out"),
+        (["--reference-among-candidates"], "--reference-among-candidates does nothing with --objective soft"),
+        (["--candidate-generation-args", '{"sampling":true}'], "--candidate-generation-args does nothing with --objective soft"),
     ],
 )
 def test_bad_options(build, arguments, message):

@@ -317,7 +317,9 @@ def test_long_references_are_left_out(risk):
     [
         (["--candidates", "1"], "--candidates must be at least 2, to compare, not 1"),
         (["--sampled-candidates", "-1"], "--sampled-candidates must not be negative, as -1 is"),
-        (["--free-running"], "--free-running is of soft predictions"),
+        (["--free-running"], "--free-running does nothing with --objective risk, it is of --objective soft: leave it out"),
+        (["--soft-prediction", "sparsemax"], "--soft-prediction does nothing with --objective risk"),
+        (["--temperature", "0.5"], "--temperature does nothing with --objective risk"),
         (["--risk-alpha", "0"], "--risk-alpha must be positive and finite, not 0.0"),
         (["--candidate-generation-args", "{"], "--candidate-generation-args { is not JSON"),
         (["--candidate-generation-args", '{"beam": 4}'], "leave out 'beam': --candidates says how many there are"),
