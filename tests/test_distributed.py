@@ -26,8 +26,8 @@ allow_fairseq_classes()
 # With its usual epsilon Adam would magnify the rounding of gradients next to 0.
 OPTIONS = """--optimizer adam --adam-eps 1 --lr 0.5 --max-update 2 --seed 1 --log-format json --log-interval 1
     --num-workers 0 --cpu --dropout 0 --batch-size 3 --required-batch-size-multiple 1 --disable-validation
-    --no-epoch-checkpoints --criterion bertscore_loss --bert-layer 2 --soft-prediction sparsemax
-    --cross-entropy-weight 0.3"""
+    --no-epoch-checkpoints --criterion bertscore_loss --bert-layer 2 --cross-entropy-weight 0.3"""
+SPARSEMAX = ("--soft-prediction", "sparsemax")
 MEETING = "--distributed-backend gloo --distributed-no-spawn --distributed-init-method"
 TIED = {"untied": [], "tied": ["--share-decoder-input-output-embed"]}
 
@@ -100,7 +100,7 @@ def train(corpus, tiny_lm, tmp_path_factory):
 @pytest.fixture(scope="module")
 def alone(train):
     """What one process learns from four batches an update."""
-    return {name: train(1, "--update-freq", "4", *options) for name, options in TIED.items()}
+    return {name: train(1, "--update-freq", "4", *SPARSEMAX, *options) for name, options in TIED.items()}
 
 
 @pytest.mark.parametrize(
@@ -109,7 +109,7 @@ def alone(train):
      ("c10d --find-unused-parameters", "untied")],
 )  # fmt: skip
 def test_two_workers_learn_what_one_learns(train, alone, backend, projection):
-    together = train(2, "--update-freq", "2", "--ddp-backend", *backend.split(), *TIED[projection])
+    together = train(2, "--update-freq", "2", "--ddp-backend", *backend.split(), *SPARSEMAX, *TIED[projection])
     expected = alone[projection]
     assert together.parameters.keys() == expected.parameters.keys()
     for name, parameter in expected.parameters.items():
@@ -183,8 +183,8 @@ def test_two_commands_that_meet_at_a_port(corpus, tiny_lm, tmp_path):
         free.bind(("127.0.0.1", 0))
         address = f"tcp://127.0.0.1:{free.getsockname()[1]}"
     command = [sys.executable, "-m", "fairseq_cli.train", str(corpus), "--save-dir", str(tmp_path), "--user-dir", str(PACKAGE),
-               *MODELS["transformer"].split(), *OPTIONS.split(), "--bert-model", tiny_lm("bert"), "--distributed-world-size", "2",
-               "--ddp-backend", "legacy_ddp", *MEETING.split(), address, "--distributed-rank"]  # fmt: skip
+               *MODELS["transformer"].split(), *OPTIONS.split(), *SPARSEMAX, "--bert-model", tiny_lm("bert"),
+               "--distributed-world-size", "2", "--ddp-backend", "legacy_ddp", *MEETING.split(), address, "--distributed-rank"]  # fmt: skip
     pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT, "text": True}
     workers = [subprocess.Popen([*command, rank], **pipes) for rank in ("0", "1")]
     outputs = [worker.communicate(timeout=120)[0] for worker in workers]
@@ -197,7 +197,7 @@ def test_two_commands_that_meet_at_a_port(corpus, tiny_lm, tmp_path):
 def test_two_workers_in_float16(train, alone, backend):
     """The one way to half precision for which fairseq asks for no GPU; its loss scaling goes through our gradients."""
     options = "--update-freq 2 --fp16 --memory-efficient-fp16 --chunk-tokens 20"
-    half = train(2, *options.split(), "--ddp-backend", backend)
+    half = train(2, *options.split(), "--ddp-backend", backend, *SPARSEMAX)
     expected = alone["untied"]
     for name, parameter in expected.parameters.items():  # numbers up to 1, rounded at the start and at each update
         torch.testing.assert_close(half.parameters[name], parameter, rtol=0, atol=2 * torch.finfo(torch.float16).eps)
@@ -210,7 +210,7 @@ def test_two_workers_in_float16(train, alone, backend):
 
 OWN_TRANSLATIONS = {
     "risk": '--objective risk --candidates 3 --risk-alpha 30 {"max_len_a":0,"max_len_b":20}',
-    "free-running": '--free-running {"max_len_a":0,"max_len_b":20,"sampling":false}',
+    "free-running": '--free-running --soft-prediction sparsemax {"max_len_a":0,"max_len_b":20,"sampling":false}',
 }
 
 
