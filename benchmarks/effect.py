@@ -84,10 +84,10 @@ class Experiment:
         self._metrics = ["--lm", self.lm, "--layer", LAYER, "--lowercase", "--moverscore-lm", str(moverscore_lm)]
 
     def train(self, row: str, seed: int) -> dict:
-        """A row's options and log, from its seed's baseline; `baseline` is that itself."""
+        """A row's options and log, from its seed's baseline; BASELINE is that itself."""
         self._prepare()
         baseline, log = self._baseline(seed)
-        if row == "baseline":
+        if row == effect_rows.BASELINE:
             return {"options": [*MODEL.split(), *TRAINING.split(), CONVERGING, ANNEALING], "log": log}
         options = effect_rows.options(row)
         if "label_smoothed_cross_entropy" not in options:
@@ -99,18 +99,17 @@ class Experiment:
 
     def score(self, row: str, seed: int, subset: str, decoding: str) -> dict[str, float]:
         """How a trained row translates a subset; `forced`: how probable it finds the references."""
-        folder = self._folder(row, seed)
         if decoding == effect_rows.FORCED:
-            return forced(folder / "checkpoint_last.pt", self._work / "data", subset)
+            return forced(self._folder(row, seed) / "checkpoint_last.pt", self._work / "data", subset)
         reference = self._work / "text" / f"{subset}.en"
-        translated = self._translated(folder, subset, decoding)
+        translated = self._translated(row, seed, subset, decoding)
         scored = _call("bertloss", "score", "--reference", reference, *self._metrics, "--json", translated)
         (system,) = json.loads(scored)["systems"].values()
         return system[0]["scores"] | {"beam_score": _beam_score(translated)}
 
-    def compare(self, rows: list[str], seeds: list[int], subset: str) -> str:
+    def compare(self, rows: list[str], seeds: list[int], subset: str, decoding: str) -> str:
         """`bertloss compare` of trained rows: the baseline, the control, and others."""
-        runs = [",".join(str(self._translated(self._folder(row, seed), subset)) for seed in seeds) for row in rows]
+        runs = [",".join(str(self._translated(row, seed, subset, decoding)) for seed in seeds) for row in rows]
         roles = ["--baseline", "--control", *["--system"] * (len(rows) - 2)]
         systems = (part for role, row, files in zip(roles, rows, runs) for part in (role, f"{row}={files}"))
         return _call("bertloss", "compare", *systems, "--reference", self._work / "text" / f"{subset}.en", *self._metrics)
@@ -136,7 +135,7 @@ class Experiment:
 
     def _baseline(self, seed: int) -> tuple[Path, list[dict]]:
         """Trained until validation stops improving, then annealed; and the log of validations."""
-        converging, annealing = self._folder("converging", seed), self._folder("baseline", seed)
+        converging, annealing = self._folder("converging", seed), self._folder(effect_rows.BASELINE, seed)
         criterion = effect_rows.CROSS_ENTROPY.split()
         log = self._train(converging, seed, *criterion, *CONVERGING.split())
         best = converging / "checkpoint_best.pt"
@@ -163,12 +162,13 @@ class Experiment:
             done.touch()
         return _records(log)
 
-    def _translated(self, folder: Path, subset: str, decoding: str = effect_rows.BEAM_5) -> Path:
-        """What fairseq-generate printed."""
+    def _translated(self, row: str, seed: int, subset: str, decoding: str) -> Path:
+        """What fairseq-generate printed. The baseline has been annealed in the place of an average."""
+        folder = self._folder(row, seed)
         translated = folder / f"{subset}.{decoding}.out"
         if not translated.exists():
             checkpoint = folder / "checkpoint_last.pt"
-            if decoding == effect_rows.AVERAGED:
+            if decoding == effect_rows.AVERAGED and row != effect_rows.BASELINE:
                 checkpoint = averaged(sorted(folder.glob("checkpoint_*_*.pt")), folder / "checkpoint_averaged.pt")
             with whole(translated) as (partial,):
                 _call("fairseq-generate", self._work / "data", "--user-dir", REPOSITORY / "fairseq_bertloss", "--path", checkpoint,
@@ -258,10 +258,11 @@ def main() -> None:
     parser.add_argument("--rows", nargs="+", required=True, help="of effect_rows.py, and `baseline`")
     parser.add_argument("--decodings", nargs="+", default=[effect_rows.BEAM_5], choices=effect_rows.DECODINGS, metavar="NAME",
                         help="of effect_rows.py (%(default)s)")  # fmt: skip
-    parser.add_argument("--compare", action="store_true", help="the first row with the others, the second the control")
+    parser.add_argument("--compare", action="store_true",
+                        help="the first row with the others, the second the control, as the first of the decodings has them")
     args = parser.parse_args()
     for row in args.rows:
-        if row != "baseline":
+        if row != effect_rows.BASELINE:
             effect_rows.options(row)  # a wrong name is told before anything runs
     fairseq_bertloss.register()  # for checkpoints
     judge = args.moverscore_lm or args.data.resolve().parent / "models" / "e5-small-en-es-tr"
@@ -279,8 +280,8 @@ def main() -> None:
                 print(f"{row}, seed {seed}, {decoding}: " + ", ".join(f"{name} {score:.4g}" for name, score in scores.items()),
                       flush=True)  # fmt: skip
     if args.compare:
-        text = experiment.compare(args.rows, args.seeds, args.subset)
-        _write(folder / f"{'_'.join(args.rows)}.{'_'.join(map(str, args.seeds))}.txt", text)
+        text = experiment.compare(args.rows, args.seeds, args.subset, args.decodings[0])
+        _write(folder / f"{'_'.join(args.rows)}.{'_'.join(map(str, args.seeds))}.{args.decodings[0]}.txt", text)
         print(text)
 
 

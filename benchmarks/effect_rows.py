@@ -6,6 +6,9 @@ Nothing here is chosen on a test set.
 CROSS_ENTROPY = "--criterion label_smoothed_cross_entropy --label-smoothing 0.1"
 """Of baselines and controls."""
 
+BASELINE = "baseline"
+"""The row that the others go on from."""
+
 PAPER = "--cross-entropy-weight 0 --end-of-sentence scored"
 SMOOTHED = "--label-smoothing 0.1 --cross-entropy-weight"
 RISK = "--objective risk --cross-entropy-weight 0 --lm-dtype bfloat16"
@@ -95,7 +98,7 @@ def options(row: str) -> list[str]:
 
 def control_of(row: str) -> str | None:
     """Cross-entropy continued in a row's place, with its learning rate and updates; None for the baseline."""
-    if row == "baseline":
+    if row == BASELINE:
         return None
     name, at, schedule = row.partition("@")
     return f"{name if name in CONTROLS.values() else CONTROLS.get(name, 'control')}{at}{schedule}"
