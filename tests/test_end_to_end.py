@@ -158,9 +158,12 @@ def test_hydra_train(hydra_train):
     assert run.checkpoint["cfg"]["criterion"]["soft_temperature"] == "0.5"
 
 
-def test_bfloat16(hydra_train):
-    """On a CPU; fairseq-train's own --bf16 asks for a TPU, a YAML file's does not."""
-    whole, half = hydra_train("whole", 100), hydra_train("half", 100, bf16=True)
+@pytest.mark.parametrize(
+    "cpu", [True, pytest.param(False, marks=pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU"))]
+)
+def test_bfloat16(hydra_train, cpu):
+    """fairseq-train's own --bf16 asks for a TPU, a YAML file's does not."""
+    whole, half = (hydra_train(name, 100, cpu=cpu, bf16=name == "half") for name in ("whole", "half"))
     parameters = half.checkpoint["model"].values()  # which fairseq writes down in float32
     assert all(torch.equal(parameter, parameter.bfloat16().float()) for parameter in parameters)
     f_bert, its_f_bert = ([update["f_bert"] for update in run.updates] for run in (half, whole))
