@@ -163,7 +163,7 @@ class Experiment:
         return _records(log)
 
     def _translated(self, row: str, seed: int, subset: str, decoding: str) -> Path:
-        """What fairseq-generate printed. The baseline has been annealed in the place of an average."""
+        """What fairseq-generate printed. An average of the baseline is the baseline: annealing has made it."""
         folder = self._folder(row, seed)
         translated = folder / f"{subset}.{decoding}.out"
         if not translated.exists():
@@ -259,11 +259,13 @@ def main() -> None:
     parser.add_argument("--decodings", nargs="+", default=[effect_rows.BEAM_5], choices=effect_rows.DECODINGS, metavar="NAME",
                         help="of effect_rows.py (%(default)s)")  # fmt: skip
     parser.add_argument("--compare", action="store_true",
-                        help="the first row with the others, the second the control, as the first of the decodings has them")
+                        help="the first row with the others, the second the control: their translations by the first decoding")
     args = parser.parse_args()
     for row in args.rows:
         if row != effect_rows.BASELINE:
             effect_rows.options(row)  # a wrong name is told before anything runs
+    if args.compare and args.decodings[0] == effect_rows.FORCED:
+        raise ValueError("--compare needs translations, and the decoding `forced` makes none: name another one first")
     fairseq_bertloss.register()  # for checkpoints
     judge = args.moverscore_lm or args.data.resolve().parent / "models" / "e5-small-en-es-tr"
     experiment = Experiment(args.corpus, args.data, judge, args.work)

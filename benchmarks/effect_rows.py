@@ -57,6 +57,7 @@ _ROWS = {
     "risk-sampled-no-dropout": f"{RISK} {SAMPLED} --dropout 0",
     "risk-gumbel": f"{RISK} --candidates 4 --sampled-candidates 1",
     "risk-gumbel-no-dropout": f"{RISK} --candidates 4 --sampled-candidates 1 --dropout 0",
+    "risk-gumbel-no-dropout-context": f"{RISK} --candidates 4 --sampled-candidates 1 --dropout 0 --end-of-sentence context",
     "risk-gumbel-10-no-dropout": f"{RISK} --candidates 8 --sampled-candidates 2 --dropout 0",
     "risk-precision": f"{RISK} --score precision",
     "risk-idf": f"{RISK} --bert-idf {REFERENCES}",

@@ -14,7 +14,7 @@ from fairseq_bertloss.soft_predictions import SOFT_PREDICTIONS
 from fairseq_bertloss.validation import TranslationMetricsConfig
 
 OPTIONS_OF = {
-    "soft": ("soft_prediction", "soft_temperature", "gumbel_hard", "free_running", "end_of_sentence"),
+    "soft": ("soft_prediction", "soft_temperature", "gumbel_hard", "free_running"),
     "risk": ("candidates", "sampled_candidates", "reference_among_candidates", "risk_alpha"),
 }
 """The objectives, and the options that do something in one of them alone."""
@@ -101,21 +101,21 @@ class BERTScoreCriterionConfig(RiskConfig, TranslationMetricsConfig):
 
 
 def check_options_of_objectives(cfg: BERTScoreCriterionConfig) -> None:
-    """An option that would do nothing is a mistake.
+    """An option of another objective, not at its default, is a mistake.
 
     Raises:
-        ValueError: an option of another objective has been given.
+        ValueError: there is one.
     """
     options = {option.name: option for option in fields(BERTScoreCriterionConfig)}
     chosen = str(cfg.objective)
-    without_effect = [(name, other) for other, names in OPTIONS_OF.items() if other != chosen for name in names]
+    without_effect = {name: f"--objective {of}" for of, names in OPTIONS_OF.items() if of != chosen for name in names}
     if chosen == "soft" and not cfg.free_running:
-        without_effect.append(("candidate_generation_args", "risk"))
-    for name, other in without_effect:
+        without_effect["candidate_generation_args"] = "--objective risk and of --free-running"
+    for name, others in without_effect.items():
         value, default = getattr(cfg, name), options[name].default
         if value != default and str(value) != default:  # fairseq makes an enumeration of some
             option = options[name].metadata.get("argparse_alias", f"--{name.replace('_', '-')}")
             raise ValueError(
-                f"{option} does nothing with --objective {chosen}, it is of --objective {other}: leave it out, or choose "
-                "that objective"
+                f"{option} does nothing here, with --objective {chosen}; it is of {others}: leave it out, or choose what it "
+                "is of"
             )

@@ -207,13 +207,19 @@ def scoring_layer(name: str, layer: int | None, config) -> int:
     return chosen
 
 
+def position_table(encoder: torch.nn.Module) -> torch.nn.Embedding | None:
+    """The embeddings of positions; None where positions are relative, or told in another way."""
+    table = getattr(getattr(encoder, "embeddings", None), "position_embeddings", None)
+    return table if isinstance(table, torch.nn.Embedding) else None
+
+
 def max_length(encoder: torch.nn.Module, name: str) -> int:
     """How many positions a sequence may have, sentence markers included.
 
     Raises:
-        ValueError: too few for a sentence; with the model's name.
+        ValueError: there are too few for a sentence; `name` is for the message.
     """
-    positions = getattr(encoder.embeddings, "position_embeddings", None)
+    positions = position_table(encoder)
     if positions is None:
         room = encoder.config.max_position_embeddings
     else:

@@ -64,7 +64,8 @@ class TranslationMetrics:
     that the dictionary cannot spell (it may hold no more than the pieces seen in training) score otherwise than
     their raw text. F_BERT is without idf and rescaling, MoverScore version v2 without idf.
 
-    The scoring models are loaded at the first validation, to where the batch is.
+    The scoring models are loaded at the first validation, to where the batch is; one that has no room for a sentence is
+    refused then.
 
     Args:
         cfg: the criterion's options, with `bert_model` and `bert_layer`.

@@ -211,6 +211,7 @@ CASES = {
     ),
     "decoder only": (SCORE, gpt2, "the language model 'lm' .gpt2. is not built like BERT: choose an encoder such as BERT"),
     "no room for a sentence": (SCORE, without_room, "the language model 'lm' has 2 positions, .* choose another language model"),
+    "no room for a sentence, for BERTScore alone": (SCORE + " --moverscore-lm moverscore-lm", both(lambda h: shutil.copytree(h / "lm", h / "moverscore-lm"), without_room), "the language model 'lm' has 2 positions, .* choose another language model"),
     "a name twice": (COMPARE + " --system new=hyp.txt", None, "two systems have the name 'new'"),
     "level 0": (COMPARE + " --level 0", None, "--level must lie between 0 and 0.5, not 0.0"),
     "no resamples": (COMPARE + " --resamples 0", None, "--resamples must be at least 1000 for --level 0.01, not 0"),

@@ -271,9 +271,9 @@ def test_nothing_of_the_language_model_is_fairseqs(build):
         (["--temperature", "cold"], "cannot read the temperature 'cold'"),
         (["--rescale-with-baseline"], "no rescaling baseline .* language 'en'"),
         (["--bert-idf", "/nowhere"], "references for idf weights from '/nowhere'"),
-        (["--candidates", "9"], "--candidates does nothing with --objective soft, it is of --objective risk: leave it out"),
-        (["--reference-among-candidates"], "--reference-among-candidates does nothing with --objective soft"),
-        (["--candidate-generation-args", '{"sampling":true}'], "--candidate-generation-args does nothing with --objective soft"),
+        (["--candidates", "9"], "--candidates does nothing here, with --objective soft; it is of --objective risk: leave it out"),
+        (["--reference-among-candidates"], "--reference-among-candidates does nothing here, with --objective soft"),
+        (["--candidate-generation-args", '{"sampling":true}'], "--candidate-generation-args does nothing here.* it is of --objective risk and of --free-running: leave it out"),
     ],
 )
 def test_bad_options(build, arguments, message):

@@ -143,6 +143,13 @@ def test_controls(rows):
     assert rows.control_of("risk-no-dropout") == rows.control_of("no-dropout-control") == "no-dropout-control"
 
 
+def test_what_translates_nothing_is_not_compared(effect, monkeypatch):
+    line = "effect.py multi30k --data nowhere --rows baseline control --decodings forced beam5 --compare"
+    monkeypatch.setattr(sys, "argv", line.split())
+    with pytest.raises(ValueError, match="--compare needs translations, and the decoding `forced` makes none"):
+        effect.main()
+
+
 def test_a_mean_of_nothing(effect, tmp_path):
     with pytest.raises(ValueError, match="has 0 checkpoints from along the way"):
         effect.averaged([], tmp_path / "mean.pt")

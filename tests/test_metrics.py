@@ -1,13 +1,12 @@
 """The figures of translations: those of the packages where there are packages, by hand where there are none."""
 
-import json
-import shutil
-
 import bert_score
 import pytest
 import sacrebleu
+from lms import make_tokenizer, save_tiny
 from sacrebleu.metrics import BLEU
 
+from fairseq_bertloss.evaluation.f_bert import FBertScorer
 from fairseq_bertloss.evaluation.health import health
 from fairseq_bertloss.evaluation.hypotheses import Generated, Translations
 from fairseq_bertloss.evaluation.metrics import Evaluator
@@ -137,18 +136,31 @@ def test_scores_that_are_no_numbers(tiny_lm, tmp_path):
         Evaluator(str(tmp_path), 2).score([Translations("out", ["a dog"] * 2, None)], ["a dog", "a cat"])
 
 
-def test_a_sentence_longer_than_the_language_model(tiny_lm, tmp_path):
-    """Is cut to the 100 positions of the model, whose tokenizer knows no end."""
-    lm = tmp_path / "lm"
-    shutil.copytree(tiny_lm("bert"), lm)
-    facts = json.loads((lm / "tokenizer_config.json").read_text())
-    del facts["model_max_length"]
-    (lm / "tokenizer_config.json").write_text(json.dumps(facts))
-    evaluator = Evaluator(str(lm), 2)
+@pytest.fixture
+def endless_lm(tmp_path):
+    """A function that saves a tiny language model of 100 positions whose tokenizer knows no end: its folder."""
+
+    def make(family: str, **changes) -> str:
+        tokenizer = make_tokenizer(family)
+        tokenizer.model_max_length = 10**6
+        return save_tiny(family, str(tmp_path / family), tokenizer, **changes)
+
+    return make
+
+
+def test_a_sentence_longer_than_the_language_model_is_cut(endless_lm):
+    evaluator = Evaluator(endless_lm("bert"), 2)
     (run,) = evaluator.score([Translations("out", ["dog " * 300, "dog " * 98], None)], ["the dog"] * 2)
     for name in ("f_bert", "moverscore"):
         endless, cut = run.sentences[name]
         assert endless == pytest.approx(cut, abs=1e-4) and endless != 0, name
+
+
+def test_relative_positions_end_nowhere(endless_lm):
+    lm = endless_lm("deberta-v2", position_biased_input=False)
+    pairs = ["dog " * 120 + "the man"], ["dog " * 120 + "is white"]
+    (ours,), (its,) = FBertScorer(lm, 2).score(*pairs).f_bert, bert_score.score(*pairs, model_type=lm, num_layers=2)[2].tolist()
+    assert ours == pytest.approx(its, abs=1e-6) and ours < 0.9999
 
 
 def test_a_model_that_does_not_exist(tmp_path):

@@ -252,6 +252,16 @@ def test_a_failure_leaves_the_encoder_as_it_was(risk):
     assert "forward" not in vars(network.encoder)
 
 
+@pytest.mark.parametrize("end", ["context", "gold"])
+def test_the_end_of_a_candidate_counts_or_not(risk, monkeypatch, end):
+    f_best = []
+    for arguments in ([], ["--end-of-sentence", end]):
+        criterion, network, _, sample = risk(*arguments)
+        monkeypatch.setattr(criterion._objective._drawing, "drawn", lambda *_: [[[7, 2], [8, 9, 2]]] * 3)
+        f_best.append(criterion(network, sample)[2]["f_best"].item())
+    assert abs(f_best[0] - f_best[1]) > 1e-3
+
+
 def test_a_model_of_nan_has_a_loss_of_nan(risk):
     """Which fairseq skips or reports; its generator would fail an assertion."""
     criterion, network, task, sample = risk(weight="0.2")
@@ -317,9 +327,9 @@ def test_long_references_are_left_out(risk):
     [
         (["--candidates", "1"], "--candidates must be at least 2, to compare, not 1"),
         (["--sampled-candidates", "-1"], "--sampled-candidates must not be negative, as -1 is"),
-        (["--free-running"], "--free-running does nothing with --objective risk, it is of --objective soft: leave it out"),
-        (["--soft-prediction", "sparsemax"], "--soft-prediction does nothing with --objective risk"),
-        (["--temperature", "0.5"], "--temperature does nothing with --objective risk"),
+        (["--free-running"], "--free-running does nothing here, with --objective risk; it is of --objective soft: leave it out"),
+        (["--soft-prediction", "sparsemax"], "--soft-prediction does nothing here, with --objective risk"),
+        (["--temperature", "0.5"], "--temperature does nothing here, with --objective risk"),
         (["--risk-alpha", "0"], "--risk-alpha must be positive and finite, not 0.0"),
         (["--candidate-generation-args", "{"], "--candidate-generation-args { is not JSON"),
         (["--candidate-generation-args", '{"beam": 4}'], "leave out 'beam': --candidates says how many there are"),

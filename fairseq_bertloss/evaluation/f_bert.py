@@ -7,7 +7,7 @@ import math
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from fairseq_bertloss.language_model import encoder_config, max_length, scoring_layer, short_name
+from fairseq_bertloss.language_model import encoder_config, max_length, position_table, scoring_layer, short_name
 from fairseq_bertloss.vocabulary import load_tokenizer
 
 
@@ -38,9 +38,10 @@ class FBertScorer:
         self.layer = scoring_layer(lm, layer, encoder_config(lm))
         self.lm = lm
         self._scorer = BERTScorer(model_type=lm, num_layers=self.layer, device=device)
-        # bert-score cuts longer sentences where the tokenizer says so, which knows no end in some folders.
+        # bert-score cuts longer sentences where the tokenizer says so, which knows no end in some folders. Where positions are
+        # relative there need be none.
         encoder, tokenizer = self._scorer._model, self._scorer._tokenizer
-        if hasattr(encoder, "embeddings"):
+        if position_table(encoder) is not None:
             tokenizer.model_max_length = min(tokenizer.model_max_length, max_length(encoder, lm))
 
     @property

@@ -34,7 +34,7 @@ class Evaluator:
         word_pieces_lm: the language model whose pieces fairseq-generate's output is made of; None: `lm`.
 
     Raises:
-        ValueError: a language model cannot be loaded, or has no such layer.
+        ValueError: a language model cannot be loaded, or has no such layer or no room for a sentence.
     """
 
     def __init__(
