@@ -1,23 +1,17 @@
-"""A Hugging Face encoder, frozen and cut at the scoring layer, and the facts that scoring needs of it."""
+"""A Hugging Face encoder, frozen and cut at the scoring layer, and what bert-score knows of scores: idf and baselines."""
 
-import contextlib
 import csv
 import importlib.util
-import inspect
 import os
-from collections.abc import Callable, Iterator
-from pathlib import Path
+from collections.abc import Callable
 
 import torch
 from torch import Tensor
 
+from fairseq_bertloss.pretrained import encoder_config, load_encoder, max_length, scoring_layer
 from fairseq_bertloss.reference_cache import fingerprint
-from fairseq_bertloss.vocabulary import not_loadable
 
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
-
-SHORTEST = 3
-"""Positions that a sentence of one symbol takes between the markers of beginning and end."""
 
 
 class FrozenLanguageModel:
@@ -132,118 +126,6 @@ def _hold_products_in(encoder: torch.nn.Module, dtype: torch.dtype) -> None:
         # mask's value, above the scores, where that value overflows.
         if name.endswith((".q_bias", ".v_bias")):
             parameter.data = parameter.data.to(dtype)
-
-
-def encoder_config(name: str):
-    """The configuration of a BERT-like encoder, in which a caller may lower num_hidden_layers before loading.
-
-    Raises:
-        ValueError: not loadable, or not an encoder.
-    """
-    from transformers import AutoConfig
-
-    try:
-        config = AutoConfig.from_pretrained(name)  # the name is the user's, and may be a folder  # nosec B615
-    except Exception as error:  # transformers raises anything over a broken folder
-        raise ValueError(not_loadable("configuration", name, error)) from error
-    if config.is_encoder_decoder or config.is_decoder:
-        raise ValueError(f"the language model {name!r} ({config.model_type}) is not an encoder such as BERT")
-    return config
-
-
-def load_encoder(name: str, config) -> torch.nn.Module:
-    """The encoder, as many layers of it as the configuration says, in float32 and without a pooler.
-
-    Raises:
-        ValueError: not loadable, or not built like BERT.
-    """
-    from transformers import AutoModel
-
-    try:
-        with _quiet_loading():
-            encoder = AutoModel.from_pretrained(name, config=config).float()  # as above  # nosec B615
-    except Exception as error:  # safetensors and torch have errors of their own
-        raise ValueError(not_loadable("weights", name, error)) from error
-    if not (hasattr(encoder, "embeddings") and "inputs_embeds" in inspect.signature(encoder.forward).parameters):
-        raise ValueError(
-            f"the language model {name!r} ({config.model_type}) is not built like BERT: choose an encoder such as BERT, "
-            "RoBERTa or XLM-RoBERTa"
-        )
-    if getattr(encoder, "pooler", None) is not None:
-        encoder.pooler = None
-    return encoder
-
-
-def short_name(name: str) -> str:
-    """A hub name as it is; of a local folder the end, which says which model it is."""
-    return "/".join(Path(name).parts[-2:])
-
-
-def scoring_layer(name: str, layer: int | None, config) -> int:
-    """The layer given, or bert-score's choice for a known name; 0 is the embeddings.
-
-    Args:
-        name: hub name or folder of the model.
-        layer: the layer wanted; None: bert-score's choice.
-        config: the model's, as from `encoder_config`.
-
-    Raises:
-        ValueError: no layer is given and bert-score does not know the name, or the model has no such layer.
-    """
-    from bert_score.utils import model2layers
-
-    if layer is None and name not in model2layers:
-        raise ValueError(
-            f"bert-score names no scoring layer for {name!r}: choose one (--bert-layer N in training, --layer N of "
-            "`bertloss`, layer=N in Python) from 1 to the model's number of layers; about three quarters of it is "
-            "usual, such as 9 of 12"
-        )
-    chosen = model2layers[name] if layer is None else layer
-    if not 0 <= chosen <= config.num_hidden_layers:
-        raise ValueError(
-            f"the language model {name!r} has layers 0 (its embeddings) to {config.num_hidden_layers}, "
-            f"no layer {chosen}"
-        )
-    return chosen
-
-
-def position_table(encoder: torch.nn.Module) -> torch.nn.Embedding | None:
-    """The embeddings of positions; None where positions are relative, or told in another way."""
-    table = getattr(getattr(encoder, "embeddings", None), "position_embeddings", None)
-    return table if isinstance(table, torch.nn.Embedding) else None
-
-
-def max_length(encoder: torch.nn.Module, name: str) -> int:
-    """How many positions a sequence may have, sentence markers included.
-
-    Raises:
-        ValueError: there are too few for a sentence; `name` is for the message.
-    """
-    positions = position_table(encoder)
-    if positions is None:
-        room = encoder.config.max_position_embeddings
-    else:
-        # RoBERTa's kin count positions from the one after the padding's.
-        room = positions.num_embeddings - (0 if positions.padding_idx is None else positions.padding_idx + 1)
-    if room < SHORTEST:
-        raise ValueError(
-            f"the language model {name!r} has {room} positions, and one symbol between its markers takes {SHORTEST}: "
-            "choose another language model"
-        )
-    return room
-
-
-@contextlib.contextmanager
-def _quiet_loading() -> Iterator[None]:
-    """Hides transformers' report of the weights left out, which are the layers above the scoring layer."""
-    from transformers.utils import logging
-
-    verbosity = logging.get_verbosity()
-    logging.set_verbosity_error()
-    try:
-        yield
-    finally:
-        logging.set_verbosity(verbosity)
 
 
 def idf_weights(path: str, tokenizer) -> dict[int, float]:

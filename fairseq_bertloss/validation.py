@@ -18,7 +18,7 @@ from torch import Tensor
 from fairseq_bertloss.evaluation.f_bert import FBertScorer
 from fairseq_bertloss.evaluation.moverscore import MoverScorer
 from fairseq_bertloss.generation import generation_config
-from fairseq_bertloss.language_model import encoder_config, scoring_layer
+from fairseq_bertloss.pretrained import encoder_config, scoring_layer
 from fairseq_bertloss.vocabulary import detokenize, load_tokenizer
 
 logger = logging.getLogger(__name__)

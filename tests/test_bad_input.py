@@ -128,10 +128,7 @@ def gpt2(here: Path) -> None:
 
 
 def without_room(here: Path) -> None:
-    from transformers import BertConfig, BertModel
-
-    small = {"num_hidden_layers": 3, "num_attention_heads": 2, "hidden_size": 16, "intermediate_size": 16}
-    BertModel(BertConfig(**small, vocab_size=200, max_position_embeddings=2)).save_pretrained(here / "lm")
+    lms.save_tiny("bert", str(here / "lm"), max_position_embeddings=2)
 
 
 def malicious(name: str):

@@ -14,8 +14,8 @@ from fairseq_bertloss.language_model import (
     FrozenLanguageModel,
     idf_weights,
     rescaling_baseline,
-    scoring_layer,
 )
+from fairseq_bertloss.pretrained import scoring_layer
 
 LOW = {"bfloat16": torch.bfloat16, "float16": torch.float16}
 WITH_SDPA = {"bert", "multilingual-e5", "distilbert", "roberta", "xlm-roberta", "albert"}

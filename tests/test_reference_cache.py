@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 import torch
 
-from fairseq_bertloss.language_model import encoder_config, load_encoder
+from fairseq_bertloss.pretrained import encoder_config, load_encoder
 from fairseq_bertloss.reference_cache import ENTRY, ReferenceCache, _Index, fingerprint
 
 SIZE = 8

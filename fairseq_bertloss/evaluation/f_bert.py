@@ -7,7 +7,7 @@ import math
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from fairseq_bertloss.language_model import encoder_config, max_length, position_table, scoring_layer, short_name
+from fairseq_bertloss.pretrained import encoder_config, max_length, position_table, scoring_layer, short_name
 from fairseq_bertloss.vocabulary import load_tokenizer
 
 

@@ -23,7 +23,7 @@ from torch import Tensor
 from torch.nn.utils.rnn import pad_sequence
 
 from fairseq_bertloss.evaluation.words import WordFinder
-from fairseq_bertloss.language_model import encoder_config, load_encoder, max_length, short_name
+from fairseq_bertloss.pretrained import encoder_config, load_encoder, max_length, short_name
 from fairseq_bertloss.vocabulary import load_tokenizer, special_ids
 
 VERSIONS = ("v2", "v1")
