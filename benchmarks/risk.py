@@ -1,6 +1,6 @@
 """Where an update of --objective risk spends its time, against an update of label-smoothed cross-entropy.
 
-    python benchmarks/risk.py DATA --checkpoint FILE --lm NAME --layer N [--candidates 5] [--lm-dtype bfloat16]
+    python benchmarks/risk.py DATA --checkpoint FILE --lm NAME --layer N [options of the criterion, such as --lm-dtype bfloat16]
 
 The model of the checkpoint makes updates on real training batches of fairseq's, in turns; every round gives a ratio.
 """
@@ -28,18 +28,17 @@ BACKWARD = "backward and optimizer"
 class Updates:
     """Trainings of one model on the same batches: by cross-entropy and by risk."""
 
-    def __init__(self, args: argparse.Namespace):
+    def __init__(self, args: argparse.Namespace, options_of_risk: list[str]):
         fairseq_bertloss.register()
         self._model, task = load_model(args.checkpoint, args.data)
         device = next(self._model.parameters()).device
         self._machine = Machine(device.type, torch.float32)
         self._optimizer = torch.optim.Adam(self._model.parameters(), lr=0.0)  # the model stays what it is
-        smoothing = ["--label-smoothing", "0.1"]
-        bertscore = ["--bert-model", args.lm, "--cross-entropy-weight", "0.2", "--candidates", str(args.candidates)]
-        bertscore += [] if args.layer is None else ["--bert-layer", str(args.layer)]
-        bertscore += [] if args.lm_dtype is None else ["--lm-dtype", args.lm_dtype]
-        self.cross_entropy = _criterion(task, args.data, "label_smoothed_cross_entropy", *smoothing)
-        self.risk = _criterion(task, args.data, "bertscore_loss", *smoothing, "--objective", "risk", *bertscore)
+        layer = [] if args.layer is None else ["--bert-layer", str(args.layer)]
+        self.cross_entropy = _criterion(task, args.data, "label_smoothed_cross_entropy", "--label-smoothing", "0.1")
+        self.risk = _criterion(
+            task, args.data, "bertscore_loss", "--objective", "risk", "--bert-model", args.lm, *layer, *options_of_risk
+        )
         self._batches = _batches(task, args.max_tokens, args.batches, device)
         self.parts = Counter()
         objective = self.risk._objective
@@ -99,12 +98,11 @@ def main() -> None:
     parser.add_argument("--checkpoint", required=True)
     parser.add_argument("--lm", required=True)
     parser.add_argument("--layer", type=int)
-    parser.add_argument("--lm-dtype", choices=("float32", "bfloat16", "float16"))
-    parser.add_argument("--candidates", type=int, default=5)
     parser.add_argument("--max-tokens", type=int, default=1792, help="of a batch (%(default)s)")
     parser.add_argument("--batches", type=int, default=4, help="of a round (%(default)s)")
     parser.add_argument("--rounds", type=int, default=5, help="after one that does not count (%(default)s)")
-    updates = Updates(args := parser.parse_args())
+    args, options_of_risk = parser.parse_known_args()
+    updates = Updates(args, options_of_risk)
     updates.seconds(updates.cross_entropy), updates.seconds(updates.risk)
     ratios, parts = [], Counter()
     for _ in range(args.rounds):

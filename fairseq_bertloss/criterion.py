@@ -84,7 +84,7 @@ class BERTScoreCriterion(FairseqCriterion):
         )
         self._objective, self._predicted = self._soft, self._teacher_forced
         if generation is not None:
-            drawing = Drawing(task, self.bertscore, **generation)
+            drawing = Drawing(task, self.bertscore, cfg.cross_entropy_weight > 0, **generation)
             if risk:
                 self._objective = MinimumRisk(cfg, drawing, self.bertscore)
             else:

@@ -3,6 +3,7 @@
 import inspect
 from collections.abc import Sequence
 
+import torch
 from fairseq.distributed import DistributedTimeoutWrapper, LegacyDistributedDataParallel, ModuleProxyWrapper
 from fairseq.models.transformer import TransformerDecoderBase
 from torch import Tensor, nn
@@ -35,7 +36,7 @@ def decoder_output(model: nn.Module, net_input: dict) -> tuple[Tensor, Projectio
 
 
 def decoder_outputs(
-    model: nn.Module, net_input: dict, read: Sequence[Tensor], order: Sequence[Tensor]
+    model: nn.Module, net_input: dict, read: Sequence[Tensor], order: Sequence[Tensor], learns: Sequence[bool]
 ) -> tuple[list[Tensor], Projection | None]:
     """As decoder_output, of several batches of target sides, for which the encoder reads the sources once.
 
@@ -47,6 +48,7 @@ def decoder_outputs(
         net_input: its arguments, with the sources; prev_output_tokens are not looked at.
         read: prev_output_tokens of each batch, (rows, length).
         order: of each batch, which source each row belongs to, (rows,).
+        learns: of each batch, whether gradients flow from it.
 
     Returns:
         features of each batch, (rows, length, dim), or logits, and the projection.
@@ -58,9 +60,10 @@ def decoder_outputs(
     encoded = encoder(**{name: part for name, part in net_input.items() if name != "prev_output_tokens"})
     own = vars(encoder).get("forward")
     try:
-        for prev_output_tokens, rows in zip(read, order):
+        for prev_output_tokens, rows, learning in zip(read, order, learns):
             encoder.forward = lambda *_, rows=rows, **__: encoder.reorder_encoder_out(encoded, rows)
-            features, projection = decoder_output(model, net_input | {"prev_output_tokens": prev_output_tokens})
+            with torch.set_grad_enabled(torch.is_grad_enabled() and learning):
+                features, projection = decoder_output(model, net_input | {"prev_output_tokens": prev_output_tokens})
             outputs.append(features)
     finally:
         vars(encoder).pop("forward", None)

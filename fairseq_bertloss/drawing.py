@@ -79,7 +79,8 @@ def deterministic(given: DictConfig) -> DictConfig:
 
 
 class Decoded(NamedTuple):
-    """What the model has drawn for some sentences, and their references, decoded; gradients flow from the features."""
+    """What the model has drawn for some sentences, and their references, decoded; gradients flow from the features, the
+    references' as far as they are wanted."""
 
     rows: Rows
     references: Tensor  # (sentences, length)
@@ -98,14 +99,20 @@ class Drawing:
     Args:
         task: fairseq's, which builds the generator.
         bertscore: whose symbols, positions and mode count.
+        learns_references: whether anything learns from the references' probabilities, as cross-entropy does.
         training: options of the generators whose translations come together, in training.
         validation: the same in validation.
     """
 
     def __init__(
-        self, task, bertscore: BERTScoreLoss, training: Sequence[DictConfig], validation: Sequence[DictConfig]
+        self,
+        task,
+        bertscore: BERTScoreLoss,
+        learns_references: bool,
+        training: Sequence[DictConfig],
+        validation: Sequence[DictConfig],
     ):
-        self._task, self._bertscore = task, bertscore
+        self._task, self._bertscore, self._learns_references = task, bertscore, learns_references
         self._specials = bertscore.specials
         self._generations = {True: training, False: validation}
 
@@ -125,14 +132,15 @@ class Drawing:
 
     def of_references(self, decoded: Decoded, with_uniform: bool) -> TokenStatistics:
         """Of the references' real tokens, in teacher forcing; with_uniform as for token_statistics."""
-        return token_statistics(
-            decoded.features_of(decoded.rows.references),
-            decoded.references[decoded.references != self._specials.pad],
-            decoded.projection,
-            eos=self._specials.eos,
-            with_uniform=with_uniform,
-            chunk_tokens=self._bertscore.chunk_tokens,
-        )
+        with torch.set_grad_enabled(torch.is_grad_enabled() and self._learns_references):
+            return token_statistics(
+                decoded.features_of(decoded.rows.references),
+                decoded.references[decoded.references != self._specials.pad],
+                decoded.projection,
+                eos=self._specials.eos,
+                with_uniform=with_uniform,
+                chunk_tokens=self._bertscore.chunk_tokens,
+            )
 
     def drawn(self, model: nn.Module, sample: dict) -> list[list[list[int]]]:
         """Symbols of each sentence's translations, a generator's best first, </s> included.
@@ -162,18 +170,25 @@ class Drawing:
         """Decoder features (tokens, dim) of the rows' tokens, one row after the other, and the projection, as
         decoder_output.
 
-        Rows of like lengths are decoded together, as far as the model's wrapper allows for several passes. The encoder
-        reads a source once for all of its rows.
+        Rows of like lengths are decoded together, as far as the model's wrapper allows for several passes, and those that
+        nothing learns from by themselves. The encoder reads a source once for all of its rows.
 
         Args:
             net_input: the model's arguments.
             sources: which sources the rows' sentences are, (sentences,).
         """
         lengths = [len(symbols) for symbols in rows.symbols]
-        groups = [range(len(lengths))] if one_pass_an_update(model) else batches(lengths, cost_of_a_batch(sources))
+        everything = range(len(lengths))
+        learning = set(everything if self._learns_references else rows.candidates)
+        if one_pass_an_update(model):
+            groups = [everything]
+        else:
+            groups = _of_like_lengths(sorted(learning), lengths, sources)
+            groups += _of_like_lengths([row for row in everything if row not in learning], lengths, sources)
         sides = [self._target_side([rows.symbols[i] for i in group], move_eos_to_beginning=True) for group in groups]
         order = [sources[torch.tensor([rows.sentence[i] for i in group]).to(sources.device)] for group in groups]
-        found, projection = decoder_outputs(model, net_input, [side.to(sources.device) for side in sides], order)
+        learns = [not learning.isdisjoint(group) for group in groups]
+        found, projection = decoder_outputs(model, net_input, [side.to(sources.device) for side in sides], order, learns)
         real = (side.ne(self._specials.pad).to(sources.device) for side in sides)
         packed = torch.cat([features[places] for features, places in zip(found, real)])
         back = rows.tokens_of([row for group in groups for row in group]).argsort()
@@ -182,3 +197,9 @@ class Drawing:
     def _target_side(self, symbols: Sequence[Sequence[int]], **options) -> Tensor:
         """(rows, length), padded on the right; on the CPU."""
         return collate_tokens([torch.tensor(row) for row in symbols], self._specials.pad, self._specials.eos, **options)
+
+
+def _of_like_lengths(rows: Sequence[int], lengths: Sequence[int], sources: Tensor) -> list[list[int]]:
+    """Some rows in groups to decode together."""
+    groups = batches([lengths[row] for row in rows], cost_of_a_batch(sources))
+    return [[rows[i] for i in group] for group in groups]

@@ -234,6 +234,21 @@ def test_the_encoder_reads_a_source_once_for_all_its_candidates(risk, monkeypatc
     assert "forward" not in vars(network.encoder)
 
 
+@pytest.mark.parametrize("weight, learning", [("0", 9), ("0.2", 12)])
+def test_references_are_decoded_for_gradients_where_cross_entropy_learns_from_them(risk, weight, learning):
+    criterion, network, task, sample = risk(weight=weight)
+    decoded = {True: 0, False: 0}
+
+    def count(layer, inputs, output):
+        decoded[torch.is_grad_enabled()] += output[0].shape[1]
+
+    drawn = criterion._objective._drawing.drawn(network, sample)
+    criterion._objective._drawing.drawn = lambda *_: drawn
+    network.decoder.layers[0].register_forward_hook(count)
+    criterion(network, sample)
+    assert decoded == {True: learning, False: 12 - learning}
+
+
 def test_a_model_in_torchs_data_parallel_has_one_pass(risk, monkeypatch):
     criterion, network, task, sample = risk()
     expected = criterion(network, sample)[0]
