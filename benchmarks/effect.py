@@ -92,7 +92,11 @@ class Experiment:
         options = effect_rows.options(row)
         if "label_smoothed_cross_entropy" not in options:
             options = ["--criterion", "bertscore_loss", "--bert-model", LM, "--bert-layer", LAYER, *options]
-        places = {LM: self.lm, effect_rows.REFERENCES: str(self._work / "text" / "train.en")}
+        places = {
+            LM: self.lm,
+            effect_rows.REFERENCES: str(self._work / "text" / "train.en"),
+            effect_rows.ENTROPY_BONUS: str(REPOSITORY / "benchmarks" / "entropy_bonus"),
+        }
         here = [places.get(option, option) for option in options]
         log = self._train(self._folder(row, seed), seed, "--finetune-from-model", baseline, *FINE_TUNING.split(), *here)
         return {"options": options, "log": log}

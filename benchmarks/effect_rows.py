@@ -17,6 +17,11 @@ SAMPLED = '--candidate-generation-args {"sampling":true,"sampling_topk":10}'
 REFERENCES = "REFERENCES"
 """Stands for the file of the training text."""
 
+ENTROPY_BONUS = "ENTROPY_BONUS"
+"""Stands for the plug-in beside this file."""
+
+BONUS = f"--user-dir {ENTROPY_BONUS} --criterion entropy_bonus --entropy-bonus"
+
 UPDATES = 100
 
 _ROWS = {
@@ -35,6 +40,8 @@ _ROWS = {
     "ce-0.5": f"{PAPER} {SMOOTHED} 0.5",
     "ce-0.9": f"{PAPER} {SMOOTHED} 0.9",
     "smoothing-0.5": f"{PAPER} --label-smoothing 0.5 --cross-entropy-weight 0.1",
+    "entropy-bonus-0.01": f"{PAPER} {BONUS} 0.01",
+    "entropy-bonus-0.1": f"{PAPER} {BONUS} 0.1",
     "recall": f"{PAPER} --score recall",
     "idf": f"{PAPER} --bert-idf {REFERENCES}",
     "layer-2": f"{PAPER} --bert-layer 2",

@@ -11,11 +11,13 @@ import torch
 from conftest import import_benchmark
 from fairseq import options
 from fairseq.dataclass.utils import convert_namespace_to_omegaconf
+from test_criterion import PIECES, build, gradients, make_sample  # noqa: F401, build is a fixture
 from training import logged, train
 
 import fairseq_bertloss
 
 fairseq_bertloss.register()
+BONUS = str(Path(import_benchmark("entropy_bonus").__file__).parent)
 
 
 @pytest.fixture(scope="module")
@@ -38,12 +40,29 @@ def configuration(effect, arguments, criterion=()):
 def test_fairseq_accepts_every_row(effect, rows):
     configurations = set()
     for row in rows._ROWS:
-        arguments = rows.options(f"{row}@3e-5x40")
+        arguments = [BONUS if option == rows.ENTROPY_BONUS else option for option in rows.options(f"{row}@3e-5x40")]
         ours = [] if "label_smoothed_cross_entropy" in arguments else ["--criterion", "bertscore_loss", "--bert-model", "x"]
         config = configuration(effect, arguments, ours)
         assert (config.optimization.lr, config.optimization.max_update) == ([3e-5], 40)
         configurations.add((str(config.criterion), config.model.dropout))
     assert len(configurations) == len(rows._ROWS), "rows that are the same"
+
+
+def test_the_entropy_bonus(build, tiny_lm):  # noqa: F811
+    lm = ["--bert-model", tiny_lm("bert"), "--bert-layer", "2", "--objective", "soft", "--soft-prediction", "softmax"]
+    criterion, network, task = build("--criterion", "entropy_bonus", *lm, "--entropy-bonus", "0.5")
+    sample = make_sample(task, PIECES)
+    loss, size, log = criterion(network, sample)
+    plain = build(*lm)[0](network, sample)[0]
+    probabilities = network(**sample["net_input"])[0][sample["target"] != 1].softmax(dim=-1)
+    expected = plain - 0.5 * size * torch.special.entr(probabilities).sum(dim=-1).mean()
+    torch.testing.assert_close(loss, expected)
+    torch.testing.assert_close(log["entropy"] / log["ntokens_predicted"], torch.special.entr(probabilities).sum(dim=-1).mean())
+    ours, theirs = gradients(loss, network), gradients(expected, network)
+    for name, gradient in theirs.items():
+        torch.testing.assert_close(ours[name], gradient, rtol=1e-4, atol=1e-6)
+    criterion.eval()
+    torch.testing.assert_close(criterion(network, sample)[0], plain)
 
 
 def test_later_options_of_a_row_count(effect, rows):

@@ -1,0 +1,40 @@
+"""bertscore_loss minus a share of the entropy of the model's own distribution, a plug-in for fairseq of its own.
+
+    fairseq-train DIR --user-dir benchmarks/entropy_bonus --criterion entropy_bonus --entropy-bonus 0.01 ...
+
+Against predictions that sharpen (Pereyra et al., 2017), for effect.py. The model reads each batch a second time.
+"""
+
+from dataclasses import dataclass, field
+
+from fairseq.criterions import register_criterion
+
+import fairseq_bertloss
+from fairseq_bertloss.criterion import BERTScoreCriterion
+from fairseq_bertloss.criterion_config import BERTScoreCriterionConfig
+
+fairseq_bertloss.register()
+
+
+@dataclass
+class EntropyBonusConfig(BERTScoreCriterionConfig):
+    entropy_bonus: float = field(default=0.0, metadata={"help": "of the mean entropy of a token's distribution, in nats"})
+
+
+@register_criterion("entropy_bonus", dataclass=EntropyBonusConfig)
+class EntropyBonus(BERTScoreCriterion):
+    """The loss of bertscore_loss, in training without entropy_bonus times the mean entropy of a batch's tokens."""
+
+    def __init__(self, cfg: EntropyBonusConfig, task):
+        super().__init__(cfg, task)
+        self._bonus = cfg.entropy_bonus
+
+    def forward(self, model, sample, reduce=True):
+        """As bertscore_loss; the log has its loss, without the bonus."""
+        loss, sample_size, logging_output = super().forward(model, sample, reduce)
+        if self.training:
+            lprobs = model.get_normalized_probs(model(**sample["net_input"]), log_probs=True)
+            lprobs = lprobs[sample["target"].ne(self.padding_idx)]
+            entropy = -(lprobs.exp() * lprobs).sum(dim=-1).mean()
+            loss = loss - self._bonus * sample_size * entropy
+        return loss, sample_size, logging_output
