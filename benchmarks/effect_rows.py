@@ -9,9 +9,9 @@ CROSS_ENTROPY = "--criterion label_smoothed_cross_entropy --label-smoothing 0.1"
 BASELINE = "baseline"
 """The row that the others go on from."""
 
-PAPER = "--cross-entropy-weight 0 --end-of-sentence scored"
+PAPER = "--objective soft --cross-entropy-weight 0 --end-of-sentence scored"
 SMOOTHED = "--label-smoothing 0.1 --cross-entropy-weight"
-RISK = "--objective risk --cross-entropy-weight 0 --lm-dtype bfloat16"
+RISK = "--objective risk --candidates 5 --sampled-candidates 0 --cross-entropy-weight 0 --lm-dtype bfloat16"
 SAMPLED = '--candidate-generation-args {"sampling":true,"sampling_topk":10}'
 
 REFERENCES = "REFERENCES"

@@ -31,9 +31,9 @@ update() {
   local row=$1 round=$2 log=$output/$1-$2.log criterion=("${cross_entropy[@]}")
   shift 2
   if [ "$row" = risk ]; then
-    criterion=("${bertscore[@]}" --objective risk --cross-entropy-weight 0.2 --label-smoothing 0.1)
+    criterion=("${bertscore[@]}" --objective risk --candidates 5 --sampled-candidates 0 --cross-entropy-weight 0.2 --label-smoothing 0.1)
   elif [ "$row" != cross-entropy ]; then
-    criterion=("${bertscore[@]}" --soft-prediction "$row")
+    criterion=("${bertscore[@]}" --objective soft --soft-prediction "$row")
   fi
   if ! "${train[@]}" "$work/data" --save-dir "$output" "${model[@]}" "${training[@]}" "${criterion[@]}" \
     --finetune-from-model "$work/baseline/checkpoint_last.pt" --lr "$fine_tuning_lr" --lr-scheduler fixed \

@@ -61,11 +61,17 @@ class BERTScoreCriterion(FairseqCriterion):
             )
         check_options_of_objectives(cfg)
         risk = str(cfg.objective) == "risk"
+        translated = ("f_bert", "p_bert", "r_bert") if cfg.eval_f_bert else ()
+        if cfg.best_checkpoint_metric in set(SOFT_SUMS if risk else RISK_SUMS).difference(translated):
+            raise ValueError(
+                f"--best-checkpoint-metric {cfg.best_checkpoint_metric} is not logged with --objective {cfg.objective}: add "
+                "--eval-f-bert and take f_bert, or take another metric of the log"
+            )
         draws = candidate_generation if risk else free_running_generation if cfg.free_running else None
         generation = draws(cfg, task) if draws else None
         self.cross_entropy_weight = cfg.cross_entropy_weight
         self.label_smoothing = cfg.label_smoothing
-        kind = str(cfg.soft_prediction)
+        kind = str(cfg.soft_prediction or "gumbel_softmax")
         self.temperature = TemperatureSchedule.parse(cfg.soft_temperature or str(DEFAULT_TEMPERATURE[kind]))
         self.bertscore = BERTScoreLoss.from_pretrained(
             cfg.bert_model,
@@ -84,7 +90,7 @@ class BERTScoreCriterion(FairseqCriterion):
         )
         self._objective, self._predicted = self._soft, self._teacher_forced
         if generation is not None:
-            drawing = Drawing(task, self.bertscore, cfg.cross_entropy_weight > 0, **generation)
+            drawing = Drawing(task, self.bertscore, learns_references=cfg.cross_entropy_weight > 0, **generation)
             if risk:
                 self._objective = MinimumRisk(cfg, drawing, self.bertscore)
             else:

@@ -29,26 +29,32 @@ class BERTScoreCriterionConfig(RiskConfig, TranslationMetricsConfig):
         default=None, metadata={"help": "layer whose embeddings are matched (default: bert-score's for a known name)"}
     )
     objective: ChoiceEnum(tuple(OPTIONS_OF)) = field(
-        default="soft",
+        default="risk",
         metadata={
-            "help": "what learns from BERTScore: 'soft', soft predictions of the reference, or 'risk', the probabilities "
-            "of the model's own candidates (minimum risk)"
+            "help": "what learns from BERTScore: 'risk', the probabilities of the model's own candidates (minimum risk), or "
+            "'soft', soft predictions of the reference, the paper's"
         },
     )
-    soft_prediction: ChoiceEnum(SOFT_PREDICTIONS) = field(
-        default="gumbel_softmax", metadata={"help": "how logits become a point on the vocabulary simplex"}
+    soft_prediction: Optional[ChoiceEnum(SOFT_PREDICTIONS)] = field(
+        default=None,
+        metadata={
+            "help": "--objective soft: how logits become a point on the vocabulary simplex (default: gumbel_softmax)"
+        },
     )
     # fairseq fills its groups from one set of names, and `generation` has a `temperature`, a number.
     soft_temperature: Optional[str] = field(
         default=None,
         metadata={
             "argparse_alias": "--temperature",
-            "help": "of the soft prediction: a number, or START:END@UPDATES to move linearly, such as 1.0:0.1@2000; "
+            "help": "--objective soft: of the prediction, a number, or START:END@UPDATES to move linearly, such as 1.0:0.1@2000; "
             "validation uses END (default: 0.1 for gumbel_softmax, 1.0 for the others)"
         },
     )
     gumbel_hard: bool = field(
-        default=False, metadata={"help": "one-hot Gumbel samples with the gradient of soft ones (straight-through)"}
+        default=False,
+        metadata={
+            "help": "--objective soft: one-hot Gumbel samples with the gradient of soft ones (straight-through)"
+        },
     )
     score: ChoiceEnum(BERTScore._fields) = field(
         default="f1", metadata={"help": "which part of BERTScore to maximise"}
@@ -65,8 +71,8 @@ class BERTScoreCriterionConfig(RiskConfig, TranslationMetricsConfig):
     free_running: bool = field(
         default=False,
         metadata={
-            "help": "soft predictions follow a translation sampled from the model (--candidate-generation-args), not the "
-            "reference"
+            "help": "--objective soft: predictions follow a translation sampled from the model "
+            "(--candidate-generation-args), not the reference"
         },
     )
     cross_entropy_weight: float = field(
@@ -78,8 +84,8 @@ class BERTScoreCriterionConfig(RiskConfig, TranslationMetricsConfig):
     end_of_sentence: ChoiceEnum(END_OF_SENTENCE) = field(
         default="scored",
         metadata={
-            "help": "at the reference's </s>: 'scored' feeds the soft prediction and counts it, 'context' feeds it "
-            "with weight 0, 'gold' feeds [SEP] with weight 0"
+            "help": "at </s>: 'scored' feeds the soft prediction and counts it, 'context' feeds it with weight 0, 'gold' "
+            "feeds [SEP] with weight 0; with --objective risk it is always [SEP], and only 'scored' counts it"
         },
     )
     chunk_tokens: Optional[int] = field(
@@ -98,6 +104,7 @@ class BERTScoreCriterionConfig(RiskConfig, TranslationMetricsConfig):
         default=50.0, metadata={"help": "GB that --cache-references may take for one language model"}
     )
     ddp_backend: str = II("distributed_training.ddp_backend")
+    best_checkpoint_metric: str = II("checkpoint.best_checkpoint_metric")
 
 
 def check_options_of_objectives(cfg: BERTScoreCriterionConfig) -> None:
@@ -110,12 +117,8 @@ def check_options_of_objectives(cfg: BERTScoreCriterionConfig) -> None:
     chosen = str(cfg.objective)
     without_effect = {name: f"--objective {of}" for of, names in OPTIONS_OF.items() if of != chosen for name in names}
     if chosen == "soft" and not cfg.free_running:
-        without_effect["candidate_generation_args"] = "--objective risk and of --free-running"
+        without_effect["candidate_generation_args"] = "--objective risk or --free-running"
     for name, others in without_effect.items():
-        value, default = getattr(cfg, name), options[name].default
-        if value != default and str(value) != default:  # fairseq makes an enumeration of some
+        if getattr(cfg, name) != options[name].default:
             option = options[name].metadata.get("argparse_alias", f"--{name.replace('_', '-')}")
-            raise ValueError(
-                f"{option} does nothing here, with --objective {chosen}; it is of {others}: leave it out, or choose what it "
-                "is of"
-            )
+            raise ValueError(f"{option} does nothing with --objective {chosen}: leave it out, or add {others}")

@@ -9,6 +9,7 @@ import torch
 from fairseq.data.data_utils import collate_tokens
 from fairseq.dataclass import FairseqDataclass
 from fairseq.dataclass.configs import GenerationConfig
+from fairseq.search import Sampling
 from omegaconf import DictConfig, OmegaConf
 from torch import Tensor, nn
 
@@ -79,8 +80,8 @@ def deterministic(given: DictConfig) -> DictConfig:
 
 
 class Decoded(NamedTuple):
-    """What the model has drawn for some sentences, and their references, decoded; gradients flow from the features, the
-    references' as far as they are wanted."""
+    """What the model has drawn for some sentences, and their references, decoded; gradients flow from the features, from
+    the references' only where Drawing learns from them."""
 
     rows: Rows
     references: Tensor  # (sentences, length)
@@ -158,8 +159,14 @@ class Drawing:
             for config in self._generations[self._bertscore.training]:
                 generator = self._task.build_generator([model], config)
                 generator.max_len = min(generator.max_len, self._bertscore.max_target_length)
+                if config.sampling:
+                    generator.search = _Sampling(
+                        self._task.target_dictionary, config.sampling_topk, config.sampling_topp
+                    )
                 for own, more in zip(found, self._task.inference_step(generator, [model], sample, prefix_tokens=None)):
                     own += [one["tokens"] for one in more]
+        # Older torch would take the half-precision weights of this for those that learn, without gradients (pytorch#112583).
+        torch.clear_autocast_cache()
         # One copy from a GPU, not one for each.
         symbols = iter(torch.cat([sample["target"].new_empty(0), *itertools.chain(*found)]).tolist())
         return [[list(itertools.islice(symbols, len(tokens))) for tokens in own] for own in found]
@@ -170,8 +177,8 @@ class Drawing:
         """Decoder features (tokens, dim) of the rows' tokens, one row after the other, and the projection, as
         decoder_output.
 
-        Rows of like lengths are decoded together, as far as the model's wrapper allows for several passes, and those that
-        nothing learns from by themselves. The encoder reads a source once for all of its rows.
+        Rows of like lengths are decoded together, as far as the model's wrapper allows for several passes, and in training
+        those that nothing learns from by themselves. The encoder reads a source once for all of its rows.
 
         Args:
             net_input: the model's arguments.
@@ -179,24 +186,36 @@ class Drawing:
         """
         lengths = [len(symbols) for symbols in rows.symbols]
         everything = range(len(lengths))
-        learning = set(everything if self._learns_references else rows.candidates)
         if one_pass_an_update(model):
-            groups = [everything]
+            groups = [(everything, True)]
         else:
-            groups = _of_like_lengths(sorted(learning), lengths, sources)
-            groups += _of_like_lengths([row for row in everything if row not in learning], lengths, sources)
-        sides = [self._target_side([rows.symbols[i] for i in group], move_eos_to_beginning=True) for group in groups]
-        order = [sources[torch.tensor([rows.sentence[i] for i in group]).to(sources.device)] for group in groups]
-        learns = [not learning.isdisjoint(group) for group in groups]
-        found, projection = decoder_outputs(model, net_input, [side.to(sources.device) for side in sides], order, learns)
+            aside = torch.is_grad_enabled() and not self._learns_references
+            unlearned = set(everything).difference(rows.candidates) if aside else set()
+            parts = {True: [row for row in everything if row not in unlearned], False: sorted(unlearned)}
+            groups = [(group, learns) for learns, part in parts.items() for group in _of_like_lengths(part, lengths, sources)]
+        sides = [self._target_side([rows.symbols[i] for i in group], move_eos_to_beginning=True) for group, _ in groups]
+        order = [sources[torch.tensor([rows.sentence[i] for i in group]).to(sources.device)] for group, _ in groups]
+        read, learns = [side.to(sources.device) for side in sides], [learns for _, learns in groups]
+        found, projection = decoder_outputs(model, net_input, read, order, learns)
         real = (side.ne(self._specials.pad).to(sources.device) for side in sides)
         packed = torch.cat([features[places] for features, places in zip(found, real)])
-        back = rows.tokens_of([row for group in groups for row in group]).argsort()
+        back = rows.tokens_of([row for group, _ in groups for row in group]).argsort()
         return packed[back.to(sources.device)], projection
 
     def _target_side(self, symbols: Sequence[Sequence[int]], **options) -> Tensor:
         """(rows, length), padded on the right; on the CPU."""
         return collate_tokens([torch.tensor(row) for row in symbols], self._specials.pad, self._specials.eos, **options)
+
+
+class _Sampling(Sampling):
+    """fairseq's, from probabilities that sum to 1.
+
+    fairseq rules symbols out (</s> at the start, all but </s> at the end) and leaves the others' probabilities as they are:
+    those of a model that is certain of another symbol may be 0 in float32 then, and nothing is left to draw from.
+    """
+
+    def step(self, step: int, lprobs: Tensor, *state):
+        return super().step(step, lprobs.log_softmax(dim=-1), *state)
 
 
 def _of_like_lengths(rows: Sequence[int], lengths: Sequence[int], sources: Tensor) -> list[list[int]]:

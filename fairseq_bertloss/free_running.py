@@ -1,6 +1,7 @@
 """Soft predictions free-running: each follows what the model itself has translated so far, not the reference.
 
-    fairseq-train DIR --user-dir fairseq_bertloss --criterion bertscore_loss --bert-model NAME --free-running ...
+    fairseq-train DIR --user-dir fairseq_bertloss --criterion bertscore_loss --bert-model NAME --objective soft \
+        --free-running ...
 
 Training sees what happens after the model's own mistakes. A translation is drawn symbol by symbol from the model in
 evaluation mode and then decoded as if it were the reference; no gradient flows through what has been drawn. Where

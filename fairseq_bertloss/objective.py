@@ -8,7 +8,8 @@ from fairseq_bertloss.cross_entropy import TokenStatistics
 
 
 class Scored(NamedTuple):
-    """What an objective makes of the sentences that it scores; gradients flow through `objective` and `tokens`."""
+    """What an objective makes of the sentences that it scores; gradients flow through `objective`, and
+    through `tokens` where cross-entropy has a weight."""
 
     objective: Tensor  # (sentences,), what training minimises of each
     tokens: TokenStatistics  # of the references' real tokens, in teacher forcing

@@ -1,7 +1,7 @@
 """Minimum risk: the model's own candidates and how BERTScore judges them, instead of soft predictions.
 
     fairseq-train DIR --user-dir fairseq_bertloss --criterion bertscore_loss --bert-model NAME \
-        --objective risk --candidates 5 --cross-entropy-weight 0.2 --label-smoothing 0.1 ...
+        --dropout 0 ...
 
 Candidates are drawn from the model in evaluation mode; training makes those more probable that score better than
 the others (Shen et al., 2016; Edunov et al., 2018).
@@ -27,10 +27,14 @@ class RiskConfig(DrawingConfig):
     """The options of --objective risk."""
 
     candidates: int = field(
-        default=5, metadata={"help": "--objective risk: translations of each sentence that are compared"}
+        default=4,
+        metadata={
+            "help": "--objective risk: translations of each sentence that are compared, by beam search unless "
+            "--candidate-generation-args samples"
+        },
     )
     sampled_candidates: int = field(
-        default=0,
+        default=1,
         metadata={
             "help": "--objective risk: further ones, drawn from the model's own distribution as Gumbel-Softmax draws, "
             "in training alone"

@@ -9,7 +9,9 @@
 #     SMALL=1             a slice of plain text and a small model (configs/small.conf); it looks for the text in
 #                         DATA (../shared/data) and for a model of Turkish and Spanish in MODELS (../shared/models)
 #     SEEDS="1 2 3"       seeds of training; with SMALL=1 the first alone, unless they are given
-#     ROWS="..."          fine-tunings: control softmax sparsemax entmax15 gumbel_softmax, all but entmax15 by default
+#     ROWS="..."          fine-tunings of control risk softmax sparsemax entmax15 gumbel_softmax; "control risk" by default
+#     PAPER=1             fine-tune as the paper does: its learning rate, and its ROWS by default, "control softmax sparsemax
+#                         gumbel_softmax"
 #     LM=NAME LAYER=N     another scoring model than configs/ has, and its layer (bert-score's for a known name)
 #     MOVERSCORE_LM=NAME  another model for MoverScore
 #     TRAINING="..."      more options of fairseq-train; "--max-tokens 2048 --update-freq 2" for a smaller GPU
@@ -25,9 +27,6 @@ give_up() {
   exit 2
 }
 
-# is_on VARIABLE: set, and not to 0.
-is_on() { [ "${!1:-0}" != 0 ]; }
-
 # absolute PATH: of this folder, unless it is absolute or empty.
 absolute() { case $1 in /* | '') echo "$1" ;; *) echo "$PWD/$1" ;; esac; }
 
@@ -42,6 +41,8 @@ RUNS=$(absolute "${RUNS:-}")
 LM=$(model "${LM:-}")
 MOVERSCORE_LM=$(model "${MOVERSCORE_LM:-}")
 cd "$(dirname "${BASH_SOURCE[0]}")/.." || exit
+# shellcheck source=steps.sh
+source scripts/steps.sh
 [ $# = 1 ] && [ -e "configs/target-${pair#*-}.conf" ] && [ -e "configs/$pair.conf" ] || give_up "$usage"
 
 # Each an array of options; read fails at a file's end.
@@ -50,7 +51,15 @@ read -r -d '' -a training <configs/training.flags || true
 read -r -d '' -a cross_entropy <configs/cross_entropy.flags || true
 read -r -d '' -a bertscore <configs/bertscore.flags || true
 read -r -d '' -a baseline <configs/baseline.flags || true
-read -r -d '' -a finetuning <configs/finetuning.flags || true
+if is_on PAPER; then
+  method=paper
+  rows=(control softmax sparsemax gumbel_softmax)
+else
+  method=finetuning
+  rows=(control risk)
+fi
+read -r -d '' -a finetuning <"configs/$method.flags" || true
+read -r -d '' -a risk <configs/risk.flags || true
 read -r -d '' -a generation <configs/generation.flags || true
 corpus_kind=${CORPUS_KIND:-wit3}
 # Every epoch of the first seed's fine-tunings is kept, for the figure.
@@ -83,19 +92,17 @@ bertscore+=(--bert-model "$lm" ${layer:+--bert-layer "$layer"})
 
 read -r -a seeds <<<"${SEEDS:-1 2 3}"
 first=$(printf '%s\n' "${seeds[@]}" | sort -n | head -n 1)
-read -r -a rows <<<"${ROWS:-control softmax sparsemax gumbel_softmax}"
+[ -z "${ROWS:-}" ] || read -r -a rows <<<"$ROWS"
 for row in "${rows[@]}"; do
   case $row in
-    control | softmax | sparsemax | entmax15 | gumbel_softmax) ;;
-    *) give_up "ROWS has $row, which is none of control, softmax, sparsemax, entmax15, gumbel_softmax" ;;
+    control | risk | softmax | sparsemax | entmax15 | gumbel_softmax) ;;
+    *) give_up "ROWS has $row, which is none of control, risk, softmax, sparsemax, entmax15, gumbel_softmax" ;;
   esac
 done
 
 work=${RUNS:-runs}/$pair$small
 case $work in *,*) give_up "$work has a comma, which 'bertloss compare' puts between files: choose another RUNS" ;; esac
-# shellcheck source=steps.sh
-source scripts/steps.sh
-begin "$(printf '%s\n' "${metrics[*]}" "${splits[*]}" "$(cksum "${facts[@]}")")"
+begin "$(printf '%s\n' "$method" "${metrics[*]}" "${splits[*]}" "$(cksum "${facts[@]}")")"
 
 # train ROW SEED OPTIONS...: goes on from its last checkpoint where there is one.
 train() {

@@ -1,18 +1,18 @@
 #!/usr/bin/env bash
 # The fine-tunings of a language pair from the best checkpoint of the baseline with the same seed: cross-entropy
-# continued (control), and BERTScore with each soft prediction.
+# continued (control), minimum risk by BERTScore (risk), and BERTScore of each soft prediction.
 #
-#     SEEDS="1 2 3" ROWS="control softmax sparsemax gumbel_softmax" scripts/finetune.sh de-en
+#     SEEDS="1 2 3" ROWS="control risk" scripts/finetune.sh de-en
 set -euo pipefail
 source "$(dirname "$0")/experiment.sh"
 
 finetune() {
   local row=$1 seed=$2 options=("${finetuning[@]}")
-  if [ "$row" = control ]; then
-    options+=("${cross_entropy[@]}")
-  else
-    options+=("${bertscore[@]}" --soft-prediction "$row")
-  fi
+  case $row in
+    control) options+=("${cross_entropy[@]}") ;;
+    risk) options+=("${bertscore[@]}" "${risk[@]}") ;;
+    *) options+=("${bertscore[@]}" --objective soft --soft-prediction "$row") ;;
+  esac
   if [ "$seed" = "$first" ]; then
     options+=("${checkpoints[@]}")
   else

@@ -3,8 +3,8 @@
 
 work=${QUICKSTART_DIR:-quickstart}
 baseline_updates=${BASELINE_UPDATES:-1500}
-fine_tuning_updates=${FINE_TUNING_UPDATES:-100}
-fine_tuning_lr=3e-5
+fine_tuning_updates=${FINE_TUNING_UPDATES:-300}
+fine_tuning_lr=1e-4
 source scripts/minilm.sh
 lm=$minilm
 layer=$minilm_layer
@@ -22,7 +22,6 @@ training=(--user-dir fairseq_bertloss --max-tokens 1024 --required-batch-size-mu
 cross_entropy=(--criterion label_smoothed_cross_entropy --label-smoothing 0.1)
 bertscore=(--criterion bertscore_loss --bert-model "$lm" --bert-layer "$layer")
 evaluation=(--lm "$lm" --layer "$layer" --lowercase)
-mixed=("${bertscore[@]}" --cross-entropy-weight 0.5 --label-smoothing 0.1)
 
 # train NAME ARGUMENTS...
 train() {
@@ -32,7 +31,7 @@ train() {
   fairseq-train "$work/data" --save-dir "$work/$name" "${model[@]}" "${training[@]}" "$@"
 }
 
-# fine_tune NAME CRITERION...: from the baseline, all else equal. Its checkpoints along the way stay, four of them.
+# fine_tune NAME CRITERION...: from the baseline, with one rate and number of updates. Its checkpoints along the way stay, four of them.
 fine_tune() {
   train "$@" --finetune-from-model "$work/baseline/checkpoint_last.pt" \
     --lr "$fine_tuning_lr" --lr-scheduler fixed --max-update "$fine_tuning_updates" \

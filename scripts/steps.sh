@@ -1,5 +1,8 @@
 # shellcheck shell=bash disable=SC2034,SC2154
-# Steps that are not done twice, for scripts to source. What is finished is recorded in $work/done.
+# What scripts have in common, to source: switches, and steps that are not done twice. What is finished is recorded in $work/done.
+
+# is_on VARIABLE: set, and not to 0.
+is_on() { [ "${!1:-0}" != 0 ]; }
 
 say() { printf '\n== %s  [%d:%02d]\n' "$1" $((SECONDS / 60)) $((SECONDS % 60)); }
 

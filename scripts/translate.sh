@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # The test set of a language pair, translated by every system and seed.
 #
-#     SEEDS="1 2 3" ROWS="control softmax sparsemax gumbel_softmax" scripts/translate.sh de-en
+#     SEEDS="1 2 3" ROWS="control risk" scripts/translate.sh de-en
 set -euo pipefail
 source "$(dirname "$0")/experiment.sh"
 

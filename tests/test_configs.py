@@ -68,11 +68,14 @@ def test_flags_and_hydra_are_the_same_training(corpus, tiny_lm, tmp_path):
     check_same(by_flags, train_by_hydra("baseline", corpus, tmp_path / "hydra", lm))
 
     start = str(tmp_path / "flags" / "checkpoint_last.pt")
-    files = ["training", "bertscore", "finetuning"]
     more = ["--bert-model", lm, "--bert-layer", "2", "--finetune-from-model", start]
+    theirs = [f"criterion.bert_model={lm}", "criterion.bert_layer=2", f"checkpoint.finetune_from_model={start}"]
+    files = ["training", "finetuning", "bertscore", "risk"]
     by_flags = train_by_flags(files, corpus, tmp_path / "flags-2", lm, *more)
-    more = [f"criterion.bert_model={lm}", "criterion.bert_layer=2", f"checkpoint.finetune_from_model={start}"]
-    check_same(by_flags, train_by_hydra("finetuning", corpus, tmp_path / "hydra-2", lm, *more))
+    check_same(by_flags, train_by_hydra("finetuning", corpus, tmp_path / "hydra-2", lm, *theirs))
+    papers = ["--objective", "soft", "--soft-prediction", "gumbel_softmax"]
+    by_flags = train_by_flags(["training", "paper", "bertscore"], corpus, tmp_path / "flags-3", lm, *papers, *more)
+    check_same(by_flags, train_by_hydra("paper", corpus, tmp_path / "hydra-3", lm, *theirs))
 
 
 def test_the_model_is_the_papers(tmp_path):

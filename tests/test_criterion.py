@@ -20,9 +20,11 @@ def build(corpus, tiny_lm):
     """A function that builds criterion and model as fairseq-train does from its command line."""
 
     def build_from(*arguments, model="transformer"):
-        line = [str(corpus), *MODELS[model].split(), "--dropout", "0", *arguments]
+        line = [str(corpus), *MODELS[model].split(), "--dropout", "0"]
         if "--criterion" not in arguments:
-            line += ["--criterion", "bertscore_loss", "--bert-model", tiny_lm("bert"), "--bert-layer", "2"]
+            line += ["--criterion", "bertscore_loss", "--bert-model", tiny_lm("bert"), "--bert-layer", "2",
+                     "--objective", "soft"]  # fmt: skip
+        line += arguments
         cfg = convert_namespace_to_omegaconf(options.parse_args_and_arch(options.get_training_parser(), line))
         torch.manual_seed(1)
         task = tasks.setup_task(cfg.task)
@@ -271,9 +273,10 @@ def test_nothing_of_the_language_model_is_fairseqs(build):
         (["--temperature", "cold"], "cannot read the temperature 'cold'"),
         (["--rescale-with-baseline"], "no rescaling baseline .* language 'en'"),
         (["--bert-idf", "/nowhere"], "references for idf weights from '/nowhere'"),
-        (["--candidates", "9"], "--candidates does nothing here, with --objective soft; it is of --objective risk: leave it out"),
-        (["--reference-among-candidates"], "--reference-among-candidates does nothing here, with --objective soft"),
-        (["--candidate-generation-args", '{"sampling":true}'], "--candidate-generation-args does nothing here.* it is of --objective risk and of --free-running: leave it out"),
+        (["--candidates", "9"], "--candidates does nothing with --objective soft: leave it out, or add --objective risk"),
+        (["--reference-among-candidates"], "--reference-among-candidates does nothing with --objective soft"),
+        (["--candidate-generation-args", '{"sampling":true}'], "--candidate-generation-args does nothing with --objective soft: leave it out, or add --objective risk or --free-running"),
+        (["--best-checkpoint-metric", "f_first"], "--best-checkpoint-metric f_first is not logged with --objective soft: add --eval-f-bert"),
     ],
 )
 def test_bad_options(build, arguments, message):

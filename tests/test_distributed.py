@@ -26,7 +26,8 @@ allow_fairseq_classes()
 # With its usual epsilon Adam would magnify the rounding of gradients next to 0.
 OPTIONS = """--optimizer adam --adam-eps 1 --lr 0.5 --max-update 2 --seed 1 --log-format json --log-interval 1
     --num-workers 0 --cpu --dropout 0 --batch-size 3 --required-batch-size-multiple 1 --disable-validation
-    --no-epoch-checkpoints --criterion bertscore_loss --bert-layer 2 --cross-entropy-weight 0.3"""
+    --no-epoch-checkpoints --criterion bertscore_loss --objective soft --bert-layer 2
+    --cross-entropy-weight 0.3"""
 SPARSEMAX = ("--soft-prediction", "sparsemax")
 MEETING = "--distributed-backend gloo --distributed-no-spawn --distributed-init-method"
 TIED = {"untied": [], "tied": ["--share-decoder-input-output-embed"]}
@@ -209,7 +210,7 @@ def test_two_workers_in_float16(train, alone, backend):
 
 
 OWN_TRANSLATIONS = {
-    "risk": '--objective risk --candidates 3 --risk-alpha 30 {"max_len_a":0,"max_len_b":20}',
+    "risk": '--objective risk --candidates 3 --sampled-candidates 0 --risk-alpha 30 {"max_len_a":0,"max_len_b":20}',
     "free-running": '--free-running --soft-prediction sparsemax {"max_len_a":0,"max_len_b":20,"sampling":false}',
 }
 

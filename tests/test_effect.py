@@ -100,7 +100,7 @@ def test_a_command_that_fails_says_how(effect, tmp_path, monkeypatch):
 
 def test_the_references_probabilities_are_those_of_validation(effect, corpus, tiny_lm, tmp_path):
     done = train(corpus, tmp_path, "--criterion", "bertscore_loss", "--bert-model", tiny_lm("bert"), "--bert-layer", "2",
-                 "--soft-prediction", "softmax", "--cross-entropy-weight", "1", "--lr", "1e-2", "--max-update", "20")  # fmt: skip
+                 "--objective", "soft", "--soft-prediction", "softmax", "--cross-entropy-weight", "1", "--lr", "1e-2", "--max-update", "20")  # fmt: skip
     *_, valid = logged(done, "valid")
     forced = effect.forced(tmp_path / "checkpoint_last.pt", corpus, "valid")
     assert forced["nll"] / math.log(2) == pytest.approx(valid["valid_nll_loss"], abs=2e-3)

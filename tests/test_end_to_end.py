@@ -28,7 +28,8 @@ def fine_tune(corpus, baseline, tiny_lm, tmp_path_factory):
     def run(*arguments, check=True):
         if arguments not in runs:
             folder = tmp_path_factory.mktemp("fine-tuned")
-            criterion = ["--criterion", "bertscore_loss", "--bert-model", tiny_lm("bert"), "--bert-layer", "2"]
+            criterion = ["--criterion", "bertscore_loss", "--bert-model", tiny_lm("bert"), "--bert-layer", "2",
+                         "--objective", "soft"]  # fmt: skip
             start = ["--finetune-from-model", baseline]
             done = train(corpus, folder, *criterion, *start, *arguments, check=check)
             runs[arguments] = SimpleNamespace(done=done, checkpoint=folder / "checkpoint_last.pt", arguments=arguments)
@@ -96,7 +97,7 @@ def test_interactive_translates_raw_text(corpus, gumbel_run, tiny_lm):
 @pytest.mark.parametrize("model", ["lstm", "fconv"])
 def test_other_architectures(corpus, tiny_lm, tmp_path, model):
     done = train(corpus, tmp_path, "--criterion", "bertscore_loss", "--bert-model", tiny_lm("bert"), "--bert-layer", "2",
-                 "--max-update", "20", "--cross-entropy-weight", "0.5", "--label-smoothing", "0.1", model=model)  # fmt: skip
+                 "--objective", "soft", "--max-update", "20", "--cross-entropy-weight", "0.5", "--label-smoothing", "0.1", model=model)  # fmt: skip
     updates = logged(done, "train_inner")
     assert updates[-1]["loss"] < updates[0]["loss"]
     # A mean of means, each in its unit: fairseq logs cross-entropy in bits, the loss has it in nats.
@@ -107,7 +108,7 @@ def test_other_architectures(corpus, tiny_lm, tmp_path, model):
 def test_a_resumed_run_is_the_uninterrupted_run(corpus, baseline, tiny_lm, tmp_path):
     def run(folder, updates):
         train(corpus, tmp_path / folder, "--criterion", "bertscore_loss", "--bert-model", tiny_lm("bert"),
-              "--bert-layer", "2", "--finetune-from-model", baseline, "--temperature", "1.0:0.1@6",
+              "--bert-layer", "2", "--finetune-from-model", baseline, "--objective", "soft", "--temperature", "1.0:0.1@6",
               "--disable-validation", "--max-update", str(updates), "--dropout", "0.1")  # fmt: skip
         return torch.load(tmp_path / folder / "checkpoint_last.pt")["model"]
 
@@ -137,7 +138,7 @@ def hydra_train(corpus, baseline, tiny_lm, tmp_path):
             "checkpoint": {"save_dir": str(folder), "finetune_from_model": str(baseline), "no_epoch_checkpoints": True},
             "model": {"_name": "transformer", "dropout": 0.0, "encoder": size, "decoder": size},
             "criterion": {
-                "_name": "bertscore_loss", "bert_model": tiny_lm("bert"), "bert_layer": 2, "soft_prediction": "sparsemax",
+                "_name": "bertscore_loss", "bert_model": tiny_lm("bert"), "bert_layer": 2, "objective": "soft", "soft_prediction": "sparsemax",
                 "soft_temperature": 0.5,
             },
         }  # fmt: skip

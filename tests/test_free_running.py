@@ -117,7 +117,7 @@ def test_bad_options(build):  # noqa: F811
 
 def test_free_running_training_raises_f(corpus, tiny_lm, tmp_path):
     done = train(corpus, tmp_path, "--criterion", "bertscore_loss", "--bert-model", tiny_lm("bert"), "--bert-layer", "2",
-                 *FREE, "--max-update", "20")  # fmt: skip
+                 "--objective", "soft", *FREE, "--max-update", "20")  # fmt: skip
     updates, validations = logged(done, "train_inner"), logged(done, "valid")
     assert updates[-1]["f_bert"] > updates[0]["f_bert"] + 0.008
     assert {"valid_f_bert", "valid_entropy", "valid_accuracy"} <= validations[-1].keys()

@@ -11,10 +11,10 @@ pytestmark = pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a G
 PRECISIONS = ["--fp16", "--fp16 --memory-efficient-fp16", "--amp", "--fp16 --lm-dtype float32", "--lm-dtype bfloat16"]
 """fairseq's --bf16 asks for a TPU; in a YAML file for fairseq-hydra-train it does not (test_end_to_end.py)."""
 OBJECTIVES = {
-    "softmax": "--soft-prediction softmax",
-    "sparsemax": "--soft-prediction sparsemax",
-    "gumbel_softmax": "--soft-prediction gumbel_softmax",
-    "risk": "--objective risk --candidates 2",
+    "softmax": "--objective soft --soft-prediction softmax",
+    "sparsemax": "--objective soft --soft-prediction sparsemax",
+    "gumbel_softmax": "--objective soft --soft-prediction gumbel_softmax",
+    "risk": "--candidates 2 --sampled-candidates 0",
 }
 
 

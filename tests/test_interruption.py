@@ -21,11 +21,11 @@ OPTIONS = f"""--bert-layer 2 --batch-size 40 --max-update {UPDATES} --save-inter
     --disable-validation --dropout 0.1"""
 
 KINDS = {
-    "softmax": "--soft-prediction softmax --cross-entropy-weight 0.5 --label-smoothing 0.1",
-    "sparsemax": "--soft-prediction sparsemax",
-    "entmax15": "--soft-prediction entmax15",
-    "gumbel_softmax, annealed": f"--temperature 1.0:0.1@{UPDATES}",
-    "risk": '--objective risk --candidates 2 --candidate-generation-args {"sampling":true,"max_len_a":0,"max_len_b":20}',
+    "softmax": "--objective soft --soft-prediction softmax --cross-entropy-weight 0.5 --label-smoothing 0.1",
+    "sparsemax": "--objective soft --soft-prediction sparsemax",
+    "entmax15": "--objective soft --soft-prediction entmax15",
+    "gumbel_softmax, annealed": f"--objective soft --temperature 1.0:0.1@{UPDATES}",
+    "risk": '--candidates 2 --candidate-generation-args {"sampling":true,"max_len_a":0,"max_len_b":20}',
 }
 
 def updates(text: str) -> dict[float, tuple]:

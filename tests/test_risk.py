@@ -11,7 +11,7 @@ from training import MODELS, logged, train
 from fairseq_bertloss.candidates import Rows, risk_of
 
 PAD = 1
-RISK = ["--objective", "risk", "--candidates", "3"]
+RISK = ["--objective", "risk", "--candidates", "3", "--sampled-candidates", "0"]
 
 
 @pytest.fixture
@@ -311,6 +311,19 @@ def test_sampled_candidates_stand_beside_those_of_beam_search(risk):
     assert criterion._objective._drawing.drawn(network, sample) == beam
 
 
+def test_sampling_from_a_model_that_is_certain_of_the_end(risk):
+    """Which fairseq rules out at the start, where float32 has no probability left for anything else."""
+    criterion, network, task, sample = risk("--sampled-candidates", "2")
+
+    def certain(layer, features, logits):
+        return logits.index_fill(-1, torch.tensor([2]), float(logits.max()) + 1e3)
+
+    network.decoder.output_projection.register_forward_hook(certain)
+    drawn = criterion._objective._drawing.drawn(network, sample)
+    assert [[one[1:] for one in candidates[3:]] for candidates in drawn] == [[[2], [2]]] * 3
+    assert all(one[0] != 2 for candidates in drawn for one in candidates)
+
+
 def test_candidates_keep_to_the_language_models_positions(risk):
     criterion, network, task, sample = risk("--candidate-generation-args", '{"max_len_a": 0, "max_len_b": 150, "min_len": 140}')
     room = criterion.bertscore.max_target_length
@@ -342,9 +355,11 @@ def test_long_references_are_left_out(risk):
     [
         (["--candidates", "1"], "--candidates must be at least 2, to compare, not 1"),
         (["--sampled-candidates", "-1"], "--sampled-candidates must not be negative, as -1 is"),
-        (["--free-running"], "--free-running does nothing here, with --objective risk; it is of --objective soft: leave it out"),
-        (["--soft-prediction", "sparsemax"], "--soft-prediction does nothing here, with --objective risk"),
-        (["--temperature", "0.5"], "--temperature does nothing here, with --objective risk"),
+        (["--free-running"], "--free-running does nothing with --objective risk: leave it out, or add --objective soft"),
+        (["--soft-prediction", "gumbel_softmax"], "--soft-prediction does nothing with --objective risk: leave it out, or add"),
+        (["--temperature", "0.5"], "--temperature does nothing with --objective risk"),
+        (["--best-checkpoint-metric", "f_bert"], "f_bert is not logged with --objective risk: add --eval-f-bert and take f_bert"),
+        (["--best-checkpoint-metric", "entropy", "--eval-f-bert"], "entropy is not logged with --objective risk"),
         (["--risk-alpha", "0"], "--risk-alpha must be positive and finite, not 0.0"),
         (["--candidate-generation-args", "{"], "--candidate-generation-args { is not JSON"),
         (["--candidate-generation-args", '{"beam": 4}'], "leave out 'beam': --candidates says how many there are"),
@@ -363,7 +378,7 @@ def test_bad_options(build, arguments, message):  # noqa: F811
 def test_training_raises_what_candidates_score(corpus, tiny_lm, tmp_path):
     """Without any cross-entropy. Samples, since beam search finds nothing worth it in a model that knows nothing."""
     done = train(corpus, tmp_path, "--criterion", "bertscore_loss", "--bert-model", tiny_lm("bert"), "--bert-layer", "2",
-                 "--objective", "risk", "--candidates", "8", "--risk-alpha", "10", "--max-update", "10",
+                 "--candidates", "8", "--sampled-candidates", "0", "--risk-alpha", "10", "--max-update", "10",
                  "--candidate-generation-args", '{"sampling": true}',
                  "--best-checkpoint-metric", "f_first", "--maximize-best-checkpoint-metric")  # fmt: skip
     updates, validations = logged(done, "train_inner"), logged(done, "valid")

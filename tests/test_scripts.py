@@ -24,7 +24,7 @@ def script(tmp_path):
 
     It returns what the script did and how they were called, but for `bertloss mend` before each training.
     """
-    for name in ("bertloss", "fairseq-train", "fairseq-generate"):
+    for name in ("bertloss", "fairseq-train", "fairseq-generate", "pip"):
         path = tmp_path / "bin" / name
         path.parent.mkdir(exist_ok=True)
         path.write_text(STAND_IN)
@@ -74,15 +74,41 @@ def test_a_pair_takes_all_steps(script, tmp_path, path):
 
 
 def test_rows_differ_by_their_criterion_alone(script):
-    done, calls = script("finetune.sh", "de-en", SEEDS="7")
+    _, calls = script("finetune.sh", "de-en", SEEDS="7", PAPER="1")
     rows = ["control", "softmax", "sparsemax", "gumbel_softmax"]
-    options = {row: call.replace(f"/{row}/", "/ROW/") for row, call in zip(rows, calls)}
+    options = {row: call.replace(f"/{row}/", "/ROW/") for row, call in zip(rows, calls, strict=True)}
     control, softmax = options["control"], options["softmax"]
     for row in ("sparsemax", "gumbel_softmax"):
         assert options[row].replace(f"--soft-prediction {row} ", "--soft-prediction softmax ") == softmax
-    scored = "--criterion bertscore_loss --bert-model bert-base-uncased --bert-layer 9 --soft-prediction softmax"
-    assert softmax.replace(scored, "--criterion label_smoothed_cross_entropy --label-smoothing 0.1") == control
+    cross_entropy = "--criterion label_smoothed_cross_entropy --label-smoothing 0.1"
+    bertscore = "--criterion bertscore_loss --bert-model bert-base-uncased --bert-layer 9"
+    assert softmax.replace(f"{bertscore} --objective soft --soft-prediction softmax", cross_entropy) == control
     assert "--seed 7 " in control and "/baseline/7/checkpoint_best.pt" in control and control.count("--lr 5e-5") == 1
+
+
+def test_minimum_risk_is_what_is_run_beside_the_control(script):
+    _, calls = script("finetune.sh", "de-en", SEEDS="7")
+    control, risk = (call.replace(f"/{row}/", "/ROW/") for row, call in zip(("control", "risk"), calls, strict=True))
+    bertscore = "--criterion bertscore_loss --bert-model bert-base-uncased --bert-layer 9 --dropout 0"
+    assert risk.replace(bertscore, "--criterion label_smoothed_cross_entropy --label-smoothing 0.1") == control
+    assert "--lr 1e-4 --lr-scheduler fixed " in control and "--warmup-updates" not in control
+
+
+def test_rows_that_are_named_count_and_the_papers_rate_is_kept_apart(script):
+    _, calls = script("finetune.sh", "de-en", SEEDS="1", ROWS="softmax", PAPER="1")
+    assert len(calls) == 1 and "--lr 5e-5 --lr-scheduler inverse_sqrt --warmup-updates 4000 " in calls[0]
+    done, calls = script("finetune.sh", "de-en", SEEDS="1", ROWS="softmax")
+    assert done.returncode == 2 and "holds a run with other settings" in done.stderr and not calls
+
+
+def test_the_quickstart_fine_tunes_by_minimum_risk_or_as_the_paper_does(script, tmp_path):
+    def fine_tuning(**environment):
+        _, calls = script("quickstart.sh", QUICKSTART_DIR=str(tmp_path / "quickstart"), **environment)
+        shutil.rmtree(tmp_path / "quickstart")
+        return [call for call in calls if call.startswith("fairseq-train")][2].split("--criterion bertscore_loss ")[1]
+
+    assert "--bert-layer 5 --dropout 0 --finetune-from-model" in fine_tuning()
+    assert "--bert-layer 5 --objective soft --finetune-from-model" in fine_tuning(PAPER="1")
 
 
 def test_later_seeds_keep_no_checkpoints_of_epochs(script):
@@ -111,7 +137,7 @@ def test_other_settings_are_refused_once_there_is_something_done(script):
 
 def test_another_language_model_has_a_layer_of_its_own(script, tmp_path):
     (tmp_path / "lm").mkdir()
-    for layer, expected in (("", f"--bert-model {tmp_path}/lm --soft-prediction"), ("4", "lm --bert-layer 4 --soft")):
+    for layer, expected in (("", f"--bert-model {tmp_path}/lm --objective"), ("4", "lm --bert-layer 4 --objective")):
         _, calls = script("finetune.sh", "de-en", LM="lm", LAYER=layer, RUNS=f"runs{layer}", ROWS="softmax", SEEDS="1")
         assert expected in calls[0]
 
@@ -141,7 +167,7 @@ def test_the_first_seed_is_the_lowest(script):
         (["de-fr"], {}, "usage: prepare.sh PAIR, one of de-en, zh-en, en-tr, en-es", 0),
         (["small"], {}, "usage: prepare.sh PAIR", 0),
         (["de-en", "zh-en"], {}, "usage: prepare.sh PAIR", 0),
-        (["de-en"], {"ROWS": "gumbel"}, "ROWS has gumbel, which is none of control, softmax", 0),
+        (["de-en"], {"ROWS": "gumbel"}, "ROWS has gumbel, which is none of control, risk, softmax", 0),
         (["de-en"], {"RUNS": "a,b"}, "has a comma", 0),
         (["de-en"], {}, "name the WIT3 archive, CORPUS=PATH", 1),
         (["de-en"], {"SMALL": "0"}, "name the WIT3 archive, CORPUS=PATH", 1),

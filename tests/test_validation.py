@@ -27,7 +27,7 @@ BEST = ["--best-checkpoint-metric", "f_bert", "--maximize-best-checkpoint-metric
 
 @pytest.fixture(scope="module")
 def criterion_options(tiny_lm) -> list[str]:
-    return ["--criterion", "bertscore_loss", "--bert-model", tiny_lm("bert"), "--bert-layer", "2"]
+    return ["--criterion", "bertscore_loss", "--bert-model", tiny_lm("bert"), "--bert-layer", "2", "--objective", "soft"]
 
 
 @pytest.fixture(scope="module")

@@ -36,5 +36,5 @@ class EntropyBonus(BERTScoreCriterion):
             lprobs = model.get_normalized_probs(model(**sample["net_input"]), log_probs=True)
             lprobs = lprobs[sample["target"].ne(self.padding_idx)]
             entropy = -(lprobs.exp() * lprobs).sum(dim=-1).mean()
-            loss = loss - self._bonus * sample_size * entropy
+            loss = loss - self._bonus * (sample_size if reduce else 1) * entropy
         return loss, sample_size, logging_output
