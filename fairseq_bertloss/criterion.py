@@ -5,18 +5,14 @@
 """
 
 import logging
-import math
-from typing import NamedTuple
 
 import numpy as np
 import torch
-from fairseq import utils
 from fairseq.criterions import FairseqCriterion, register_criterion
 from fairseq.logging import metrics
 from torch import Tensor
 
 from fairseq_bertloss.bertscore import BERTScore
-from fairseq_bertloss.candidates import RISK_SUMS
 from fairseq_bertloss.criterion_config import BERTScoreCriterionConfig, check_options_of_objectives
 from fairseq_bertloss.cross_entropy import TokenStatistics
 from fairseq_bertloss.decoder_output import decoder_output
@@ -27,7 +23,8 @@ from fairseq_bertloss.loss import BERTScoreLoss
 from fairseq_bertloss.objective import Scored
 from fairseq_bertloss.risk import MinimumRisk, candidate_generation
 from fairseq_bertloss.soft_predictions import DEFAULT_TEMPERATURE, TemperatureSchedule
-from fairseq_bertloss.validation import TranslationMetrics, log_translation_scores
+from fairseq_bertloss.training_log import SOFT_SUMS, log_means, sums_of
+from fairseq_bertloss.validation import TranslationMetrics
 
 logger = logging.getLogger(__name__)
 
@@ -61,12 +58,6 @@ class BERTScoreCriterion(FairseqCriterion):
             )
         check_options_of_objectives(cfg)
         risk = str(cfg.objective) == "risk"
-        translated = ("f_bert", "p_bert", "r_bert") if cfg.eval_f_bert else ()
-        if cfg.best_checkpoint_metric in set(SOFT_SUMS if risk else RISK_SUMS).difference(translated):
-            raise ValueError(
-                f"--best-checkpoint-metric {cfg.best_checkpoint_metric} is not logged with --objective {cfg.objective}: add "
-                "--eval-f-bert and take f_bert, or take another metric of the log"
-            )
         draws = candidate_generation if risk else free_running_generation if cfg.free_running else None
         generation = draws(cfg, task) if draws else None
         self.cross_entropy_weight = cfg.cross_entropy_weight
@@ -95,7 +86,7 @@ class BERTScoreCriterion(FairseqCriterion):
                 self._objective = MinimumRisk(cfg, drawing, self.bertscore)
             else:
                 self._predicted = FreeRunning(drawing, self.bertscore, cfg.label_smoothing > 0)
-        self._sums = [name for name in SUMS if name not in (SOFT_SUMS if risk else RISK_SUMS)]
+        self._sums = sums_of(str(cfg.objective))
         self._cache = cfg.cache_references, int(cfg.cache_references_limit * 1e9)
         self.translation_metrics = TranslationMetrics(cfg, task) if cfg.eval_f_bert or cfg.eval_moverscore else None
         self._warned_of_skipping = False
@@ -236,18 +227,7 @@ class BERTScoreCriterion(FairseqCriterion):
     @classmethod
     def reduce_metrics(cls, logging_outputs) -> None:
         """Logs the means over workers, accumulated batches and validation batches."""
-        known = {key for log in logging_outputs for key in log}
-        total = {key: utils.item(sum(log.get(key, 0) for log in logging_outputs)) for key in (*SUMS, *COUNTS)}
-        translated = log_translation_scores(logging_outputs)
-        for name, mean in MEANS.items():
-            if name not in known:
-                continue  # another objective's
-            denominator = total[mean.denominator]
-            value = mean.factor * total[name] / denominator if denominator else 0.0
-            metrics.log_scalar(f"{name}_forced" if name in translated else name, value, denominator, round=mean.digits)
-        metrics.log_derived("loss", _loss, priority=0)
-        metrics.log_scalar_sum("skipped", total["skipped"])
-        metrics.log_derived("ppl", lambda meters: utils.get_perplexity(meters["nll_loss"].avg))
+        log_means(logging_outputs)
 
     @staticmethod
     def logging_outputs_can_be_summed() -> bool:
@@ -263,40 +243,3 @@ def _at(places: Tensor, values: Tensor) -> Tensor:
 def _part(rows: Tensor, chosen: Tensor) -> Tensor:
     """Some rows; a copy only where they are not all."""
     return rows if len(chosen) == len(rows) else rows[chosen]
-
-
-def _loss(meters) -> float:
-    """The loss from the means of its two parts."""
-    return round(float(meters["_objective"].avg + meters["_cross_entropy"].avg), 4)
-
-
-class Mean(NamedTuple):
-    """How a logged sum becomes a mean: what it is divided by, and the factor that gives its unit."""
-
-    denominator: str
-    factor: float = 1.0
-    digits: int = 4
-
-
-MEANS = {
-    "_objective": Mean("sample_size"),  # the two parts of the loss
-    "_cross_entropy": Mean("ntokens_scored"),
-    "f_bert": Mean("sample_size"),
-    "p_bert": Mean("sample_size"),
-    "r_bert": Mean("sample_size"),
-    "f_expected": Mean("sample_size"),
-    "f_first": Mean("sample_size"),
-    "f_best": Mean("sample_size"),
-    "candidates": Mean("sample_size", digits=2),
-    "nll_loss": Mean("ntokens_scored", 1 / math.log(2), 3),  # bits, as in fairseq's own criteria
-    "ce_loss": Mean("ntokens_scored", 1 / math.log(2), 3),
-    "accuracy": Mean("ntokens_scored", 100.0, 3),
-    "entropy": Mean("ntokens_predicted"),
-    "support": Mean("ntokens_predicted", digits=2),
-    "p_eos_end": Mean("sample_size"),
-    "p_eos_before": Mean("ntokens_before_end", digits=6),
-}
-
-SOFT_SUMS = ("f_bert", "p_bert", "r_bert", "entropy", "support", "ntokens_predicted")
-SUMS = (*MEANS, "ntokens_scored", "ntokens_before_end", "ntokens_predicted")
-COUNTS = ("sample_size", "skipped")

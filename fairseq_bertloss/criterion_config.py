@@ -11,6 +11,7 @@ from fairseq_bertloss.language_model import DTYPES
 from fairseq_bertloss.loss import END_OF_SENTENCE
 from fairseq_bertloss.risk import RiskConfig
 from fairseq_bertloss.soft_predictions import SOFT_PREDICTIONS
+from fairseq_bertloss.training_log import NOT_LOGGED
 from fairseq_bertloss.validation import TranslationMetricsConfig
 
 OPTIONS_OF = {
@@ -108,7 +109,7 @@ class BERTScoreCriterionConfig(RiskConfig, TranslationMetricsConfig):
 
 
 def check_options_of_objectives(cfg: BERTScoreCriterionConfig) -> None:
-    """An option of another objective, not at its default, is a mistake.
+    """An option of another objective, not at its default, is a mistake, and so is a metric that is not logged.
 
     Raises:
         ValueError: there is one.
@@ -122,3 +123,9 @@ def check_options_of_objectives(cfg: BERTScoreCriterionConfig) -> None:
         if getattr(cfg, name) != options[name].default:
             option = options[name].metadata.get("argparse_alias", f"--{name.replace('_', '-')}")
             raise ValueError(f"{option} does nothing with --objective {chosen}: leave it out, or add {others}")
+    translated = ("f_bert", "p_bert", "r_bert") if cfg.eval_f_bert else ()
+    if cfg.best_checkpoint_metric in set(NOT_LOGGED[chosen]).difference(translated):
+        raise ValueError(
+            f"--best-checkpoint-metric {cfg.best_checkpoint_metric} is not logged with --objective {chosen}: add "
+            "--eval-f-bert and take f_bert, or take another metric of the log"
+        )

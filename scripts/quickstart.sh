@@ -72,7 +72,7 @@ else
   fine_tuning=("${bertscore[@]}" "${without_dropout[@]}")
 fi
 
-begin "$baseline_updates+$fine_tuning_updates updates, $method, scripts $(cat scripts/{quickstart,small_model}.sh | cksum)"
+begin "$baseline_updates+$fine_tuning_updates updates, $method, scripts $(cat scripts/{quickstart,small_model}.sh configs/risk.flags | cksum)"
 step fetch "Fetch the strings of Home Assistant" fetch
 step extract "Join German and English" extract
 step prepare "Tokenize and run fairseq-preprocess" prepare

@@ -31,7 +31,8 @@ train() {
   fairseq-train "$work/data" --save-dir "$work/$name" "${model[@]}" "${training[@]}" "$@"
 }
 
-# fine_tune NAME CRITERION...: from the baseline, with one rate and number of updates. Its checkpoints along the way stay, four of them.
+# fine_tune NAME CRITERION...: from the baseline, with one rate and number of updates. Its checkpoints along the way stay,
+# four of them.
 fine_tune() {
   train "$@" --finetune-from-model "$work/baseline/checkpoint_last.pt" \
     --lr "$fine_tuning_lr" --lr-scheduler fixed --max-update "$fine_tuning_updates" \

@@ -1,5 +1,6 @@
 # shellcheck shell=bash disable=SC2034,SC2154
-# What scripts have in common, to source: switches, and steps that are not done twice. What is finished is recorded in $work/done.
+# What scripts have in common, to source: switches, and steps that are not done twice. What is
+# finished is recorded in $work/done.
 
 # is_on VARIABLE: set, and not to 0.
 is_on() { [ "${!1:-0}" != 0 ]; }

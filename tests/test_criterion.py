@@ -10,9 +10,10 @@ from fairseq.dataclass.utils import convert_namespace_to_omegaconf
 from fairseq.logging import metrics
 from training import MODELS
 
-import fairseq_bertloss.criterion as criterion_module  # registers bertscore_loss
+import fairseq_bertloss.criterion  # noqa: F401, registers bertscore_loss
 from fairseq_bertloss.loss import END_OF_SENTENCE
 from fairseq_bertloss.soft_predictions import SOFT_PREDICTIONS
+from fairseq_bertloss.training_log import SUMS
 
 
 @pytest.fixture
@@ -62,7 +63,7 @@ def test_a_batch_is_the_sum_of_its_sentences(build, kind, weight):
     _, size, whole = criterion(network, make_sample(task, PIECES))
     parts = [criterion(network, make_sample(task, [pair]))[2] for pair in PIECES]
     assert size == whole["sample_size"] == len(PIECES)
-    for name in [name for name in criterion_module.SUMS if name in whole]:
+    for name in [name for name in SUMS if name in whole]:
         assert float(whole[name]) == pytest.approx(sum(float(part[name]) for part in parts), rel=5e-7, abs=2e-5), name
 
 

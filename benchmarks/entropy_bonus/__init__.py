@@ -35,6 +35,7 @@ class EntropyBonus(BERTScoreCriterion):
         if self.training:
             lprobs = model.get_normalized_probs(model(**sample["net_input"]), log_probs=True)
             lprobs = lprobs[sample["target"].ne(self.padding_idx)]
+            # torch.special.entr, of `bertloss entropy`, has no gradient where a probability is 0 in float32.
             entropy = -(lprobs.exp() * lprobs).sum(dim=-1).mean()
             loss = loss - self._bonus * (sample_size if reduce else 1) * entropy
         return loss, sample_size, logging_output

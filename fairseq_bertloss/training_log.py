@@ -1,0 +1,71 @@
+"""What the criterion logs: sums over sentences and tokens, which become means over workers and batches."""
+
+import math
+from typing import NamedTuple
+
+from fairseq import utils
+from fairseq.logging import metrics
+
+from fairseq_bertloss.candidates import RISK_SUMS
+from fairseq_bertloss.validation import log_translation_scores
+
+
+class Mean(NamedTuple):
+    """How a logged sum becomes a mean: what it is divided by, and the factor that gives its unit."""
+
+    denominator: str
+    factor: float = 1.0
+    digits: int = 4
+
+
+MEANS = {
+    "_objective": Mean("sample_size"),  # the two parts of the loss
+    "_cross_entropy": Mean("ntokens_scored"),
+    "f_bert": Mean("sample_size"),
+    "p_bert": Mean("sample_size"),
+    "r_bert": Mean("sample_size"),
+    "f_expected": Mean("sample_size"),
+    "f_first": Mean("sample_size"),
+    "f_best": Mean("sample_size"),
+    "candidates": Mean("sample_size", digits=2),
+    "nll_loss": Mean("ntokens_scored", 1 / math.log(2), 3),  # bits, as in fairseq's own criteria
+    "ce_loss": Mean("ntokens_scored", 1 / math.log(2), 3),
+    "accuracy": Mean("ntokens_scored", 100.0, 3),
+    "entropy": Mean("ntokens_predicted"),
+    "support": Mean("ntokens_predicted", digits=2),
+    "p_eos_end": Mean("sample_size"),
+    "p_eos_before": Mean("ntokens_before_end", digits=6),
+}
+
+SOFT_SUMS = ("f_bert", "p_bert", "r_bert", "entropy", "support", "ntokens_predicted")
+NOT_LOGGED = {"soft": RISK_SUMS, "risk": SOFT_SUMS}
+"""The objectives, and the other one's sums."""
+
+SUMS = (*MEANS, "ntokens_scored", "ntokens_before_end", "ntokens_predicted")
+COUNTS = ("sample_size", "skipped")
+
+
+def sums_of(objective: str) -> list[str]:
+    """What an objective logs besides COUNTS."""
+    return [name for name in SUMS if name not in NOT_LOGGED[objective]]
+
+
+def log_means(logging_outputs: list[dict]) -> None:
+    """Logs the means over workers, accumulated batches and validation batches."""
+    known = {key for log in logging_outputs for key in log}
+    total = {key: utils.item(sum(log.get(key, 0) for log in logging_outputs)) for key in (*SUMS, *COUNTS)}
+    translated = log_translation_scores(logging_outputs)
+    for name, mean in MEANS.items():
+        if name not in known:
+            continue  # another objective's
+        denominator = total[mean.denominator]
+        value = mean.factor * total[name] / denominator if denominator else 0.0
+        metrics.log_scalar(f"{name}_forced" if name in translated else name, value, denominator, round=mean.digits)
+    metrics.log_derived("loss", _loss, priority=0)
+    metrics.log_scalar_sum("skipped", total["skipped"])
+    metrics.log_derived("ppl", lambda meters: utils.get_perplexity(meters["nll_loss"].avg))
+
+
+def _loss(meters) -> float:
+    """The loss from the means of its two parts."""
+    return round(float(meters["_objective"].avg + meters["_cross_entropy"].avg), 4)
