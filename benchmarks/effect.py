@@ -108,7 +108,8 @@ class Experiment:
         runs = [",".join(str(self.translate(row, seed, subset, decoding)) for seed in seeds) for row in rows]
         roles = ["--baseline", "--control", *["--system"] * (len(rows) - 2)]
         systems = (part for role, row, files in zip(roles, rows, runs) for part in (role, f"{row}={files}"))
-        return _call("bertloss", "compare", *systems, "--reference", self._work / "text" / f"{subset}.en", *self._metrics)
+        reference = self._work / "text" / f"{subset}.en"
+        return _call("bertloss", "compare", *systems, "--paired-runs", "--reference", reference, *self._metrics)
 
     def translate(self, row: str, seed: int, subset: str, decoding: str) -> Path:
         """What fairseq-generate printed. An average of the baseline is the baseline: annealing has made it."""

@@ -32,7 +32,7 @@ compare() {
     fi
   done
   bertloss compare --reference "$work/corpus/test.$target_lang" "${metrics[@]}" --baseline "$(outputs baseline)" \
-    "${systems[@]}" --output "$results/comparison.json"
+    "${systems[@]}" --paired-runs --output "$results/comparison.json"
 }
 
 entropy() {

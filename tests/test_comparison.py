@@ -74,6 +74,21 @@ def test_compare(bertloss, files, tmp_path, capsys):
         assert similarity.hypothesis_tokens[0] == "[CLS]" and similarity.cosine[0][0] > 0.5
 
 
+def test_paired_runs(bertloss, tmp_path, capsys):
+    """Each system gains as much with either seed, and the seeds differ: only pairs show it."""
+    marks = {}
+    for option in ((), ("--paired-runs",)):
+        path = str(tmp_path / f"comparison{len(option)}.json")
+        systems = ["--baseline", "{poor},{fair},{poor}", "--system", "x={fair},{good},{fair}", *option]
+        assert bertloss("compare", *systems, "--output", path) == 0
+        table = capsys.readouterr().out
+        (comparison,) = results.read(path, results.Comparison)
+        assert comparison.paired_runs == bool(option)
+        assert ("by the test over paired runs where there are several" in table) == bool(option)
+        marks[bool(option)] = comparison.test("x", "baseline", "moverscore").p_runs
+    assert marks[True] < marks[False] / 2
+
+
 def test_identical_systems_do_not_differ(bertloss, tmp_path):
     path = str(tmp_path / "comparison.json")
     assert bertloss("compare", "--baseline", "{fair}", "--system", "same={fair}", "--output", path) == 0
@@ -116,6 +131,10 @@ def test_score_as_json(bertloss, files, capsys):
         (["compare", "--baseline", "{fair}", "--system", "x={good}", "--resamples", "999"], "--resamples must be at least 1000"),
         (["compare", "--baseline", "{fair}", "--system", "x={good}", "--level", "1"], "--level must lie between"),
         (["compare", "--baseline", "{fair}", "--system", "x={good},gone"], "cannot read gone"),
+        (
+            ["compare", "--baseline", "{fair}", "--system", "x={good},{fair}", "--paired-runs"],
+            "--paired-runs needs as many files of every system, in the same order of seeds: baseline has 1, x has 2",
+        ),
         (["compare", "--baseline", "{fair}", "--system", "x={other}"], "has 39 sentences and the reference"),
         (["compare", "--baseline", "{fair}", "--system", "x={shifted}"], "is of another test set than"),
         (["compare", "--baseline", "{fair}", "--system", "x={good},"], "names no file, or has a comma too many"),

@@ -250,6 +250,29 @@ def test_p_over_runs_adds_both_variances():
     assert result.p_bootstrap < result.p_runs < 0.5
 
 
+def test_p_over_paired_runs_is_students_of_the_differences():
+    """What the baselines' seeds do to both sides cancels out."""
+    base, seeds = np.random.default_rng(1).normal(80, 5, size=300), np.array([[0.0], [3.0], [-2.0], [1.0]])
+    gains = np.array([0.3, 0.1, 0.5, 0.25])
+    sides = means(base + seeds + gains[:, None], base + seeds)
+    paired = compare(*sides, paired_runs=True, resamples=1000)
+    assert paired.p_runs == pytest.approx(stats.ttest_1samp(gains, 0, alternative="greater").pvalue, rel=1e-6)
+    assert paired.interval == pytest.approx(tuple(stats.ttest_1samp(gains, 0).confidence_interval()), abs=1e-6)
+    unpaired = compare(*sides, resamples=1000)
+    assert paired.p_runs < unpaired.p_runs / 10
+    assert (paired.difference, paired.p_bootstrap) == (unpaired.difference, unpaired.p_bootstrap)
+
+
+def test_a_pair_of_runs_is_no_sample():
+    one, other = np.random.default_rng(1).normal(size=(2, 1, 50))
+    assert compare(*means(one, other), paired_runs=True, resamples=1000) == compare(*means(one, other), resamples=1000)
+
+
+def test_runs_without_a_partner():
+    with pytest.raises(ValueError, match="runs are paired where there are as many of each side, not 3 and 2"):
+        compare(*means(np.ones((3, 9)), np.ones((2, 9))), paired_runs=True)
+
+
 # False positives: seed 1, chosen before any rate was seen
 
 
@@ -319,6 +342,18 @@ def test_false_positives_over_runs(runs):
     assert rate(results, "p_runs", 0.05) <= 0.05 and rate(results, "p_runs", 0.01) <= 0.01
     assert rate(results, "p_runs", 0.5) == pytest.approx(0.5, abs=0.12)
     assert rate(results, "p_bootstrap", 0.05) > 0.1  # of these runs it may be right, of the systems it is not
+
+
+def test_false_positives_over_paired_runs():
+    """Pairs that share what their seed does, and differ by a bit of their own."""
+
+    def nulls(rng):
+        shared = rng.normal(80, 5, size=200) + rng.normal(scale=0.5, size=(3, 1))
+        return means(*(shared + rng.normal(size=200) + rng.normal(scale=0.2, size=(3, 1)) for _ in range(2)))
+
+    rng = np.random.default_rng(1)
+    results = [compare(*nulls(rng), paired_runs=True, resamples=1000, seed=seed) for seed in range(NULLS)]
+    assert_at_most_nominal(results, "p_runs")
 
 
 # sacrebleu's own tests

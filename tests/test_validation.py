@@ -2,8 +2,6 @@
 
 import re
 import socket
-import subprocess
-import sys
 from types import SimpleNamespace
 
 import pytest
@@ -11,7 +9,7 @@ import torch
 from fairseq import options, tasks
 from fairseq.dataclass.utils import convert_namespace_to_omegaconf
 from fairseq.distributed import ModuleProxyWrapper
-from training import MODELS, PACKAGE, fairseq, logged, train
+from training import MODELS, fairseq, logged, start, train
 
 import fairseq_bertloss.criterion  # noqa: F401, registers bertscore_loss
 from fairseq_bertloss.checkpoints import allow_fairseq_classes
@@ -95,20 +93,18 @@ def test_only_validation_translates(trained):
 
 def test_two_workers_log_what_one_logs(corpus, trained, criterion_options, tmp_path):
     """Three batches of two sentences: one worker gets a dummy at the end."""
-    with_port = f"tcp://127.0.0.1:{_free_port()}"
+    meeting = f"tcp://127.0.0.1:{_free_port()}"
     distributed = ["--distributed-world-size", "2", "--distributed-backend", "gloo", "--ddp-backend", "legacy_ddp",
-                   "--distributed-no-spawn", "--distributed-init-method", with_port]  # fmt: skip
-    options = "--optimizer adam --lr 1e-30 --log-format json --log-interval 1 --num-workers 0 --cpu --dropout 0 --no-save"
-    command = [sys.executable, "-m", "fairseq_cli.train", str(corpus), *MODELS["transformer"].split(), *options.split(),
-               "--batch-size", "2", "--required-batch-size-multiple", "1", "--max-update", "1", "--user-dir", str(PACKAGE),
-               *criterion_options, *CROSS_ENTROPY, "--eval-f-bert", "--eval-moverscore",
-               "--finetune-from-model", str(trained.checkpoint), *distributed]  # fmt: skip
-    workers = [
-        subprocess.Popen([*command, "--distributed-rank", str(rank)], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
-        for rank in (0, 1)
-    ]
-    outputs = [worker.communicate(timeout=120)[0] for worker in workers]
-    assert [worker.returncode for worker in workers] == [0, 0], "\n".join(output[-3000:] for output in outputs)
+                   "--distributed-no-spawn", "--distributed-init-method", meeting]  # fmt: skip
+    line = ["--lr", "1e-30", "--no-save", "--batch-size", "2", "--max-update", "1", *criterion_options, *CROSS_ENTROPY,
+            "--eval-f-bert", "--eval-moverscore", "--finetune-from-model", str(trained.checkpoint), *distributed]  # fmt: skip
+    logs = [tmp_path / f"log-{rank}" for rank in (0, 1)]
+    workers = [start(corpus, tmp_path, log, *line, "--distributed-rank", str(rank)) for rank, log in enumerate(logs)]
+    for worker in workers:
+        worker.join(timeout=120)
+        worker.kill()  # one that waits for another which has failed
+    outputs = [log.read_text(encoding="utf-8") for log in logs]
+    assert [worker.exitcode for worker in workers] == [0, 0], "\n".join(output[-3000:] for output in outputs)
     (valid,) = logged(SimpleNamespace(stdout=outputs[0], stderr=""), "valid")
     for name in ("f_bert", "p_bert", "r_bert", "moverscore", "f_bert_forced"):
         assert valid[f"valid_{name}"] == pytest.approx(trained.valid[-1][f"valid_{name}"], abs=1.1e-4)  # the last digit logged

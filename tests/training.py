@@ -55,7 +55,7 @@ def fairseq(tool: str, *arguments: str, check: bool = True) -> subprocess.Comple
 def _command(command: list[str], stdout: str, stderr: str) -> None:
     """What the process does: the command's own entry point, with its output in files."""
     for descriptor, path in enumerate((stdout, stderr), 1):
-        os.dup2(os.open(path, os.O_WRONLY | os.O_CREAT), descriptor)
+        os.dup2(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND), descriptor)
     logging.getLogger().handlers.clear()  # the command sets its log up itself, before it imports anything
     torch.set_num_threads(1)
     sys.argv = command

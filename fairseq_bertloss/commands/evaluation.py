@@ -37,6 +37,11 @@ def add_compare(subparsers) -> None:
     parser.add_argument("--control", metavar="[NAME=]FILES", help="cross-entropy continued: what systems must beat too")
     parser.add_argument("--system", required=True, action="append", metavar="NAME=FILES", help=f"{runs}; repeat it")
     add_evaluator(parser)
+    parser.add_argument(
+        "--paired-runs",
+        action="store_true",
+        help="file i of every system has the seed of file i of the others, and goes on from the same checkpoint",
+    )
     parser.add_argument("--resamples", type=int, default=10000, help="of each test (%(default)s)")
     parser.add_argument("--seed", type=int, default=12345, help="of the resampling (%(default)s)")
     parser.add_argument("--level", type=float, default=0.01, help="p below which a difference is marked (%(default)s)")
@@ -70,6 +75,7 @@ def run_compare(args: argparse.Namespace) -> None:
         evaluator(args),
         baseline=baseline,
         control=control,
+        paired_runs=args.paired_runs,
         resamples=args.resamples,
         seed=args.seed,
         level=args.level,

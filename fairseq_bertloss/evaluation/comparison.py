@@ -23,6 +23,7 @@ def compare(
     *,
     baseline: str,
     control: str | None = None,
+    paired_runs: bool = False,
     resamples: int = 10000,
     seed: int = 12345,
     level: float = 0.01,
@@ -35,6 +36,7 @@ def compare(
         evaluator: what scores them.
         baseline: the name of the system that the others are compared with.
         control: the name of the system that had cross-entropy for as long.
+        paired_runs: run i of each system goes on from the checkpoint of run i of the others.
         resamples: of the bootstrap and of the randomisation.
         seed: of both.
         level: p below which a difference counts as significant.
@@ -48,6 +50,10 @@ def compare(
         raise ValueError(f"--level must lie between 0 and 0.5, not {level}")
     if resamples < 10 / level:
         raise ValueError(f"--resamples must be at least {10 / level:.0f} for --level {level:g}, not {resamples}")
+    runs = {name: len(outputs) for name, outputs in files.items()}
+    if paired_runs and len(set(runs.values())) > 1:
+        listed = ", ".join(f"{name} has {count}" for name, count in runs.items())
+        raise ValueError(f"--paired-runs needs as many files of every system, in the same order of seeds: {listed}")
     scores = score_files(reference, files, evaluator)
     if len(scores.references) < 2:
         raise ValueError(f"{reference} has one sentence: a significance test needs two at least, and better some hundred")
@@ -61,7 +67,11 @@ def compare(
     for name, against in tqdm(pairs, "significance", leave=False, disable=None):
         for metric in HEADLINE:
             result = significance.compare(
-                evidence[name][metric], evidence[against][metric], resamples=resamples, seed=seed
+                evidence[name][metric],
+                evidence[against][metric],
+                paired_runs=paired_runs,
+                resamples=resamples,
+                seed=seed,
             )
             sacrebleu = _sacrebleu_p(scores, evaluator, name, against, seed) if metric == "bleu" else {}
             tests.append(Test(name, against, metric, **asdict(result), p_sacrebleu=sacrebleu))
@@ -75,6 +85,7 @@ def compare(
         level=level,
         signatures=scores.signatures | {"tests": f"{resamples} resamples, seed {seed}"},
         similarities=_similarities(scores, evaluator, baseline),
+        paired_runs=paired_runs,
     )
 
 

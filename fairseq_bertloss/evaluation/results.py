@@ -137,6 +137,7 @@ class Comparison:
     level: float
     signatures: dict[str, str]
     similarities: list[Similarity]
+    paired_runs: bool = False
 
     def system(self, name: str) -> System:
         """The system of a name."""

@@ -117,7 +117,12 @@ class SignificanceResult:
 
 
 def compare(
-    system: Sequence[Evidence], baseline: Sequence[Evidence], *, resamples: int = 10_000, seed: int = 12345
+    system: Sequence[Evidence],
+    baseline: Sequence[Evidence],
+    *,
+    paired_runs: bool = False,
+    resamples: int = 10_000,
+    seed: int = 12345,
 ) -> SignificanceResult:
     """Tests whether a system is better than a baseline on one test set.
 
@@ -129,6 +134,7 @@ def compare(
 
     Args:
         system, baseline: their runs, all on the same sentences in the same order.
+        paired_runs: run i of the one belongs to run i of the other: they go on from one checkpoint.
         resamples: number of resamples, and of swaps.
         seed: the same seed gives the same result.
 
@@ -137,7 +143,9 @@ def compare(
     """
     _check([system, baseline], resamples)
     bootstrap, randomization = np.random.default_rng(seed).spawn(2)
-    estimate = _estimate([system, baseline], resamples, bootstrap)
+    if paired_runs and len(system) != len(baseline):
+        raise ValueError(f"runs are paired where there are as many of each side, not {len(system)} and {len(baseline)}")
+    estimate = _estimate([system, baseline], resamples, bootstrap, paired_runs)
     swapped = _randomize(system, baseline, resamples, randomization)
     return SignificanceResult(
         estimate.value,
@@ -201,7 +209,7 @@ class _Estimate(NamedTuple):
     """A side's score, or the difference of two; values closer than rounding are equal.
 
     deviations, (resamples,), are those of the bootstrap. Each of variances has its degrees of freedom beside it:
-    first the sentences', then that of each side that has several runs.
+    first the sentences', then that of each side that has several runs, or where runs are paired that of their differences.
     """
 
     value: float
@@ -210,7 +218,9 @@ class _Estimate(NamedTuple):
     rounding: float
 
 
-def _estimate(sides: Sequence[Sequence[Evidence]], resamples: int, rng: np.random.Generator) -> _Estimate:
+def _estimate(
+    sides: Sequence[Sequence[Evidence]], resamples: int, rng: np.random.Generator, paired_runs: bool = False
+) -> _Estimate:
     scores = [np.array([run.score() for run in side]) for side in sides]
     contrast = np.concatenate([np.full(len(side), sign / len(side)) for side, sign in zip(sides, (1, -1))])
     value, rounding = contrast @ np.concatenate(scores), TIE * np.abs(np.concatenate(scores)).max()
@@ -219,7 +229,8 @@ def _estimate(sides: Sequence[Sequence[Evidence]], resamples: int, rng: np.rando
     deviations = contrast @ _bootstrap(runs, resamples, rng) - value
     sentences = len(runs[0].statistics)
     of_sentences = deviations.var() * sentences / (sentences - 1)
-    of_runs = [(side.var(ddof=1) / len(side), len(side) - 1) for side in scores if len(side) > 1]
+    samples = [scores[0] - scores[1]] if paired_runs else scores
+    of_runs = [(sample.var(ddof=1) / len(sample), len(sample) - 1) for sample in samples if len(sample) > 1]
     return _Estimate(value, deviations, [(of_sentences, sentences - 1), *of_runs], rounding)
 
 

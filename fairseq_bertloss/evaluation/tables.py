@@ -124,14 +124,14 @@ def notes(comparison: Comparison) -> list[str]:
     ]
     if len(comparison.systems) == 1:
         return sentences
-    control = comparison.control
+    control, paired = comparison.control, "paired " if comparison.paired_runs else ""
     sentences += [
         f"Δ baseline: difference from {comparison.baseline}"
         + (f"; Δ control: difference from {control}, cross-entropy continued." if control else "."),
         f"† significantly better, ‡ significantly worse than {comparison.baseline}"
         + (f" or, beside Δ control, than {control}" if control else "")
         + f": one-sided p < {comparison.level:g} by "
-        + ("the test over runs where there are several, else " if several else "")
+        + (f"the test over {paired}runs where there are several, else " if several else "")
         + "both the paired bootstrap and the randomization, not corrected for the number of tests.",
     ]
     if any(len(system.runs) == 1 for system in comparison.systems):
@@ -191,6 +191,7 @@ def to_json(comparison: Comparison, **more: object) -> str:
         "baseline": comparison.baseline,
         "control": comparison.control,
         "level": comparison.level,
+        "paired_runs": comparison.paired_runs,
         "systems": [_system_content(comparison, system) for system in comparison.systems],
         "signatures": comparison.signatures,
     }
