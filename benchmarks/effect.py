@@ -79,7 +79,8 @@ class Experiment:
         baseline, log = self._baseline(seed)
         if row == effect_rows.BASELINE:
             size = self._size
-            return {"options": [*size.model.split(), *size.training.split(), size.converging, size.annealing], "log": log}
+            phases = (" ".join(phase.split()) for phase in (size.converging, size.annealing))
+            return {"options": [*size.model.split(), *size.training.split(), *phases], "log": log}
         options = effect_rows.options(row)
         if "label_smoothed_cross_entropy" not in options:
             options = ["--criterion", "bertscore_loss", "--bert-model", LM, "--bert-layer", LAYER, *options]
