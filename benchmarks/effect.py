@@ -135,7 +135,7 @@ class Experiment:
         if done.exists():
             return
         if not self._source.is_dir():
-            raise ValueError(f"there is no folder {self._source}")
+            raise ValueError(f"there is no folder {self._source}: --data names the folder above it")
         text.mkdir(parents=True, exist_ok=True)
         sides, corpus = [], PlainText(str(self._source), "de", "en", self._corpus.tokenized)
         for subset, (name, lines) in self._corpus.files.items():
@@ -158,11 +158,14 @@ class Experiment:
         return annealing / "checkpoint_last.pt", [record for record in log if record["kind"] == "valid"]
 
     def _train(self, folder: Path, seed: int, *arguments) -> list[dict]:
-        """fairseq-train unless it has finished in that folder. The log's records. An interrupted training goes on, or starts
-        anew where its checkpoints have no optimizer.
+        """Runs fairseq-train unless it has finished in that folder; an interrupted training goes on, or starts anew where its
+        checkpoints have no optimizer.
+
+        Returns:
+            The log's records.
 
         Raises:
-            ValueError: another training has left something there.
+            ValueError: another training has left something there, or half precision has no GPU.
         """
         command = ["fairseq-train", self._work / "data", "--user-dir", REPOSITORY / "fairseq_bertloss", "--save-dir", folder,
                    *self._size.model.split(), *self._size.training.split(), "--seed", seed, *arguments]  # fmt: skip
@@ -171,8 +174,10 @@ class Experiment:
         if told.exists() and json.loads(told.read_text(encoding="utf-8")) != command:
             raise ValueError(f"{folder} is of another training, {told} says which: remove the folder, or name another --work")
         if not done.exists():
-            if effect_sizes.WITHOUT_OPTIMIZER in command:
-                shutil.rmtree(folder, ignore_errors=True)
+            if "--fp16" in command and not torch.cuda.is_available():
+                raise ValueError(f"{folder} is to be trained in half precision, which needs a GPU: there is none here")
+            if effect_sizes.WITHOUT_OPTIMIZER in command and told.exists():
+                shutil.rmtree(folder)
             folder.mkdir(parents=True, exist_ok=True)
             told.write_text(json.dumps(command), encoding="utf-8")
             mend(folder)
@@ -252,7 +257,7 @@ def _records(log: Path) -> list[dict]:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("corpus", choices=CORPORA)
-    parser.add_argument("--size", choices=effect_sizes.SIZES, default="small", help="of the model (%(default)s)")
+    parser.add_argument("--size", choices=effect_sizes.SIZES, default="small", help="model, batches and schedule (%(default)s)")
     parser.add_argument("--data", type=Path, required=True, help="folder of the corpora")
     parser.add_argument("--moverscore-lm", type=Path, help="folder of e5-small-en-es-tr (DATA/../models/e5-small-en-es-tr)")
     parser.add_argument("--work", type=Path, default=Path("effect"), help="models and translations (%(default)s)")
@@ -265,7 +270,7 @@ def main() -> None:
     parser.add_argument("--compare", action="store_true",
                         help="the first row with the others, the second the control: their translations by the first decoding")
     parser.add_argument("--no-scores", action="store_true",
-                        help="train and translate, and leave it to another call, where these folders are, to score")  # fmt: skip
+                        help="train and translate only; the same call without it scores what is there")  # fmt: skip
     args = parser.parse_args()
     for row in args.rows:
         if row != effect_rows.BASELINE:
@@ -277,11 +282,10 @@ def main() -> None:
     fairseq_bertloss.register()  # for checkpoints
     judge = args.moverscore_lm or args.data.resolve().parent / "models" / "e5-small-en-es-tr"
     if not (args.no_scores or judge.is_dir()):
-        raise ValueError(f"there is no folder {judge}")
+        raise ValueError(f"there is no folder {judge}: name it by --moverscore-lm, or do without scores by --no-scores")
     name = args.corpus if args.size == "small" else f"{args.corpus}.{args.size}"
     experiment = Experiment(CORPORA[args.corpus], effect_sizes.SIZES[args.size], args.data, judge, args.work / name)
     folder = args.results / name / args.subset
-    folder.mkdir(parents=True, exist_ok=True)
     for seed in args.seeds:
         for row in args.rows:
             for decoding in args.decodings:
@@ -303,6 +307,7 @@ def main() -> None:
 
 
 def _write(path: Path, text: str) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
     with whole(path) as (partial,):
         partial.write_text(text.rstrip() + "\n", encoding="utf-8")
 

@@ -1,9 +1,9 @@
-"""How large the models of benchmarks/effect.py are, and how each is trained."""
+"""The sizes of benchmarks/effect.py: model, batches, vocabulary and schedule."""
 
 from dataclasses import dataclass
 
 WITHOUT_OPTIMIZER = "--no-save-optimizer-state"
-"""Of a training that is too short to be resumed for what its checkpoints would take."""
+"""Of trainings that start anew when they were interrupted: their checkpoints would take gigabytes."""
 
 
 @dataclass(frozen=True)

@@ -57,7 +57,7 @@ page() {
   bertloss report --runs "$results" --published "configs/$pair.published.json" --output "$work/report.html"
 }
 
-step "compare-$chosen" "$pair: score and compare" compare
+step "compare-paired-$chosen" "$pair: score and compare" compare
 step "entropy-$chosen" "$pair: measure the entropy of the models' probabilities" entropy
 step "curve-$chosen" "$pair: translate and score the checkpoints of the fine-tunings" curve
 say "$pair: write the report"

@@ -108,6 +108,7 @@ def trainings(effect, monkeypatch):
         return ""
 
     monkeypatch.setattr(effect, "_call", call)
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
     return calls
 
 
@@ -124,7 +125,11 @@ def test_trainings_without_scores(effect, sizes, trainings, monkeypatch, tmp_pat
     assert set(sizes["paper"].converging.split()) <= set(converging) and "--no-save-optimizer-state" not in converging
     assert "--no-save-optimizer-state" in control and str(work / "control-1" / "checkpoint_last.pt") in translating
     run_effect(effect, monkeypatch, line)
-    assert len(trainings) == 5 and not list((tmp_path / "results").rglob("*.json"))
+    assert len(trainings) == 5 and not (tmp_path / "results").exists()
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    run_effect(effect, monkeypatch, line)  # nothing is left to train
+    with pytest.raises(ValueError, match="softmax-1 is to be trained in half precision, which needs a GPU"):
+        run_effect(effect, monkeypatch, [*line[:-3], "softmax", "--no-scores"])
 
 
 def test_an_interruption_of_what_cannot_be_resumed(effect, trainings, monkeypatch, tmp_path, minilm):
@@ -144,7 +149,7 @@ def test_an_interruption_of_what_cannot_be_resumed(effect, trainings, monkeypatc
 
 
 def test_scores_need_a_judge(effect, monkeypatch, tmp_path):
-    with pytest.raises(ValueError, match="there is no folder .*e5-small-en-es-tr"):
+    with pytest.raises(ValueError, match="there is no folder .*e5-small-en-es-tr: name it by --moverscore-lm"):
         run_effect(effect, monkeypatch, ["multi30k", "--data", tmp_path / "data", "--rows", "control"])
 
 

@@ -268,6 +268,14 @@ def test_a_pair_of_runs_is_no_sample():
     assert compare(*means(one, other), paired_runs=True, resamples=1000) == compare(*means(one, other), resamples=1000)
 
 
+def test_pairs_with_a_single_run():
+    """It is taken as it is, as if it stood in every pair."""
+    base, system = 80 + np.random.default_rng(1).normal(size=(2, 3, 50))
+    fixed = compare(*means(system, base[:1]), paired_runs=True, resamples=1000)
+    assert fixed == compare(*means(system, base[:1]), resamples=1000)
+    assert fixed.p_runs == pytest.approx(compare(*means(system, [base[0]] * 3), paired_runs=True, resamples=1000).p_runs, rel=1e-6)
+
+
 def test_runs_without_a_partner():
     with pytest.raises(ValueError, match="runs are paired where there are as many of each side, not 3 and 2"):
         compare(*means(np.ones((3, 9)), np.ones((2, 9))), paired_runs=True)
@@ -349,7 +357,7 @@ def test_false_positives_over_paired_runs():
 
     def nulls(rng):
         shared = rng.normal(80, 5, size=200) + rng.normal(scale=0.5, size=(3, 1))
-        return means(*(shared + rng.normal(size=200) + rng.normal(scale=0.2, size=(3, 1)) for _ in range(2)))
+        return means(*(shared + rng.normal(size=200) + rng.normal(scale=0.05, size=(3, 1)) for _ in range(2)))
 
     rng = np.random.default_rng(1)
     results = [compare(*nulls(rng), paired_runs=True, resamples=1000, seed=seed) for seed in range(NULLS)]

@@ -40,7 +40,8 @@ def add_compare(subparsers) -> None:
     parser.add_argument(
         "--paired-runs",
         action="store_true",
-        help="file i of every system has the seed of file i of the others, and goes on from the same checkpoint",
+        help="file i of each system is of the same seed, as where all go on from that seed's baseline: differences are "
+        "tested pair by pair",
     )
     parser.add_argument("--resamples", type=int, default=10000, help="of each test (%(default)s)")
     parser.add_argument("--seed", type=int, default=12345, help="of the resampling (%(default)s)")

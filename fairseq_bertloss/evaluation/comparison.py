@@ -36,13 +36,15 @@ def compare(
         evaluator: what scores them.
         baseline: the name of the system that the others are compared with.
         control: the name of the system that had cross-entropy for as long.
-        paired_runs: run i of each system goes on from the checkpoint of run i of the others.
+        paired_runs: run i of each system has the seed of run i of the others: the tests over runs are of the
+            differences pair by pair. A system with a single run is taken as it is.
         resamples: of the bootstrap and of the randomisation.
         seed: of both.
         level: p below which a difference counts as significant.
 
     Raises:
-        ValueError: a file cannot be read, is of another test set, or an option is out of its range.
+        ValueError: a file cannot be read, is of another test set or, where runs are paired, has no partner, or an
+            option is out of its range.
     """
     if seed < 1:
         raise ValueError(f"--seed must be at least 1, not {seed}")
@@ -51,9 +53,11 @@ def compare(
     if resamples < 10 / level:
         raise ValueError(f"--resamples must be at least {10 / level:.0f} for --level {level:g}, not {resamples}")
     runs = {name: len(outputs) for name, outputs in files.items()}
-    if paired_runs and len(set(runs.values())) > 1:
+    if paired_runs and len({*runs.values()} - {1}) > 1:
         listed = ", ".join(f"{name} has {count}" for name, count in runs.items())
-        raise ValueError(f"--paired-runs needs as many files of every system, in the same order of seeds: {listed}")
+        raise ValueError(
+            f"--paired-runs needs one file of a system, or as many as of the others in the same order of seeds: {listed}"
+        )
     scores = score_files(reference, files, evaluator)
     if len(scores.references) < 2:
         raise ValueError(f"{reference} has one sentence: a significance test needs two at least, and better some hundred")

@@ -105,8 +105,8 @@ class SignificanceResult:
             several runs, that of the test over runs.
         p_bootstrap: of the paired bootstrap over sentences, these runs taken as they are.
         p_randomization: of paired approximate randomisation over sentences, these runs taken as they are.
-        p_runs: of the test over sentences and runs; None where both sides have a single run. A side that has
-            one is taken as it is: the conclusion is about that run, not about its training.
+        p_runs: of the test over sentences and runs, or pairs of runs; None where both sides have a single run. A side
+            that has one is taken as it is: the conclusion is about that run, not about its training.
     """
 
     difference: float
@@ -134,17 +134,17 @@ def compare(
 
     Args:
         system, baseline: their runs, all on the same sentences in the same order.
-        paired_runs: run i of the one belongs to run i of the other: they go on from one checkpoint.
+        paired_runs: run i of the one has the seed of run i of the other; a side with a single run is taken as it is.
         resamples: number of resamples, and of swaps.
         seed: the same seed gives the same result.
 
     Raises:
-        ValueError: a side without runs, runs that do not belong together, or no resamples.
+        ValueError: a side without runs, runs that do not belong together or have no partner, or no resamples.
     """
     _check([system, baseline], resamples)
-    bootstrap, randomization = np.random.default_rng(seed).spawn(2)
-    if paired_runs and len(system) != len(baseline):
+    if paired_runs and len(system) != len(baseline) and 1 not in (len(system), len(baseline)):
         raise ValueError(f"runs are paired where there are as many of each side, not {len(system)} and {len(baseline)}")
+    bootstrap, randomization = np.random.default_rng(seed).spawn(2)
     estimate = _estimate([system, baseline], resamples, bootstrap, paired_runs)
     swapped = _randomize(system, baseline, resamples, randomization)
     return SignificanceResult(
@@ -229,7 +229,7 @@ def _estimate(
     deviations = contrast @ _bootstrap(runs, resamples, rng) - value
     sentences = len(runs[0].statistics)
     of_sentences = deviations.var() * sentences / (sentences - 1)
-    samples = [scores[0] - scores[1]] if paired_runs else scores
+    samples = [np.subtract(*scores)] if paired_runs else scores
     of_runs = [(sample.var(ddof=1) / len(sample), len(sample) - 1) for sample in samples if len(sample) > 1]
     return _Estimate(value, deviations, [(of_sentences, sentences - 1), *of_runs], rounding)
 
