@@ -118,7 +118,7 @@ class Experiment:
         translated = folder / f"{subset}.{decoding}.out"
         if not translated.exists():
             checkpoint = folder / "checkpoint_last.pt"
-            if decoding == effect_rows.AVERAGED and row != effect_rows.BASELINE:
+            if decoding.startswith(effect_rows.AVERAGED) and row != effect_rows.BASELINE:
                 checkpoint = averaged(sorted(folder.glob("checkpoint_*_*.pt")), folder / "checkpoint_averaged.pt")
             with whole(translated) as (partial,):
                 _call("fairseq-generate", self._work / "data", "--user-dir", REPOSITORY / "fairseq_bertloss", "--path", checkpoint,

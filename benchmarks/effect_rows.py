@@ -84,6 +84,7 @@ DECODINGS = {
     "lenpen2": "--lenpen 2",
     "temperature1.5": "--temperature 1.5",
     AVERAGED: "",  # the last five of ten checkpoints along the way
+    f"{AVERAGED}-lenpen0.6": "--lenpen 0.6",
     FORCED: "",  # no search: the references' probabilities
 }
 """fairseq-generate's options."""
