@@ -10,15 +10,8 @@ from sacrebleu.significance import PairedTest
 from scipy import stats
 
 from fairseq_bertloss.evaluation import significance
-from fairseq_bertloss.evaluation.significance import (
-    Evidence,
-    bleu_evidence,
-    bleu_from_statistics,
-    compare,
-    interval,
-    mean_evidence,
-    sacrebleu_p,
-)
+from fairseq_bertloss.evaluation.evidence import Evidence, bleu_evidence, bleu_from_statistics, mean_evidence
+from fairseq_bertloss.evaluation.significance import compare, interval, sacrebleu_p
 
 NULLS = 200
 

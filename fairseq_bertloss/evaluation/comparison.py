@@ -9,10 +9,10 @@ from dataclasses import asdict, replace
 from tqdm import tqdm
 
 from fairseq_bertloss.evaluation import significance
+from fairseq_bertloss.evaluation.evidence import Evidence, bleu_evidence, mean_evidence
 from fairseq_bertloss.evaluation.metrics import Evaluator
 from fairseq_bertloss.evaluation.results import HEADLINE, Comparison, Similarity, System, Test
 from fairseq_bertloss.evaluation.score import Scores, score_files
-from fairseq_bertloss.evaluation.significance import Evidence, bleu_evidence, mean_evidence
 from fairseq_bertloss.evaluation.similarity import largest_gain, similarities
 
 
