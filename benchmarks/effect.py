@@ -23,9 +23,9 @@ from pathlib import Path
 import effect_rows
 import effect_sizes
 import torch
-from fairseq import checkpoint_utils
 
 import fairseq_bertloss
+from fairseq_bertloss.averaging import average
 from fairseq_bertloss.corpus.plain import PlainText
 from fairseq_bertloss.corpus.text import write_lines
 from fairseq_bertloss.files import whole
@@ -118,14 +118,29 @@ class Experiment:
         translated = folder / f"{subset}.{decoding}.out"
         if not translated.exists():
             checkpoint = folder / "checkpoint_last.pt"
-            if decoding.startswith(effect_rows.AVERAGED) and row != effect_rows.BASELINE:
-                checkpoint = averaged(sorted(folder.glob("checkpoint_*_*.pt")), folder / "checkpoint_averaged.pt")
+            if decoding.startswith((effect_rows.AVERAGED, effect_rows.INTERPOLATED)) and row != effect_rows.BASELINE:
+                checkpoint = self._average(folder, seed, effect_rows.BASELINE_WEIGHT.get(decoding))
             with whole(translated) as (partial,):
                 _call("fairseq-generate", self._work / "data", "--user-dir", REPOSITORY / "fairseq_bertloss", "--path", checkpoint,
                       "--gen-subset", subset, "--beam", "5", "--max-tokens", "4096", "--required-batch-size-multiple", "1",
                       "--tokenizer", "word_pieces", "--word-pieces-lm", self.lm, *effect_rows.DECODINGS[decoding].split(),
                       output=partial)  # fmt: skip
         return translated
+
+    def _average(self, folder: Path, seed: int, baseline_weight: float | None) -> Path:
+        """The mean of the checkpoints along the way, and with a weight of the baseline between that and those.
+
+        Raises:
+            ValueError: there are fewer than two checkpoints.
+        """
+        checkpoints, averaged = sorted(folder.glob("checkpoint_*_*.pt")), folder / "checkpoint_averaged.pt"
+        if len(checkpoints) < 2:
+            raise ValueError(f"{folder} has {len(checkpoints)} checkpoints from along the way, which makes no mean")
+        with_baseline = []
+        if baseline_weight is not None:
+            with_baseline = [self._folder(effect_rows.BASELINE, seed) / "checkpoint_last.pt", baseline_weight]
+        average(checkpoints, averaged, *with_baseline)
+        return averaged
 
     def _folder(self, row: str, seed: int) -> Path:
         return self._work / f"{row}-{seed}"
@@ -184,22 +199,6 @@ class Experiment:
             _call(*command, output=log, mode="a")
             done.touch()
         return _records(log)
-
-
-def averaged(checkpoints: list[Path], path: Path) -> Path:
-    """Writes a checkpoint with the mean of the parameters of others.
-
-    Raises:
-        ValueError: there are fewer than two.
-    """
-    if len(checkpoints) < 2:
-        raise ValueError(f"{path.parent} has {len(checkpoints)} checkpoints from along the way, which makes no mean")
-    states = [checkpoint_utils.load_checkpoint_to_cpu(str(checkpoint)) for checkpoint in checkpoints]
-    last = states[-1]
-    for name, parameter in last["model"].items():
-        last["model"][name] = torch.stack([state["model"][name].float() for state in states]).mean(0).to(parameter.dtype)
-    torch.save(last, path)
-    return path
 
 
 def forced(checkpoint: Path, data: Path, subset: str) -> dict[str, float]:

@@ -73,7 +73,7 @@ _ROWS = {
 CONTROLS = {name: "no-dropout-control" for name, options in _ROWS.items() if "--dropout 0" in options}
 """Of rows that differ from `control` in more than the objective."""
 
-BEAM_5, AVERAGED, FORCED = "beam5", "averaged", "forced"
+BEAM_5, AVERAGED, INTERPOLATED, FORCED = "beam5", "averaged", "interpolated", "forced"
 
 DECODINGS = {
     BEAM_5: "",
@@ -85,9 +85,14 @@ DECODINGS = {
     "temperature1.5": "--temperature 1.5",
     AVERAGED: "",  # the last five of ten checkpoints along the way
     f"{AVERAGED}-lenpen0.6": "--lenpen 0.6",
+    INTERPOLATED: "",  # half of that mean and half of the baseline
+    f"{INTERPOLATED}-third": "",  # two thirds and a third
     FORCED: "",  # no search: the references' probabilities
 }
 """fairseq-generate's options."""
+
+BASELINE_WEIGHT = {INTERPOLATED: 1 / 2, f"{INTERPOLATED}-third": 1 / 3}
+"""Share of the baseline in the parameters, where it has one."""
 
 
 def options(row: str) -> list[str]:

@@ -1,4 +1,4 @@
-"""Lets torch load fairseq's checkpoints with its safety check on.
+"""fairseq's checkpoints, loaded with torch's safety check on.
 
 torch.load admits tensors and plain containers alone unless told otherwise. fairseq's checkpoints also hold
 the command's argparse.Namespace and the numpy numbers of its meters, and the first of several workers
@@ -7,7 +7,11 @@ sends what it read on to the others by way of torch.load too, by then with an om
 
 import argparse
 import collections
+import pickle
+import re
 import typing
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 import numpy as np
 import torch
@@ -25,3 +29,24 @@ def allow_fairseq_classes() -> None:
     omegaconf_classes = [DictConfig, ListConfig, ContainerMetadata, Metadata, AnyNode]
     containers = [argparse.Namespace, collections.defaultdict, dict, list, int, typing.Any, _TensorPlaceholder]
     torch.serialization.add_safe_globals([*numpy_classes, *dtypes, *omegaconf_classes, *containers])
+
+
+@contextmanager
+def reading(checkpoint: str) -> Iterator[None]:
+    """Whatever goes wrong within becomes a ValueError that names the checkpoint."""
+    allow_fairseq_classes()
+    try:
+        yield
+    except Exception as error:  # unpickling raises anything
+        raise ValueError(f"{checkpoint} is not a checkpoint of fairseq-train: {reason(error)}") from error
+
+
+def reason(error: Exception) -> str:
+    """What an error says, up to the first detail of a list."""
+    if refused := re.search(r"Unsupported global: GLOBAL (\S+)", str(error)):
+        return f"torch's safe loader refuses {refused[1]} in it"
+    if isinstance(error, (pickle.UnpicklingError, EOFError, IndexError)):
+        return "it is damaged, or no file of torch's"
+    if isinstance(error, KeyError):
+        return f"it has no {error}"
+    return " ".join(str(error).split("\n")[:2]).strip() or type(error).__name__

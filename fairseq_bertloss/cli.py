@@ -8,7 +8,7 @@ import argparse
 import sys
 from collections.abc import Sequence
 
-from fairseq_bertloss.commands import corpus, evaluation, extract, mend
+from fairseq_bertloss.commands import average, corpus, evaluation, extract, mend
 from fairseq_bertloss.commands.common import report
 from fairseq_bertloss.files import NO_ROOM
 
@@ -18,6 +18,7 @@ COMMANDS = (
     corpus.add_prepare,
     corpus.add_homeassistant,
     mend.add_mend,
+    average.add_average,
     evaluation.add_score,
     evaluation.add_compare,
     evaluation.add_entropy,

@@ -19,7 +19,7 @@ from typing import NamedTuple
 import numpy as np
 import torch
 
-from fairseq_bertloss.checkpoints import allow_fairseq_classes
+from fairseq_bertloss.checkpoints import reading
 from fairseq_bertloss.evaluation.hypotheses import check_belongs, read_references, read_translations
 from fairseq_bertloss.evaluation.metrics import Evaluator
 from fairseq_bertloss.evaluation.results import HEADLINE, Curve, Point, Run
@@ -132,8 +132,7 @@ def read_checkpoint(path: str) -> Checkpoint:
     Raises:
         ValueError: not a checkpoint of fairseq-train.
     """
-    allow_fairseq_classes()
-    try:
+    with reading(path):
         state = torch.load(path, map_location="cpu", mmap=True, weights_only=True)
         updates = state["optimizer_history"][-1]["num_updates"]
         iterator = state["extra_state"]["train_iterator"]
@@ -149,8 +148,6 @@ def read_checkpoint(path: str) -> Checkpoint:
             options["checkpoint"]["save_interval_updates"],
             options["checkpoint"]["keep_interval_updates"],
         )
-    except Exception as error:  # unpickling raises anything
-        raise ValueError(f"{path} is not a checkpoint of fairseq-train: {error!r}") from error
 
 
 def epoch_ends(checkpoints: Sequence[Checkpoint]) -> list[float]:

@@ -8,7 +8,6 @@ symbol from, the end of the sentence included.
 
 import math
 import os
-import pickle
 import re
 import statistics
 from collections.abc import Iterator, Sequence
@@ -21,6 +20,7 @@ from torch import Tensor
 from tqdm import tqdm
 
 import fairseq_bertloss
+from fairseq_bertloss.checkpoints import reading, reason
 from fairseq_bertloss.evaluation.hypotheses import Generated, read_generated
 from fairseq_bertloss.evaluation.results import Entropy
 
@@ -70,15 +70,13 @@ def load_model(checkpoint: str, data: str):
     fairseq_bertloss.register()
     # What validation by BLEU needs may be gone too, and the task would load it.
     overrides = {"data": data, "eval_bleu": False}
-    try:
+    with reading(checkpoint):
         state = checkpoint_utils.load_checkpoint_to_cpu(checkpoint, overrides)
-    except Exception as error:  # unpickling raises anything
-        raise ValueError(f"{checkpoint} is not a checkpoint of fairseq-train: {_reason(error)}") from error
     try:
         (model,), _, task = checkpoint_utils.load_model_ensemble_and_task([checkpoint], overrides, state=state)
     except Exception as error:  # fairseq raises plain ones
         raise ValueError(
-            f"the model of {checkpoint} cannot be built with the data folder {data}: {_reason(error)}"
+            f"the model of {checkpoint} cannot be built with the data folder {data}: {reason(error)}"
         ) from error
     return model.to("cuda" if torch.cuda.is_available() else "cpu").eval(), task
 
@@ -222,11 +220,3 @@ def _symbol_ids(line: str, dictionary, where: str) -> Tensor:
             "or with --post-process?"
         )
     return dictionary.encode_line(line, add_if_not_exist=False).long()
-
-
-def _reason(error: Exception) -> str:
-    """What an error says, up to the first detail of a list."""
-    if isinstance(error, pickle.UnpicklingError):
-        refused = re.search(r"Unsupported global: GLOBAL (\S+)", str(error))
-        return f"torch's safe loader refuses {refused[1]} in it" if refused else "it is damaged, or no file of torch's"
-    return " ".join(str(error).split("\n")[:2]).strip() or type(error).__name__

@@ -56,6 +56,7 @@ VOCABULARY = "vocabulary --lm lm --output dict.txt"
 REPORT = "report --runs runs --output page.html"
 ENTROPY = "entropy data --system a model.pt generated.out --output out.json"
 CURVE = "curve data --baseline model.pt --run a=runs --reference ref.txt --lm lm --layer 2 --output out.json"
+AVERAGE = "average model.pt model.pt --output out.pt"
 WHEEL = "homeassistant ha.whl --source-lang de --target-lang en --destdir out"
 
 
@@ -241,6 +242,10 @@ CASES = {
     "broken checkpoint": (ENTROPY, both(write("model.pt", b"x" * 100), write("generated.out", "S-0\ta\nH-0\t-1\ta\nP-0\t-1 -1\n")), "model.pt is not a checkpoint of fairseq-train: it is damaged, or no file of torch's"),
     "malicious checkpoint": (ENTROPY, both(malicious("model.pt"), write("generated.out", "S-0\ta\nH-0\t-1\ta\nP-0\t-1 -1\n")), "model.pt is not a checkpoint of fairseq-train: "),
     "malicious new checkpoint": (ENTROPY, both(malicious_zip("model.pt"), write("generated.out", "S-0\ta\nH-0\t-1\ta\nP-0\t-1 -1\n")), "model.pt is not a checkpoint of fairseq-train: torch's safe loader refuses .*(?:getattr|touch|pathlib)"),
+    "nothing to average": (AVERAGE, None, "there is no checkpoint model.pt"),
+    "an empty checkpoint to average": (AVERAGE, write("model.pt", ""), "model.pt is not a checkpoint of fairseq-train: it is damaged"),
+    "a malicious one to average": (AVERAGE, malicious_zip("model.pt"), "model.pt is not a checkpoint of fairseq-train: torch's safe loader refuses "),
+    "average in no folder": (AVERAGE.replace("out.pt", "no/out.pt"), None, "--output no/out.pt: there is no folder no"),
     "no run folder": (CURVE, write("model.pt", "x"), "runs has no checkpoints from along the way: train with --save-interval-updates N"),
     "run without a name": (CURVE.replace("a=runs", "runs"), write("model.pt", "x"), "--run runs has no name: give NAME=SAVE_DIR"),
     "run without checkpoints": (CURVE, both(write("model.pt", "x"), write("runs/log", "x")), "runs has no checkpoints from along the way: train with --save-interval-updates N"),

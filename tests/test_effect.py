@@ -196,16 +196,20 @@ def test_the_references_probabilities_are_those_of_validation(effect, corpus, ti
     assert forced["p_eos_before"] == pytest.approx(valid["valid_p_eos_before"], abs=2e-6)
 
 
-def test_averaged_parameters(effect, corpus, tmp_path):
-    train(corpus, tmp_path, "--max-update", "3", "--save-interval-updates", "1", "--keep-interval-updates", "2",
-          "--max-epoch", "1", "--disable-validation", "--batch-size", "40", "--lr", "0.1")  # fmt: skip
-    checkpoints = sorted(tmp_path.glob("checkpoint_*_*.pt"))
-    assert len(checkpoints) == 2
-    path = effect.averaged(checkpoints, tmp_path / "mean.pt")
-    one, other, mean = (torch.load(part)["model"] for part in (*checkpoints, path))
+def test_averaged_and_interpolated_parameters(effect, rows, corpus, sizes, tmp_path, minilm):
+    """`averaged` is the mean of the checkpoints along the way, `interpolated` that of this and the baseline."""
+    experiment = effect.Experiment(effect.CORPORA["multi30k"], sizes["small"], tmp_path, tmp_path, tmp_path)
+    for row, learning_rate in (("baseline", "0.01"), ("control", "0.1")):
+        train(corpus, tmp_path / f"{row}-1", "--max-update", "3", "--save-interval-updates", "1", "--keep-interval-updates",
+              "2", "--disable-validation", "--batch-size", "40", "--lr", learning_rate)  # fmt: skip
+    checkpoints = sorted((tmp_path / "control-1").glob("checkpoint_*_*.pt"))
+    one, other, baseline = (torch.load(path)["model"] for path in (*checkpoints, tmp_path / "baseline-1/checkpoint_last.pt"))
     name = "encoder.embed_tokens.weight"
-    assert (one[name] - other[name]).abs().max() > 0.01
-    torch.testing.assert_close(mean[name], (one[name] + other[name]) / 2)
+    assert (one[name] - other[name]).abs().max() > 0.01 and len(checkpoints) == 2
+    for weight in (None, *rows.BASELINE_WEIGHT.values()):
+        mean = torch.load(experiment._average(tmp_path / "control-1", 1, weight))["model"]
+        share = weight or 0
+        torch.testing.assert_close(mean[name], (1 - share) * (one[name] + other[name]) / 2 + share * baseline[name])
 
 
 def test_beam_scores(effect, tmp_path):
@@ -255,6 +259,7 @@ def test_what_translates_nothing_is_not_compared(effect, monkeypatch):
         run_effect(effect, monkeypatch, line.split())
 
 
-def test_a_mean_of_nothing(effect, tmp_path):
+def test_a_mean_of_nothing(effect, sizes, tmp_path, minilm):
+    experiment = effect.Experiment(effect.CORPORA["multi30k"], sizes["small"], tmp_path, tmp_path, tmp_path)
     with pytest.raises(ValueError, match="has 0 checkpoints from along the way"):
-        effect.averaged([], tmp_path / "mean.pt")
+        experiment._average(tmp_path, 1, None)

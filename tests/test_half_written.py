@@ -7,8 +7,9 @@ from pathlib import Path
 
 import pytest
 import results
+import torch
 from archives import write_tree
-from test_bad_input import COMPARE, PLAIN, PREPARE, REPORT, VOCABULARY, everything, here  # noqa: F401, here is a fixture
+from test_bad_input import AVERAGE, COMPARE, PLAIN, PREPARE, REPORT, VOCABULARY, everything, here  # noqa: F401, here is a fixture
 
 from fairseq_bertloss import cli
 
@@ -20,10 +21,11 @@ COMMANDS = {
     "report": REPORT.replace("output page.html", "output disk/out.html"),
     "vocabulary": VOCABULARY.replace("output dict.txt", "output disk/out.txt"),
     "extract": f"{PLAIN} --overwrite".replace("destdir out", "destdir disk/out"),
+    "average": AVERAGE.replace("output out.pt", "output disk/out.pt"),
 }
 """What each writes begins with disk/out."""
 
-ROOM = {"prepare": 8 * KB, "report": 4 * KB, "extract": 4 * KB}
+ROOM = {"prepare": 8 * KB, "report": 4 * KB, "extract": 4 * KB, "average": 4 * KB}
 """How much of the result the full disk takes; nothing, of the others."""
 
 KILLED = """
@@ -51,6 +53,7 @@ def folder(here):  # noqa: F811
     names = (f"{subset}.{side}" for subset in ("train", "valid", "test") for side in ("de", "en"))
     write_tree(here / "plain", dict.fromkeys(names, "Ein Mann.\n" * 500))
     (here / "disk").mkdir()
+    torch.save({"model": {"w": torch.ones(10 * KB)}}, here / "model.pt")
     return here
 
 

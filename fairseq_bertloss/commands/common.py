@@ -1,6 +1,7 @@
 """What several subcommands share: options, and lines for the user."""
 
 import argparse
+import os
 import sys
 
 
@@ -29,3 +30,10 @@ def add_destdir(parser: argparse.ArgumentParser) -> None:
     """The options of a command that writes a folder."""
     parser.add_argument("--destdir", required=True, metavar="DIR", help="folder to write, whole or not at all")
     parser.add_argument("--overwrite", action="store_true", help="replace a folder that this command wrote")
+
+
+def check_output(path: str) -> None:
+    """Makes sure, before long work, that its result can be written."""
+    folder = os.path.dirname(path) or "."
+    if not os.path.isdir(folder):
+        raise ValueError(f"--output {path}: there is no folder {folder}")

@@ -4,7 +4,7 @@ import argparse
 import logging
 import os
 
-from fairseq_bertloss.commands.common import add_lm, report
+from fairseq_bertloss.commands.common import add_lm, check_output, report
 
 
 def add_score(subparsers) -> None:
@@ -235,13 +235,6 @@ def named_files(argument: str) -> tuple[str | None, list[str]]:
     if not all(named[1]):
         raise ValueError(f"{argument!r} names no file, or has a comma too many")
     return named
-
-
-def check_output(path: str) -> None:
-    """Makes sure, before long work, that its result can be written."""
-    folder = os.path.dirname(path) or "."
-    if not os.path.isdir(folder):
-        raise ValueError(f"--output {path}: there is no folder {folder}")
 
 
 def add_system(systems: dict, name: str, value) -> str:

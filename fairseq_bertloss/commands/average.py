@@ -1,0 +1,36 @@
+"""`bertloss average`: one model from several checkpoints."""
+
+import argparse
+
+from fairseq_bertloss.commands.common import check_output, report
+
+
+def add_average(subparsers) -> None:
+    """`bertloss average`."""
+    parser = subparsers.add_parser(
+        "average", help="average checkpoints of a fine-tuning, with each other and with their baseline"
+    )
+    parser.add_argument("checkpoints", nargs="+", metavar="CHECKPOINT", help="of the fine-tuning")
+    parser.add_argument("--baseline", metavar="CHECKPOINT", help="that the fine-tuning began with")
+    parser.add_argument(
+        "--baseline-weight",
+        type=float,
+        metavar="W",
+        help="share of the baseline's parameters; the fine-tuned ones share the rest alike (0.5)",
+    )
+    parser.add_argument("--output", required=True, metavar="FILE", help="checkpoint to write")
+    parser.set_defaults(run=run_average)
+
+
+def run_average(args: argparse.Namespace) -> None:
+    """Writes the average and says so."""
+    from fairseq_bertloss.averaging import average
+
+    check_output(args.output)
+    options = {}
+    if args.baseline_weight is not None:
+        if args.baseline is None:
+            raise ValueError("--baseline-weight is of --baseline CHECKPOINT, which is missing")
+        options["baseline_weight"] = args.baseline_weight
+    average(args.checkpoints, args.output, args.baseline, **options)
+    report(f"{args.output}: written")
