@@ -38,19 +38,20 @@ compare() {
 entropy() {
   local systems=() row
   for row in baseline "${rows[@]}"; do
-    systems+=(--system "$row" "$work/$row/$first/checkpoint_best.pt" "$work/$row/$first/test.out")
+    systems+=(--system "$row" "$(checkpoint "$row" "$first")" "$work/$row/$first/test.out")
   done
   bertloss entropy "$work/data" --gen-subset test "${systems[@]}" --output "$results/entropy.json"
 }
 
-# On the validation set: who picks a checkpoint by this curve must not have seen the test set.
+# On the validation set: who picks a checkpoint by this curve must not have seen the test set. Of the fine-tunings as they went,
+# averaged with nothing.
 curve() {
   local runs=() row
   for row in "${rows[@]}"; do
     runs+=(--run "$row=$work/$row/$first")
   done
   bertloss curve "$work/data" --gen-subset valid --reference "$work/corpus/valid.$target_lang" "${metrics[@]}" \
-    --baseline "$work/baseline/$first/checkpoint_best.pt" "${runs[@]}" --output "$results/curve.json"
+    --baseline "$(checkpoint baseline "$first")" "${runs[@]}" --output "$results/curve.json"
 }
 
 page() {

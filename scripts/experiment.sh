@@ -54,9 +54,12 @@ read -r -d '' -a baseline <configs/baseline.flags || true
 if is_on PAPER; then
   method=paper
   rows=(control softmax sparsemax gumbel_softmax)
+  translating=checkpoint_best.pt
 else
   method=finetuning
   rows=(control risk)
+  # Halfway from the best checkpoint back to the baseline.
+  translating=checkpoint_averaged.pt
 fi
 read -r -d '' -a finetuning <"configs/$method.flags" || true
 read -r -d '' -a risk <configs/risk.flags || true
@@ -102,7 +105,16 @@ done
 
 work=${RUNS:-runs}/$pair$small
 case $work in *,*) give_up "$work has a comma, which 'bertloss compare' puts between files: choose another RUNS" ;; esac
-begin "$(printf '%s\n' "$method" "${metrics[*]}" "${splits[*]}" "$(cksum "${facts[@]}")")"
+begin "$(printf '%s\n' "$method, $translating" "${metrics[*]}" "${splits[*]}" "$(cksum "${facts[@]}")")"
+
+# checkpoint ROW SEED: what translates.
+checkpoint() {
+  if [ "$1" = baseline ]; then
+    echo "$work/baseline/$2/checkpoint_best.pt"
+  else
+    echo "$work/$1/$2/$translating"
+  fi
+}
 
 # train ROW SEED OPTIONS...: goes on from its last checkpoint where there is one.
 train() {

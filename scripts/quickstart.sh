@@ -6,7 +6,7 @@
 # Every step leaves its result in quickstart/ and is not repeated when that is there; an interrupted
 # training goes on from its last checkpoint. To start again, remove quickstart/.
 # BASELINE_UPDATES and FINE_TUNING_UPDATES make it shorter; scripts/small_model.sh says what is trained. PAPER=1 fine-tunes
-# as the paper does, with soft predictions (Gumbel-Softmax) in place of minimum risk.
+# as the paper does, with soft predictions (Gumbel-Softmax) in place of minimum risk, and translates with what comes out.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
@@ -37,6 +37,13 @@ baseline() {
     --total-num-update "$baseline_updates" --end-learning-rate 3e-5 --max-update "$baseline_updates"
 }
 
+# Halfway from the mean of a fine-tuning's second half back to the baseline.
+average() {
+  local checkpoints
+  mapfile -t checkpoints < <(printf '%s\n' "$work/$1"/checkpoint_*_*.pt | sort -V | tail -n 3)
+  bertloss average "${checkpoints[@]}" --baseline "$work/baseline/checkpoint_last.pt" --output "$work/$1/$translating"
+}
+
 compare() {
   bertloss compare --reference "$work/corpus/test.en" "${evaluation[@]}" --baseline "$work/baseline/test.out" \
     --control "$work/control/test.out" --system fine-tuned="$work/fine-tuned/test.out" \
@@ -45,14 +52,15 @@ compare() {
 }
 
 entropy() {
-  local systems=()
-  for system in baseline control fine-tuned; do
-    systems+=(--system "$system" "$work/$system/checkpoint_last.pt" "$work/$system/test.out")
+  local systems=(--system baseline "$work/baseline/checkpoint_last.pt" "$work/baseline/test.out") system
+  for system in control fine-tuned; do
+    systems+=(--system "$system" "$work/$system/$translating" "$work/$system/test.out")
   done
   bertloss entropy "$work/data" --gen-subset test "${systems[@]}" --output "$work/entropy.json"
 }
 
-# On the validation set: who picks a checkpoint by this curve must not have seen the test set.
+# On the validation set: who picks a checkpoint by this curve must not have seen the test set. Of the fine-tunings as they went,
+# averaged with nothing.
 curve() {
   bertloss curve "$work/data" --gen-subset valid --reference "$work/corpus/valid.en" "${evaluation[@]}" \
     --baseline "$work/baseline/checkpoint_last.pt" --run control="$work/control" --run fine-tuned="$work/fine-tuned" \
@@ -66,10 +74,12 @@ page() {
 if is_on PAPER; then
   method="soft predictions"
   fine_tuning=("${bertscore[@]}" --objective soft)
+  translating=checkpoint_last.pt
 else
   method="minimum risk"
   read -r -a without_dropout <configs/risk.flags
   fine_tuning=("${bertscore[@]}" "${without_dropout[@]}")
+  translating=checkpoint_averaged.pt
 fi
 
 begin "$baseline_updates+$fine_tuning_updates updates, $method, scripts $(cat scripts/{quickstart,small_model}.sh configs/risk.flags | cksum)"
@@ -81,8 +91,10 @@ step control "Train the control: $fine_tuning_updates more updates of cross-entr
   fine_tune control "${cross_entropy[@]}"
 step fine-tuned "Fine-tune with BERTScore: $fine_tuning_updates updates, $method" \
   fine_tune fine-tuned "${fine_tuning[@]}"
-for system in baseline control fine-tuned; do
-  step "translate-$system" "Translate the test set: $system" translate "$system" test
+step translate-baseline "Translate the test set: baseline" translate baseline test
+for system in control fine-tuned; do
+  is_on PAPER || step "average-$system" "Average the model with the baseline: $system" average "$system"
+  step "translate-$system" "Translate the test set: $system" translate "$system" test "$translating"
 done
 step compare "Score and compare: 500 sentences of the test set" compare
 step entropy "Measure the entropy of the models' probabilities" entropy

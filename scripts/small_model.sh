@@ -39,9 +39,9 @@ fine_tune() {
     --save-interval-updates $(((fine_tuning_updates + 3) / 4)) --keep-interval-updates -1
 }
 
-# translate NAME SUBSET
+# translate NAME SUBSET [CHECKPOINT]
 translate() {
-  fairseq-generate "$work/data" --user-dir fairseq_bertloss --path "$work/$1/checkpoint_last.pt" --gen-subset "$2" \
+  fairseq-generate "$work/data" --user-dir fairseq_bertloss --path "$work/$1/${3:-checkpoint_last.pt}" --gen-subset "$2" \
     --beam 5 --max-tokens 4096 --required-batch-size-multiple 1 \
     --tokenizer word_pieces --word-pieces-lm "$lm" >"$work/$1/$2.partial"
   mv "$work/$1/$2.partial" "$work/$1/$2.out"

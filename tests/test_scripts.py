@@ -63,7 +63,7 @@ def test_a_pair_takes_all_steps(script, tmp_path, path):
     done, calls = script(path.name, CORPUS="2014-01.tgz", SEEDS="1 2", ROWS="control sparsemax")
     assert done.returncode == 0, done.stderr
     commands = [" ".join(call.split()[: 2 if call.startswith("bertloss") else 1]) for call in calls]
-    trainings, translations = ["fairseq-train"] * 6, ["fairseq-generate"] * 6
+    trainings, translations = ["fairseq-train"] * 6, ["fairseq-generate"] * 2 + ["bertloss average", "fairseq-generate"] * 4
     assert commands == ["bertloss score", "bertloss extract", "bertloss prepare", *trainings, *translations,
                         "bertloss compare", "bertloss entropy", "bertloss curve", "bertloss report"]  # fmt: skip
     source, target = path.stem.split("-")
@@ -109,6 +109,49 @@ def test_the_quickstart_fine_tunes_by_minimum_risk_or_as_the_paper_does(script, 
 
     assert "--bert-layer 5 --dropout 0 --finetune-from-model" in fine_tuning()
     assert "--bert-layer 5 --objective soft --finetune-from-model" in fine_tuning(PAPER="1")
+
+
+def test_fine_tuned_models_are_averaged_with_the_baseline_of_their_seed(script, tmp_path):
+    """But not as the paper runs them. What is averaged translates, and its entropy is measured."""
+    runs = tmp_path / "runs" / "de-en"
+    for row in ("baseline", "risk"):
+        (runs / row / "7").mkdir(parents=True)
+    _, calls = script("translate.sh", "de-en", SEEDS="7", ROWS="risk")
+    averaged = f"{runs}/risk/7/checkpoint_averaged.pt"
+    best = [f"{runs}/{row}/7/checkpoint_best.pt" for row in ("risk", "baseline")]
+    baseline, average, risk = calls
+    assert average == f"bertloss average {best[0]} --baseline {best[1]} --output {averaged}"
+    assert f" --path {best[1]} " in baseline and f" --path {averaged} " in risk
+    _, calls = script("evaluate.sh", "de-en", SEEDS="7", ROWS="risk")
+    assert f"--system baseline {best[1]} " in calls[1] and f"--system risk {averaged} " in calls[1]
+    shutil.rmtree(runs)
+    for row in ("baseline", "softmax"):
+        (runs / row / "7").mkdir(parents=True)
+    _, calls = script("translate.sh", "de-en", SEEDS="7", ROWS="softmax", PAPER="1")
+    assert len(calls) == 2 and f" --path {runs}/softmax/7/checkpoint_best.pt " in calls[1]
+
+
+def test_the_quickstart_translates_with_averaged_models(script, tmp_path):
+    folder = tmp_path / "quickstart"
+
+    def translating(**environment):
+        for system in ("baseline", "control", "fine-tuned"):
+            (folder / system).mkdir(parents=True)
+            for name in ("9_75", "10_150", "11_225", "12_300"):
+                (folder / system / f"checkpoint_{name}.pt").touch()
+        _, calls = script("quickstart.sh", QUICKSTART_DIR=str(folder), **environment)
+        shutil.rmtree(folder)
+        averages = [call.split()[2:6] for call in calls if call.startswith("bertloss average")]
+        paths = [call.split("--path ")[1].split()[0] for call in calls if call.startswith("fairseq-generate")]
+        measured = [call for call in calls if call.startswith("bertloss entropy")][0]
+        assert all(f" {path} " in measured for path in paths)
+        return averages, [os.path.relpath(path, folder) for path in paths]
+
+    last, averaged = ([f"{row}/checkpoint_{kind}.pt" for row in ("control", "fine-tuned")] for kind in ("last", "averaged"))
+    baseline = ["baseline/checkpoint_last.pt"]
+    later = [[f"{folder}/{row}/checkpoint_{name}.pt" for name in ("10_150", "11_225", "12_300")] for row in ("control", "fine-tuned")]
+    assert translating() == ([[*paths, "--baseline"] for paths in later], baseline + averaged)
+    assert translating(PAPER="1") == ([], baseline + last)
 
 
 def test_later_seeds_keep_no_checkpoints_of_epochs(script):
