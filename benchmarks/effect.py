@@ -118,8 +118,8 @@ class Experiment:
         translated = folder / f"{subset}.{decoding}.out"
         if not translated.exists():
             checkpoint = folder / "checkpoint_last.pt"
-            if decoding.startswith((effect_rows.AVERAGED, effect_rows.INTERPOLATED)) and row != effect_rows.BASELINE:
-                checkpoint = self._average(folder, seed, effect_rows.BASELINE_WEIGHT.get(decoding))
+            if decoding in effect_rows.BASELINE_WEIGHT and row != effect_rows.BASELINE:
+                checkpoint = self._average(folder, seed, effect_rows.BASELINE_WEIGHT[decoding])
             with whole(translated) as (partial,):
                 _call("fairseq-generate", self._work / "data", "--user-dir", REPOSITORY / "fairseq_bertloss", "--path", checkpoint,
                       "--gen-subset", subset, "--beam", "5", "--max-tokens", "4096", "--required-batch-size-multiple", "1",
@@ -128,7 +128,7 @@ class Experiment:
         return translated
 
     def _average(self, folder: Path, seed: int, baseline_weight: float | None) -> Path:
-        """The mean of the checkpoints along the way, and with a weight of the baseline between that and those.
+        """The mean of the checkpoints along the way; with a weight of the baseline, a model between that and this.
 
         Raises:
             ValueError: there are fewer than two checkpoints.
@@ -136,10 +136,11 @@ class Experiment:
         checkpoints, averaged = sorted(folder.glob("checkpoint_*_*.pt")), folder / "checkpoint_averaged.pt"
         if len(checkpoints) < 2:
             raise ValueError(f"{folder} has {len(checkpoints)} checkpoints from along the way, which makes no mean")
-        with_baseline = []
-        if baseline_weight is not None:
-            with_baseline = [self._folder(effect_rows.BASELINE, seed) / "checkpoint_last.pt", baseline_weight]
-        average(checkpoints, averaged, *with_baseline)
+        if baseline_weight is None:
+            average(checkpoints, averaged)
+        else:
+            baseline = self._folder(effect_rows.BASELINE, seed) / "checkpoint_last.pt"
+            average(checkpoints, averaged, baseline, baseline_weight)
         return averaged
 
     def _folder(self, row: str, seed: int) -> Path:

@@ -85,14 +85,14 @@ DECODINGS = {
     "temperature1.5": "--temperature 1.5",
     AVERAGED: "",  # the last five of ten checkpoints along the way
     f"{AVERAGED}-lenpen0.6": "--lenpen 0.6",
-    INTERPOLATED: "",  # half of that mean and half of the baseline
-    f"{INTERPOLATED}-third": "",  # two thirds and a third
+    INTERPOLATED: "",  # halfway between that mean and the baseline
+    f"{INTERPOLATED}-0.33": "",  # a third of the way
     FORCED: "",  # no search: the references' probabilities
 }
-"""fairseq-generate's options."""
+"""fairseq-generate's options, after what BASELINE_WEIGHT and FORCED say."""
 
-BASELINE_WEIGHT = {INTERPOLATED: 1 / 2, f"{INTERPOLATED}-third": 1 / 3}
-"""Share of the baseline in the parameters, where it has one."""
+BASELINE_WEIGHT = {AVERAGED: None, f"{AVERAGED}-lenpen0.6": None, INTERPOLATED: 0.5, f"{INTERPOLATED}-0.33": 0.33}
+"""What `bertloss average` makes of the checkpoints along the way first: the weight of the baseline in it, None without."""
 
 
 def options(row: str) -> list[str]:

@@ -1,60 +1,82 @@
-"""One model from several: the mean of fine-tuned checkpoints' parameters, moved back towards the baseline they came from.
+"""One model from several: the mean of a fine-tuning's checkpoints, interpolated with the baseline it began with.
 
     bertloss average fine-tuned/checkpoint_1_*.pt --baseline baseline/checkpoint_best.pt --output averaged.pt
 
-Checkpoints from along one training average out its noise (Vaswani et al., 2017). The straight line from a model to the
-one that was fine-tuned from it has points that are better than either (Wortsman et al., 2022): they keep what the
-objective taught and lose some of what it did harm to.
+Checkpoints along one training differ by its noise, which their mean averages out (Vaswani et al., *Attention Is All You Need*,
+2017). On the line between a model and what it was fine-tuned to there can be models that are better than both ends (Wortsman et
+al., *Robust fine-tuning of zero-shot models*, 2022); docs/results.md has what it does here.
 """
 
 import io
 import os
+import re
 from collections.abc import Mapping, Sequence
 
 import torch
 from torch import Tensor
+from tqdm import tqdm
 
 from fairseq_bertloss.checkpoints import reading
 from fairseq_bertloss.files import whole
 
-BASELINE_WEIGHT = 0.5
+WITHOUT_MEANING = re.compile(r"(.*\.)?(_float_tensor|version)")
+"""Buffers that some versions of fairseq save and none reads."""
+
+OF_ONE_MODEL = ("best", "val_loss")
+"""What a checkpoint knows of how good its model is."""
 
 
 def average(
     checkpoints: Sequence[str | os.PathLike],
     output: str | os.PathLike,
     baseline: str | os.PathLike | None = None,
-    baseline_weight: float = BASELINE_WEIGHT,
+    baseline_weight: float = 0.5,
 ) -> None:
-    """Writes a checkpoint, whole or not at all: the last one's, with averaged parameters and without its optimizer.
+    """Writes a checkpoint to translate with or to fine-tune from, whole or not at all.
+
+    It is the last of the checkpoints but for its parameters and without its optimizer, so that its training cannot be
+    resumed from it. What is no floating-point number is the last one's too.
 
     Args:
-        checkpoints: of fairseq-train, all with the same parameters; their plain mean is taken.
-        output: the file to write.
-        baseline: a further checkpoint; parameters = (1 - baseline_weight) * mean + baseline_weight * baseline's.
-        baseline_weight: between 0 and 1, neither of them included.
+        checkpoints: of fairseq-train, with parameters of the same names and shapes; their plain mean is taken.
+        output: the file to write, none of those that are read.
+        baseline: the checkpoint that the fine-tuning began with; another one of the same shapes makes nonsense of the model.
+        baseline_weight: above 0 and below 1: parameters = (1 - baseline_weight) * mean + baseline_weight * baseline's.
 
     Raises:
-        ValueError: there is nothing to average, no such weight, a file is no checkpoint, or is of another model.
+        ValueError: there is nothing to average, no such weight, a file is no checkpoint or of another model, or would be
+            overwritten.
+        OSError: a file cannot be read, or the output not be written.
     """
-    if len(checkpoints) < (2 if baseline is None else 1):
-        raise ValueError(f"there are {len(checkpoints)} checkpoints, which makes no mean: name more, or a baseline")
+    read = [*checkpoints] if baseline is None else [*checkpoints, baseline]
+    if not checkpoints or len(read) < 2:
+        raise ValueError("one checkpoint alone has no mean: name more of them, or --baseline CHECKPOINT")
     if not 0 < baseline_weight < 1:
-        raise ValueError(f"the baseline's weight must lie between 0 and 1, not {baseline_weight}")
-    share = 1 if baseline is None else 1 - baseline_weight
-    weights = [share / len(checkpoints)] * len(checkpoints)
-    last, *others = zip(reversed(checkpoints), weights)
-    if baseline is not None:
-        others.append((baseline, baseline_weight))
-    state = _read(last[0])
-    state.pop("last_optimizer_state", None)
-    sums = {name: last[1] * parameter.float() for name, parameter in state["model"].items()}
-    for path, weight in others:
+        raise ValueError(f"--baseline-weight must be above 0 and below 1, not {baseline_weight}")
+    for path in read:
+        if not os.path.isfile(path):
+            raise ValueError(f"there is no checkpoint {path}")
+        if os.path.exists(output) and os.path.samefile(path, output):
+            raise ValueError(f"{output} is one of the checkpoints to average: give another --output")
+    weight = (1 if baseline is None else 1 - baseline_weight) / len(checkpoints)
+    weights = [weight] * len(checkpoints) + [baseline_weight] * (baseline is not None)
+
+    last = len(checkpoints) - 1
+    state = _read(read[last])
+    model = state["model"]
+    sums = {name: torch.zeros_like(model[name], dtype=torch.promote_types(model[name].dtype, torch.float32))
+            for name in model if model[name].is_floating_point()}  # fmt: skip
+    for path, weight in tqdm([*zip(read, weights)], "averaging", unit=" checkpoints", leave=False, disable=None):
         parameters = _read(path)["model"]
-        _check_same_model({last[0]: state["model"], path: parameters})
-        for name, parameter in parameters.items():
-            sums[name].add_(parameter.float(), alpha=weight)
-    state["model"] = {name: sums[name].to(parameter.dtype) for name, parameter in state["model"].items()}
+        _check_same_model({read[last]: model, path: parameters})
+        for name in sums.keys() & parameters.keys():
+            sums[name].add_(parameters[name], alpha=weight)
+    means = {name: sums[name].to(value.dtype) if name in sums else value for name, value in model.items()}
+    shared = {}  # parameters of two names are saved once
+    state["model"] = {name: shared.setdefault((model[name].data_ptr(), mean.shape), mean) for name, mean in means.items()}
+    state.pop("last_optimizer_state", None)
+    for name in OF_ONE_MODEL:
+        state.get("extra_state", {}).pop(name, None)
     content = io.BytesIO()  # torch.save to a full disk would say nothing of the disk
     torch.save(state, content)
     with whole(output) as (partial,), partial.open("wb") as file:
@@ -62,18 +84,17 @@ def average(
 
 
 def _read(path: str | os.PathLike) -> dict:
-    if not os.path.isfile(path):
-        raise ValueError(f"there is no checkpoint {path}")
     with reading(path):
         state = torch.load(path, map_location="cpu", weights_only=True)
-        if not all(isinstance(parameter, Tensor) for parameter in state["model"].values()):
-            raise ValueError("its model is not made of tensors")
+        model = state.get("model") if isinstance(state, dict) else None
+        if not isinstance(model, dict) or not all(isinstance(parameter, Tensor) for parameter in model.values()):
+            raise ValueError("it has no 'model' of tensors")
     return state
 
 
 def _check_same_model(models: Mapping[str | os.PathLike, Mapping[str, Tensor]]) -> None:
     for name in sorted(set().union(*models.values())):
         shapes = {path: str([*model[name].shape]) if name in model else "absent" for path, model in models.items()}
-        if len(set(shapes.values())) > 1:
+        if len(set(shapes.values())) > 1 and not WITHOUT_MEANING.fullmatch(name):
             listed = ", ".join(f"{shape} in {path}" for path, shape in shapes.items())
-            raise ValueError(f"the checkpoints are not of one model: {name} is {listed}")
+            raise ValueError(f"the checkpoints are of two architectures, or versions of fairseq: {name} is {listed}")

@@ -7,6 +7,7 @@ sends what it read on to the others by way of torch.load too, by then with an om
 
 import argparse
 import collections
+import os
 import pickle
 import re
 import typing
@@ -32,21 +33,29 @@ def allow_fairseq_classes() -> None:
 
 
 @contextmanager
-def reading(checkpoint: str) -> Iterator[None]:
-    """Whatever goes wrong within becomes a ValueError that names the checkpoint."""
+def reading(checkpoint: str | os.PathLike) -> Iterator[None]:
+    """Whatever is wrong with what is read within becomes a ValueError that names the checkpoint.
+
+    Raises:
+        OSError: the file cannot be read.
+    """
     allow_fairseq_classes()
     try:
         yield
+    except OSError:
+        raise
     except Exception as error:  # unpickling raises anything
-        raise ValueError(f"{checkpoint} is not a checkpoint of fairseq-train: {reason(error)}") from error
+        if refused := re.search(r"Unsupported global: GLOBAL (\S+)", str(error)):
+            what = f"torch's safe loader refuses {refused[1]} in it"
+        elif isinstance(error, (pickle.UnpicklingError, EOFError, IndexError)):
+            what = "it is damaged, or no file of torch's"
+        elif isinstance(error, KeyError):
+            what = f"it has no {error}"
+        else:
+            what = reason(error)
+        raise ValueError(f"{checkpoint} is not a checkpoint of fairseq-train: {what}") from error
 
 
 def reason(error: Exception) -> str:
     """What an error says, up to the first detail of a list."""
-    if refused := re.search(r"Unsupported global: GLOBAL (\S+)", str(error)):
-        return f"torch's safe loader refuses {refused[1]} in it"
-    if isinstance(error, (pickle.UnpicklingError, EOFError, IndexError)):
-        return "it is damaged, or no file of torch's"
-    if isinstance(error, KeyError):
-        return f"it has no {error}"
     return " ".join(str(error).split("\n")[:2]).strip() or type(error).__name__

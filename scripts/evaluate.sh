@@ -44,7 +44,7 @@ entropy() {
 }
 
 # On the validation set: who picks a checkpoint by this curve must not have seen the test set. Of the fine-tunings as they went,
-# averaged with nothing.
+# not interpolated.
 curve() {
   local runs=() row
   for row in "${rows[@]}"; do

@@ -10,8 +10,8 @@
 #                         DATA (../shared/data) and for a model of Turkish and Spanish in MODELS (../shared/models)
 #     SEEDS="1 2 3"       seeds of training; with SMALL=1 the first alone, unless they are given
 #     ROWS="..."          fine-tunings of control risk softmax sparsemax entmax15 gumbel_softmax; "control risk" by default
-#     PAPER=1             fine-tune as the paper does: its learning rate, and its ROWS by default, "control softmax sparsemax
-#                         gumbel_softmax"
+#     PAPER=1             fine-tune as the paper does: its learning rate, its ROWS by default, "control softmax sparsemax
+#                         gumbel_softmax", and no interpolation with the baseline
 #     LM=NAME LAYER=N     another scoring model than configs/ has, and its layer (bert-score's for a known name)
 #     MOVERSCORE_LM=NAME  another model for MoverScore
 #     TRAINING="..."      more options of fairseq-train; "--max-tokens 2048 --update-freq 2" for a smaller GPU
@@ -53,13 +53,12 @@ read -r -d '' -a bertscore <configs/bertscore.flags || true
 read -r -d '' -a baseline <configs/baseline.flags || true
 if is_on PAPER; then
   method=paper
+  settings=paper
   rows=(control softmax sparsemax gumbel_softmax)
-  translating=checkpoint_best.pt
 else
   method=finetuning
+  settings="finetuning, interpolated"
   rows=(control risk)
-  # Halfway from the best checkpoint back to the baseline.
-  translating=checkpoint_averaged.pt
 fi
 read -r -d '' -a finetuning <"configs/$method.flags" || true
 read -r -d '' -a risk <configs/risk.flags || true
@@ -105,14 +104,17 @@ done
 
 work=${RUNS:-runs}/$pair$small
 case $work in *,*) give_up "$work has a comma, which 'bertloss compare' puts between files: choose another RUNS" ;; esac
-begin "$(printf '%s\n' "$method, $translating" "${metrics[*]}" "${splits[*]}" "$(cksum "${facts[@]}")")"
+begin "$(printf '%s\n' "$settings" "${metrics[*]}" "${splits[*]}" "$(cksum "${facts[@]}")")"
+
+# is_interpolated ROW: with the baseline, before it translates.
+is_interpolated() { [ "$1" != baseline ] && ! is_on PAPER; }
 
 # checkpoint ROW SEED: what translates.
 checkpoint() {
-  if [ "$1" = baseline ]; then
-    echo "$work/baseline/$2/checkpoint_best.pt"
+  if is_interpolated "$1"; then
+    echo "$work/$1/$2/checkpoint_interpolated.pt"
   else
-    echo "$work/$1/$2/$translating"
+    echo "$work/$1/$2/checkpoint_best.pt"
   fi
 }
 

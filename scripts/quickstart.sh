@@ -37,8 +37,8 @@ baseline() {
     --total-num-update "$baseline_updates" --end-learning-rate 3e-5 --max-update "$baseline_updates"
 }
 
-# Halfway from the mean of a fine-tuning's second half back to the baseline.
-average() {
+# Halfway between the baseline and the mean of the last three checkpoints along the way.
+interpolate() {
   local checkpoints
   mapfile -t checkpoints < <(printf '%s\n' "$work/$1"/checkpoint_*_*.pt | sort -V | tail -n 3)
   bertloss average "${checkpoints[@]}" --baseline "$work/baseline/checkpoint_last.pt" --output "$work/$1/$translating"
@@ -60,7 +60,7 @@ entropy() {
 }
 
 # On the validation set: who picks a checkpoint by this curve must not have seen the test set. Of the fine-tunings as they went,
-# averaged with nothing.
+# not interpolated.
 curve() {
   bertloss curve "$work/data" --gen-subset valid --reference "$work/corpus/valid.en" "${evaluation[@]}" \
     --baseline "$work/baseline/checkpoint_last.pt" --run control="$work/control" --run fine-tuned="$work/fine-tuned" \
@@ -79,7 +79,7 @@ else
   method="minimum risk"
   read -r -a without_dropout <configs/risk.flags
   fine_tuning=("${bertscore[@]}" "${without_dropout[@]}")
-  translating=checkpoint_averaged.pt
+  translating=checkpoint_interpolated.pt
 fi
 
 begin "$baseline_updates+$fine_tuning_updates updates, $method, scripts $(cat scripts/{quickstart,small_model}.sh configs/risk.flags | cksum)"
@@ -93,7 +93,9 @@ step fine-tuned "Fine-tune with BERTScore: $fine_tuning_updates updates, $method
   fine_tune fine-tuned "${fine_tuning[@]}"
 step translate-baseline "Translate the test set: baseline" translate baseline test
 for system in control fine-tuned; do
-  is_on PAPER || step "average-$system" "Average the model with the baseline: $system" average "$system"
+  if ! is_on PAPER; then
+    step "interpolate-$system" "Interpolate with the baseline: $system" interpolate "$system"
+  fi
   step "translate-$system" "Translate the test set: $system" translate "$system" test "$translating"
 done
 step compare "Score and compare: 500 sentences of the test set" compare

@@ -245,6 +245,8 @@ CASES = {
     "nothing to average": (AVERAGE, None, "there is no checkpoint model.pt"),
     "an empty checkpoint to average": (AVERAGE, write("model.pt", ""), "model.pt is not a checkpoint of fairseq-train: it is damaged"),
     "a malicious one to average": (AVERAGE, malicious_zip("model.pt"), "model.pt is not a checkpoint of fairseq-train: torch's safe loader refuses "),
+    "average over a checkpoint": (AVERAGE.replace("out.pt", "model.pt"), write("model.pt", "x"), "model.pt is one of the checkpoints to average: give another --output"),
+    "average in place of a folder": (AVERAGE.replace("out.pt", "text"), None, "--output text is a folder; it would be a file in one"),
     "average in no folder": (AVERAGE.replace("out.pt", "no/out.pt"), None, "--output no/out.pt: there is no folder no"),
     "no run folder": (CURVE, write("model.pt", "x"), "runs has no checkpoints from along the way: train with --save-interval-updates N"),
     "run without a name": (CURVE.replace("a=runs", "runs"), write("model.pt", "x"), "--run runs has no name: give NAME=SAVE_DIR"),

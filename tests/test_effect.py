@@ -206,7 +206,7 @@ def test_averaged_and_interpolated_parameters(effect, rows, corpus, sizes, tmp_p
     one, other, baseline = (torch.load(path)["model"] for path in (*checkpoints, tmp_path / "baseline-1/checkpoint_last.pt"))
     name = "encoder.embed_tokens.weight"
     assert (one[name] - other[name]).abs().max() > 0.01 and len(checkpoints) == 2
-    for weight in (None, *rows.BASELINE_WEIGHT.values()):
+    for weight in set(rows.BASELINE_WEIGHT.values()):
         mean = torch.load(experiment._average(tmp_path / "control-1", 1, weight))["model"]
         share = weight or 0
         torch.testing.assert_close(mean[name], (1 - share) * (one[name] + other[name]) / 2 + share * baseline[name])
@@ -257,6 +257,22 @@ def test_what_translates_nothing_is_not_compared(effect, monkeypatch):
     line = "multi30k --data nowhere --rows baseline control --decodings forced beam5 --compare"
     with pytest.raises(ValueError, match="--compare needs translations, and the decoding `forced` makes none"):
         run_effect(effect, monkeypatch, line.split())
+
+
+def test_decodings_of_means(effect, rows, sizes, monkeypatch, tmp_path, minilm):
+    """What translates; the baseline stays as it is."""
+    experiment = effect.Experiment(effect.CORPORA["multi30k"], sizes["small"], tmp_path, tmp_path, tmp_path)
+    for row in ("baseline", "risk"):
+        (tmp_path / f"{row}-1").mkdir()
+    used = []
+    monkeypatch.setattr(experiment, "_average", lambda folder, seed, weight: f"{folder.name} with {weight} of baseline-{seed}")
+    monkeypatch.setattr(effect, "_call", lambda *command, output: (used.append(str(command[command.index("--path") + 1])), output.touch()))
+    for decoding in ("beam5", "averaged", "averaged-lenpen0.6", "interpolated", "interpolated-0.33"):
+        experiment.translate("risk", 1, "valid", decoding)
+    assert used[0] == str(tmp_path / "risk-1" / "checkpoint_last.pt")
+    assert used[1:] == [f"risk-1 with {weight} of baseline-1" for weight in (None, None, 0.5, 0.33)]
+    experiment.translate("baseline", 1, "valid", "interpolated")
+    assert used[-1] == str(tmp_path / "baseline-1" / "checkpoint_last.pt")
 
 
 def test_a_mean_of_nothing(effect, sizes, tmp_path, minilm):

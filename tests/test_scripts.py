@@ -111,19 +111,19 @@ def test_the_quickstart_fine_tunes_by_minimum_risk_or_as_the_paper_does(script, 
     assert "--bert-layer 5 --objective soft --finetune-from-model" in fine_tuning(PAPER="1")
 
 
-def test_fine_tuned_models_are_averaged_with_the_baseline_of_their_seed(script, tmp_path):
-    """But not as the paper runs them. What is averaged translates, and its entropy is measured."""
+def test_fine_tuned_models_are_interpolated_with_the_baseline_of_their_seed(script, tmp_path):
+    """But not as the paper runs them. What comes of it translates, and its entropy is measured."""
     runs = tmp_path / "runs" / "de-en"
     for row in ("baseline", "risk"):
         (runs / row / "7").mkdir(parents=True)
     _, calls = script("translate.sh", "de-en", SEEDS="7", ROWS="risk")
-    averaged = f"{runs}/risk/7/checkpoint_averaged.pt"
+    interpolated = f"{runs}/risk/7/checkpoint_interpolated.pt"
     best = [f"{runs}/{row}/7/checkpoint_best.pt" for row in ("risk", "baseline")]
     baseline, average, risk = calls
-    assert average == f"bertloss average {best[0]} --baseline {best[1]} --output {averaged}"
-    assert f" --path {best[1]} " in baseline and f" --path {averaged} " in risk
+    assert average == f"bertloss average {best[0]} --baseline {best[1]} --output {interpolated}"
+    assert f" --path {best[1]} " in baseline and f" --path {interpolated} " in risk
     _, calls = script("evaluate.sh", "de-en", SEEDS="7", ROWS="risk")
-    assert f"--system baseline {best[1]} " in calls[1] and f"--system risk {averaged} " in calls[1]
+    assert f"--system baseline {best[1]} " in calls[1] and f"--system risk {interpolated} " in calls[1]
     shutil.rmtree(runs)
     for row in ("baseline", "softmax"):
         (runs / row / "7").mkdir(parents=True)
@@ -131,7 +131,7 @@ def test_fine_tuned_models_are_averaged_with_the_baseline_of_their_seed(script, 
     assert len(calls) == 2 and f" --path {runs}/softmax/7/checkpoint_best.pt " in calls[1]
 
 
-def test_the_quickstart_translates_with_averaged_models(script, tmp_path):
+def test_the_quickstart_translates_with_interpolated_models(script, tmp_path):
     folder = tmp_path / "quickstart"
 
     def translating(**environment):
@@ -147,10 +147,10 @@ def test_the_quickstart_translates_with_averaged_models(script, tmp_path):
         assert all(f" {path} " in measured for path in paths)
         return averages, [os.path.relpath(path, folder) for path in paths]
 
-    last, averaged = ([f"{row}/checkpoint_{kind}.pt" for row in ("control", "fine-tuned")] for kind in ("last", "averaged"))
+    last, interpolated = ([f"{row}/checkpoint_{kind}.pt" for row in ("control", "fine-tuned")] for kind in ("last", "interpolated"))
     baseline = ["baseline/checkpoint_last.pt"]
     later = [[f"{folder}/{row}/checkpoint_{name}.pt" for name in ("10_150", "11_225", "12_300")] for row in ("control", "fine-tuned")]
-    assert translating() == ([[*paths, "--baseline"] for paths in later], baseline + averaged)
+    assert translating() == ([[*paths, "--baseline"] for paths in later], baseline + interpolated)
     assert translating(PAPER="1") == ([], baseline + last)
 
 

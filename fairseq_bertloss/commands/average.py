@@ -8,17 +8,17 @@ from fairseq_bertloss.commands.common import check_output, report
 def add_average(subparsers) -> None:
     """`bertloss average`."""
     parser = subparsers.add_parser(
-        "average", help="average checkpoints of a fine-tuning, with each other and with their baseline"
+        "average", help="average checkpoints of a fine-tuning, and interpolate them with their baseline"
     )
-    parser.add_argument("checkpoints", nargs="+", metavar="CHECKPOINT", help="of the fine-tuning")
-    parser.add_argument("--baseline", metavar="CHECKPOINT", help="that the fine-tuning began with")
+    parser.add_argument("checkpoints", nargs="+", metavar="CHECKPOINT", help="of one fine-tuning")
+    parser.add_argument("--baseline", metavar="CHECKPOINT", help="the very one that the fine-tuning began with")
     parser.add_argument(
         "--baseline-weight",
         type=float,
         metavar="W",
-        help="share of the baseline's parameters; the fine-tuned ones share the rest alike (0.5)",
+        help="of the baseline's parameters, above 0 and below 1; the mean of the others has the rest (0.5)",
     )
-    parser.add_argument("--output", required=True, metavar="FILE", help="checkpoint to write")
+    parser.add_argument("--output", required=True, metavar="FILE", help="checkpoint to write, to translate with or to fine-tune from; no training can be resumed from it")
     parser.set_defaults(run=run_average)
 
 

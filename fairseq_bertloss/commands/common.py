@@ -37,3 +37,5 @@ def check_output(path: str) -> None:
     folder = os.path.dirname(path) or "."
     if not os.path.isdir(folder):
         raise ValueError(f"--output {path}: there is no folder {folder}")
+    if os.path.isdir(path):
+        raise ValueError(f"--output {path} is a folder; it would be a file in one")
