@@ -51,7 +51,7 @@ CORPORA = {
         "multi30k",
         {"train": ("train", slice(None)), "valid": ("val", slice(None)), "test": ("test_2016_flickr", slice(None))},
     ),
-    # The test half has chosen nothing. Even and odd lines: talks stand in one piece.
+    # Even and odd lines: talks stand in one piece.
     "iwslt14": Corpus(
         "iwslt14.de-en",
         {"train": ("train", slice(None)), "valid": ("valid", slice(0, None, 2)), "test": ("valid", slice(1, None, 2))},
