@@ -48,32 +48,18 @@ def average(
             overwritten.
         OSError: a file cannot be read, or the output not be written.
     """
-    read = [*checkpoints] if baseline is None else [*checkpoints, baseline]
-    if not checkpoints or len(read) < 2:
+    share = 1 if baseline is None else 1 - baseline_weight
+    weighted = [(path, share / len(checkpoints)) for path in checkpoints]
+    if baseline is not None:
+        weighted.append((baseline, baseline_weight))
+    if not checkpoints or len(weighted) < 2:
         raise ValueError("one checkpoint alone has no mean: name more of them, or --baseline CHECKPOINT")
     if not 0 < baseline_weight < 1:
         raise ValueError(f"--baseline-weight must be above 0 and below 1, not {baseline_weight}")
-    for path in read:
-        if not os.path.isfile(path):
-            raise ValueError(f"there is no checkpoint {path}")
-        if os.path.exists(output) and os.path.samefile(path, output):
-            raise ValueError(f"{output} is one of the checkpoints to average: give another --output")
-    weight = (1 if baseline is None else 1 - baseline_weight) / len(checkpoints)
-    weights = [weight] * len(checkpoints) + [baseline_weight] * (baseline is not None)
+    _check_files([path for path, _ in weighted], output)
 
-    last = len(checkpoints) - 1
-    state = _read(read[last])
-    model = state["model"]
-    sums = {name: torch.zeros_like(model[name], dtype=torch.promote_types(model[name].dtype, torch.float32))
-            for name in model if model[name].is_floating_point()}  # fmt: skip
-    for path, weight in tqdm([*zip(read, weights)], "averaging", unit=" checkpoints", leave=False, disable=None):
-        parameters = _read(path)["model"]
-        _check_same_model({read[last]: model, path: parameters})
-        for name in sums.keys() & parameters.keys():
-            sums[name].add_(parameters[name], alpha=weight)
-    means = {name: sums[name].to(value.dtype) if name in sums else value for name, value in model.items()}
-    shared = {}  # parameters of two names are saved once
-    state["model"] = {name: shared.setdefault((model[name].data_ptr(), mean.shape), mean) for name, mean in means.items()}
+    state = _read(checkpoints[-1])
+    state["model"] = _weighted_sum(state["model"], checkpoints[-1], weighted)
     state.pop("last_optimizer_state", None)
     for name in OF_ONE_MODEL:
         state.get("extra_state", {}).pop(name, None)
@@ -81,6 +67,35 @@ def average(
     torch.save(state, content)
     with whole(output) as (partial,), partial.open("wb") as file:
         file.write(content.getbuffer())
+
+
+def _weighted_sum(
+    model: Mapping[str, Tensor], origin: str | os.PathLike, weighted: Sequence[tuple[str | os.PathLike, float]]
+) -> dict[str, Tensor]:
+    """Parameters with the names and types of a model's, summed over checkpoints; origin is the model's own, for errors."""
+    sums = {
+        name: torch.zeros_like(value, dtype=torch.promote_types(value.dtype, torch.float32))
+        for name, value in model.items()
+        if value.is_floating_point()
+    }
+    for path, weight in tqdm(weighted, "averaging", unit=" checkpoints", leave=False, disable=None):
+        parameters = _read(path)["model"]
+        _check_same_model({origin: model, path: parameters})
+        for name in sums.keys() & parameters.keys():
+            sums[name].add_(parameters[name], alpha=weight)
+    once = {}  # parameters that share memory, to be saved once
+    return {
+        name: once.setdefault((value.data_ptr(), value.shape), sums[name].to(value.dtype) if name in sums else value)
+        for name, value in model.items()
+    }
+
+
+def _check_files(read: Sequence[str | os.PathLike], written: str | os.PathLike) -> None:
+    for path in read:
+        if not os.path.isfile(path):
+            raise ValueError(f"there is no checkpoint {path}")
+        if os.path.exists(written) and os.path.samefile(path, written):
+            raise ValueError(f"{written} is one of the checkpoints to average: give another --output")
 
 
 def _read(path: str | os.PathLike) -> dict:
