@@ -347,6 +347,10 @@ def test_reserve_says_how_large_the_files_become(tmp_path, caplog):
 
 
 def test_reserve_refuses_what_there_is_no_room_for(tmp_path, monkeypatch):
+    def disk(free: int) -> None:
+        monkeypatch.setattr(shutil, "disk_usage", lambda _: shutil._ntuple_diskusage(0, 0, free))
+
+    disk(free=10**12)
     cache = open_cache(tmp_path, size=768, limit=5 * 10**9)
     assert cache.reserve(100_000, 3_250_000) < 5 * 10**9
     expected = r"170,000 references .5,000,000 tokens of 768 .* take at most 7.69 GB.* the cap is 5.00 GB.*references-limit"
@@ -360,7 +364,7 @@ def test_reserve_refuses_what_there_is_no_room_for(tmp_path, monkeypatch):
     there = sum(path.stat().st_size for path in files(tmp_path, ""))
     needed = boundless.reserve(10, 1000)
     for free, refused in ((needed - there, False), (needed - there - 1, True)):
-        monkeypatch.setattr(shutil, "disk_usage", lambda _, free=free: shutil._ntuple_diskusage(0, 0, free))
+        disk(free)
         if refused:
             with pytest.raises(ValueError, match="the disk has only 0.00 GB free"):
                 boundless.reserve(10, 1000)
