@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 from tqdm import tqdm
 
-from fairseq_bertloss.checkpoints import reading
+from fairseq_bertloss.checkpoints import check_exists, reading
 from fairseq_bertloss.files import whole
 
 WITHOUT_MEANING = re.compile(r"(.*\.)?(_float_tensor|version)")
@@ -72,14 +72,14 @@ def average(
 def _weighted_sum(
     model: Mapping[str, Tensor], origin: str | os.PathLike, weighted: Sequence[tuple[str | os.PathLike, float]]
 ) -> dict[str, Tensor]:
-    """Parameters with the names and types of a model's, summed over checkpoints; origin is the model's own, for errors."""
+    """Parameters with the names and types of a model's, summed over checkpoints; origin is the model's own."""
     sums = {
         name: torch.zeros_like(value, dtype=torch.promote_types(value.dtype, torch.float32))
         for name, value in model.items()
         if value.is_floating_point()
     }
     for path, weight in tqdm(weighted, "averaging", unit=" checkpoints", leave=False, disable=None):
-        parameters = _read(path)["model"]
+        parameters = model if path == origin else _read(path)["model"]
         _check_same_model({origin: model, path: parameters})
         for name in sums.keys() & parameters.keys():
             sums[name].add_(parameters[name], alpha=weight)
@@ -92,8 +92,7 @@ def _weighted_sum(
 
 def _check_files(read: Sequence[str | os.PathLike], written: str | os.PathLike) -> None:
     for path in read:
-        if not os.path.isfile(path):
-            raise ValueError(f"there is no checkpoint {path}")
+        check_exists(path)
         if os.path.exists(written) and os.path.samefile(path, written):
             raise ValueError(f"{written} is one of the checkpoints to average: give another --output")
 

@@ -32,6 +32,12 @@ def allow_fairseq_classes() -> None:
     torch.serialization.add_safe_globals([*numpy_classes, *dtypes, *omegaconf_classes, *containers])
 
 
+def check_exists(checkpoint: str | os.PathLike) -> None:
+    """Makes sure, before long work, that there is such a file."""
+    if not os.path.isfile(checkpoint):
+        raise ValueError(f"there is no checkpoint {checkpoint}")
+
+
 @contextmanager
 def reading(checkpoint: str | os.PathLike) -> Iterator[None]:
     """Whatever is wrong with what is read within becomes a ValueError that names the checkpoint.

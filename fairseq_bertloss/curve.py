@@ -19,7 +19,7 @@ from typing import NamedTuple
 import numpy as np
 import torch
 
-from fairseq_bertloss.checkpoints import reading
+from fairseq_bertloss.checkpoints import check_exists, reading
 from fairseq_bertloss.evaluation.hypotheses import check_belongs, read_references, read_translations
 from fairseq_bertloss.evaluation.metrics import Evaluator
 from fairseq_bertloss.evaluation.results import HEADLINE, Curve, Point, Run
@@ -78,8 +78,7 @@ def curves(
         ChildProcessError: fairseq-generate failed; the message ends with its last words.
     """
     references = read_references(reference, evaluator.tokenizer)
-    if not os.path.isfile(baseline):
-        raise ValueError(f"there is no checkpoint {baseline}")
+    check_exists(baseline)
     checkpoints = {name: find_checkpoints(save_dir) for name, save_dir in runs.items()}
     for name, found in checkpoints.items():
         report(_summary(name, found))

@@ -7,7 +7,6 @@ symbol from, the end of the sentence included.
 """
 
 import math
-import os
 import re
 import statistics
 from collections.abc import Iterator, Sequence
@@ -20,7 +19,7 @@ from torch import Tensor
 from tqdm import tqdm
 
 import fairseq_bertloss
-from fairseq_bertloss.checkpoints import reading, reason
+from fairseq_bertloss.checkpoints import check_exists, reading, reason
 from fairseq_bertloss.evaluation.hypotheses import Generated, read_generated
 from fairseq_bertloss.evaluation.results import Entropy
 
@@ -52,8 +51,7 @@ def entropies(
     """
     outputs = []
     for _, checkpoint, path in systems:  # all files, before any long work
-        if not os.path.isfile(checkpoint):
-            raise ValueError(f"there is no checkpoint {checkpoint}")
+        check_exists(checkpoint)
         outputs.append((path, _read_output(path)))
     return [
         _entropy(data, subset, name, checkpoint, output, max_tokens)

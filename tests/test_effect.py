@@ -259,7 +259,7 @@ def test_what_translates_nothing_is_not_compared(effect, monkeypatch):
         run_effect(effect, monkeypatch, line.split())
 
 
-def test_decodings_of_means(effect, rows, sizes, monkeypatch, tmp_path, minilm):
+def test_decodings_of_means(effect, sizes, monkeypatch, tmp_path, minilm):
     """What translates; the baseline stays as it is."""
     experiment = effect.Experiment(effect.CORPORA["multi30k"], sizes["small"], tmp_path, tmp_path, tmp_path)
     for row in ("baseline", "risk"):
