@@ -21,6 +21,7 @@ setup(
         "sacrebleu>=2.4",
         "sacremoses>=0.1",
         "jieba>=0.42",
+        "langcodes>=3.3",
         "subword-nmt>=0.3.8",
         "POT>=0.9.1",
         "scipy",
