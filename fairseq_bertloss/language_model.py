@@ -8,8 +8,10 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
+from fairseq_bertloss.lm_config import is_hub_name
 from fairseq_bertloss.pretrained import encoder_config, load_encoder, max_length, scoring_layer
 from fairseq_bertloss.reference_cache import fingerprint
+from fairseq_bertloss.vocabulary import encode
 
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
 
@@ -132,7 +134,7 @@ def idf_weights(path: str, tokenizer) -> dict[int, float]:
     """Inverse document frequencies of token ids, as bert-score computes them from references.
 
     Args:
-        path: references as text, one a line.
+        path: references as text, one a line; an empty one counts too.
         tokenizer: the language model's.
 
     Returns:
@@ -144,13 +146,13 @@ def idf_weights(path: str, tokenizer) -> dict[int, float]:
     from bert_score.utils import get_idf_dict
 
     try:
-        with open(path, encoding="utf-8", newline="\n") as file:
+        with open(path, encoding="utf-8-sig", newline="\n") as file:
             references = [line.strip() for line in file]
     except (OSError, UnicodeDecodeError) as error:
         raise ValueError(f"cannot read the references for idf weights from {path!r}: {error}") from error
     if not any(references):
         raise ValueError(f"{path}: no references to compute idf weights from: the file has no text")
-    return get_idf_dict([reference for reference in references if reference], tokenizer, nthreads=0)
+    return get_idf_dict(encode(tokenizer, references, tokenizer.model_max_length), None, nthreads=0)
 
 
 def rescaling_baseline(name: str, layer: int, lang: str | None, path: str | None = None) -> tuple[float, float, float]:
@@ -168,7 +170,7 @@ def rescaling_baseline(name: str, layer: int, lang: str | None, path: str | None
     if path is None:
         package = os.path.dirname(importlib.util.find_spec("bert_score").origin)
         path = os.path.join(package, "rescale_baseline", str(lang), f"{name}.tsv")
-        if not os.path.isfile(path):
+        if not is_hub_name(name) or not os.path.isfile(path):
             raise ValueError(
                 f"bert-score has no rescaling baseline for the model {name!r} and the language {lang!r}: "
                 "leave out --rescale-with-baseline, or pass a file of your own with --baseline-path"

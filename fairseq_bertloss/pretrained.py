@@ -1,13 +1,11 @@
 """A Hugging Face encoder as it comes: its configuration, its weights, its scoring layer, its positions."""
 
-import contextlib
 import inspect
-from collections.abc import Iterator
 from pathlib import Path
 
 import torch
 
-from fairseq_bertloss.vocabulary import not_loadable
+from fairseq_bertloss.lm_config import is_hub_name, not_loadable, read_config, quiet_loading
 
 SHORTEST = 3
 """Positions that a sentence of one symbol takes between the markers of beginning and end."""
@@ -17,12 +15,10 @@ def encoder_config(name: str):
     """The configuration of a BERT-like encoder, in which a caller may lower num_hidden_layers before loading.
 
     Raises:
-        ValueError: not loadable, or not an encoder.
+        ValueError: not loadable, of an unknown family, or not an encoder.
     """
-    from transformers import AutoConfig
-
     try:
-        config = AutoConfig.from_pretrained(name)  # the name is the user's, and may be a folder  # nosec B615
+        config = read_config(name)
     except Exception as error:  # transformers raises anything over a broken folder
         raise ValueError(not_loadable("configuration", name, error)) from error
     if config.is_encoder_decoder or config.is_decoder:
@@ -39,7 +35,7 @@ def load_encoder(name: str, config) -> torch.nn.Module:
     from transformers import AutoModel
 
     try:
-        with _quiet_loading():
+        with quiet_loading():
             encoder = AutoModel.from_pretrained(name, config=config).float()  # as above  # nosec B615
     except Exception as error:  # safetensors and torch have errors of their own
         raise ValueError(not_loadable("weights", name, error)) from error
@@ -61,6 +57,8 @@ def short_name(name: str) -> str:
 def scoring_layer(name: str, layer: int | None, config) -> int:
     """The layer given, or bert-score's choice for a known name; 0 is the embeddings.
 
+    The name of a folder is not known, whatever it is: the folder may hold another model.
+
     Args:
         name: hub name or folder of the model.
         layer: the layer wanted; None: bert-score's choice.
@@ -71,7 +69,7 @@ def scoring_layer(name: str, layer: int | None, config) -> int:
     """
     from bert_score.utils import model2layers
 
-    if layer is None and name not in model2layers:
+    if layer is None and not (name in model2layers and is_hub_name(name)):
         raise ValueError(
             f"bert-score names no scoring layer for {name!r}: choose one (--bert-layer N in training, --layer N of "
             "`bertloss`, layer=N in Python) from 1 to the model's number of layers; about three quarters of it is "
@@ -110,16 +108,3 @@ def max_length(encoder: torch.nn.Module, name: str) -> int:
             "choose another language model"
         )
     return room
-
-
-@contextlib.contextmanager
-def _quiet_loading() -> Iterator[None]:
-    """Hides transformers' report of the weights left out, which are the layers above the scoring layer."""
-    from transformers.utils import logging
-
-    verbosity = logging.get_verbosity()
-    logging.set_verbosity_error()
-    try:
-        yield
-    finally:
-        logging.set_verbosity(verbosity)

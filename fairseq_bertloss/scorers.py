@@ -15,10 +15,10 @@ from fairseq.dataclass import ChoiceEnum, FairseqDataclass
 from fairseq.scoring import BaseScorer, register_scorer
 from omegaconf import II
 
-from fairseq_bertloss.vocabulary import Specials, detokenize, load_tokenizer
+from fairseq_bertloss.vocabulary import UNKNOWN, Specials, detokenize, load_tokenizer
 
-UNKNOWN = Specials().unk
-UNKNOWN_IN_REFERENCE = f"<{UNKNOWN}>"
+FAIRSEQS_UNKNOWN = Specials().unk
+FAIRSEQS_UNKNOWN_IN_REFERENCE = f"<{FAIRSEQS_UNKNOWN}>"
 """fairseq-generate writes a reference's unknown symbol so, lest it match a translation's in BLEU."""
 
 
@@ -99,12 +99,12 @@ class LanguageModelScorer(BaseScorer):
     def _text(self, line: str) -> str:
         if self._are_pieces:
             line = detokenize(self._tokenizer, line.split())
-        for unknown in (UNKNOWN_IN_REFERENCE, UNKNOWN):
-            line = line.replace(unknown, self._tokenizer.unk_token)
+        for unknown in (FAIRSEQS_UNKNOWN_IN_REFERENCE, FAIRSEQS_UNKNOWN):
+            line = line.replace(unknown, UNKNOWN)
         return line
 
     def _check_pieces(self, line: str) -> None:
-        foreign = next((p for p in line.split() if p not in self._vocabulary and p != UNKNOWN_IN_REFERENCE), None)
+        foreign = next((p for p in line.split() if p not in self._vocabulary and p != FAIRSEQS_UNKNOWN_IN_REFERENCE), None)
         if foreign is not None:
             raise ValueError(
                 f"{foreign!r} in a reference is no word piece of {self._option} {self._lm}: join the pieces to text by "

@@ -19,7 +19,7 @@ from fairseq_bertloss.evaluation.f_bert import FBertScorer
 from fairseq_bertloss.evaluation.moverscore import MoverScorer
 from fairseq_bertloss.generation import generation_config
 from fairseq_bertloss.pretrained import encoder_config, scoring_layer
-from fairseq_bertloss.vocabulary import detokenize, load_tokenizer
+from fairseq_bertloss.vocabulary import UNKNOWN, detokenize, load_tokenizer
 
 logger = logging.getLogger(__name__)
 
@@ -80,7 +80,7 @@ class TranslationMetrics:
         self._generation = generation_config("--eval-generation-args", cfg.eval_generation_args)
         self._tokenizer = load_tokenizer(cfg.bert_model)
         self._lm = cfg.eval_bert_model or cfg.bert_model
-        self._unknown = load_tokenizer(self._lm).unk_token
+        load_tokenizer(self._lm)  # for its error, which is not to come after the first epoch
         self._wants_f_bert, self._wants_moverscore = cfg.eval_f_bert, cfg.eval_moverscore
         layer = cfg.bert_layer if cfg.eval_bert_layer is None and self._lm == cfg.bert_model else cfg.eval_bert_layer
         self._layer = scoring_layer(self._lm, layer, encoder_config(self._lm)) if cfg.eval_f_bert else None
@@ -110,7 +110,7 @@ class TranslationMetrics:
 
     def _text(self, ids: Tensor) -> str:
         dictionary = self._task.target_dictionary
-        symbols = dictionary.string(utils.strip_pad(ids.cpu(), dictionary.pad()), unk_string=self._unknown)
+        symbols = dictionary.string(utils.strip_pad(ids.cpu(), dictionary.pad()), unk_string=UNKNOWN)
         return detokenize(self._tokenizer, symbols.split())
 
     def _load(self, device: torch.device) -> None:

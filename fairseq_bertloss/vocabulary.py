@@ -14,9 +14,15 @@ from typing import NamedTuple
 import torch
 
 from fairseq_bertloss.files import whole
+from fairseq_bertloss.lm_config import not_loadable, quiet_loading, read_config
 
 PADDING_SYMBOL = re.compile(r"madeupword\d{4}")
 """What fairseq's Dictionary.finalize adds to round the dictionary's size up."""
+
+UNKNOWN = "⁇"
+"""Text of an unknown symbol, as SentencePiece has it: one word to BLEU, and the unknown token to every language model."""
+UNKNOWN_IN_REFERENCE = "⍰"
+"""The same in a reference, which must not match a translation's in BLEU, chrF and TER."""
 
 
 class Specials(NamedTuple):
@@ -37,28 +43,16 @@ def load_tokenizer(name: str):
     Raises:
         ValueError: there is no such tokenizer, or it lacks the special tokens of an encoder.
     """
-    from transformers import AutoTokenizer
-
     try:
-        tokenizer = AutoTokenizer.from_pretrained(name)  # the name is the user's, and may be a folder  # nosec B615
-        if type(tokenizer).__name__.startswith("Roberta"):
-            # RoBERTa's pieces know whether a space precedes them; bert-score always puts one first.
-            tokenizer = AutoTokenizer.from_pretrained(name, add_prefix_space=True)  # as above  # nosec B615
+        with quiet_loading():
+            tokenizer = _auto_tokenizer(name)
+            if type(tokenizer).__name__.startswith("Roberta"):
+                # RoBERTa's pieces know whether a space precedes them; bert-score always puts one first.
+                tokenizer = _auto_tokenizer(name, add_prefix_space=True)
     except Exception as error:  # transformers raises anything over a broken folder
         raise ValueError(not_loadable("tokenizer", name, error)) from error
     special_ids(tokenizer)
     return tokenizer
-
-
-def not_loadable(part: str, name: str, error: Exception) -> str:
-    """The message for a tokenizer or model that transformers could not load."""
-    reason = next(iter(str(error).strip().splitlines()), type(error).__name__)
-    remedy = (
-        "the folder must hold config.json, the weights and the tokenizer's files"
-        if os.path.isdir(name)
-        else "pass a Hugging Face hub name (needs the network or a filled cache) or an existing folder"
-    )
-    return f"cannot load the language model's {part} from {name!r}: {reason} ({remedy})"
 
 
 def special_ids(tokenizer) -> Specials:
@@ -166,17 +160,28 @@ def write_dictionary(path: str, symbols: Iterable[str], counts: dict[str, int] |
         file.writelines(f"{symbol} {counts.get(symbol, 1)}\n" for symbol in symbols)
 
 
-def tokenize(tokenizer, lines: Sequence[str]) -> list[list[str]]:
-    """Word pieces of each line, without sentence markers.
+def encode(tokenizer, lines: Sequence[str], max_length: int | None = None) -> list[list[int]]:
+    """What a language model reads of each line: token ids, its markers of beginning and end included.
 
-    Text that spells a special token ("</s>", "[SEP]") is split like other text, or becomes the
-    unknown token where the model's pieces cannot spell it, so that it never ends a sentence.
+    Everything that reads text does it by this rule: the corpus, idf weights, BERTScore and MoverScore. Text that spells a
+    special token ("</s>", "[SEP]") is split like other text, or becomes the unknown token where the model's pieces cannot
+    spell it, so that it never ends a sentence. One special counts: the unknown token, spelt as the tokenizer spells it, as
+    UNKNOWN or as UNKNOWN_IN_REFERENCE.
+
+    Args:
+        tokenizer: the language model's, as from `load_tokenizer`.
+        lines: text; white space around it does not count.
+        max_length: ids that a line may have, markers included; the last ones before the end are cut off.
     """
-    specials = set(tokenizer.all_special_tokens)
-    return [
-        [tokenizer.unk_token if piece in specials else piece for piece in pieces]
-        for pieces in (tokenizer.tokenize(line.strip(), split_special_tokens=True) for line in lines)
-    ]
+    roles, specials = special_ids(tokenizer), set(tokenizer.all_special_ids)
+    room = None if max_length is None else max_length - 2
+    inner = (_read(tokenizer, line.strip())[:room] for line in lines)
+    return [[roles.bos, *(roles.unk if i in specials else i for i in ids), roles.eos] for ids in inner]
+
+
+def tokenize(tokenizer, lines: Sequence[str]) -> list[list[str]]:
+    """Word pieces of each line by the rule of `encode`, without sentence markers."""
+    return [tokenizer.convert_ids_to_tokens(ids[1:-1]) for ids in encode(tokenizer, lines)]
 
 
 def detokenize(tokenizer, pieces: Sequence[str]) -> str:
@@ -194,3 +199,44 @@ def loses_spaces(tokenizer) -> bool:
     """Whether "it's" comes back from word pieces as "it ' s"."""
     probe = tokenizer.convert_tokens_to_string(tokenizer.tokenize("it's"))
     return len(probe.split()) > 1
+
+
+def _auto_tokenizer(name: str, **options):
+    """transformers' choice: the class that the tokenizer's files name, else that of the model's family."""
+    from transformers import AutoTokenizer
+    from transformers.models.auto.tokenization_auto import get_tokenizer_config
+
+    if not get_tokenizer_config(name).get("tokenizer_class"):
+        options["config"] = read_config(name)
+    # The name is the user's, and may be a folder.
+    return AutoTokenizer.from_pretrained(name, trust_remote_code=False, **options)  # nosec B615
+
+
+def _read(tokenizer, text: str) -> list[int]:
+    """Ids of a line without markers; a special token may be among them where the pieces can spell it."""
+    unknown, word = _unknown_spelling(tokenizer), _unknown_word(tokenizer)
+    if word is not None:
+        return _text_ids(tokenizer, unknown.sub(word, text))
+    # Nothing is unknown to byte-level pieces: what stands between is read by itself.
+    first, *others = (_text_ids(tokenizer, part) if part else [] for part in unknown.split(text))
+    return first + [token_id for other in others for token_id in (tokenizer.unk_token_id, *other)]
+
+
+def _text_ids(tokenizer, text: str) -> list[int]:
+    return tokenizer(text, add_special_tokens=False, split_special_tokens=True, verbose=False)["input_ids"]
+
+
+@functools.lru_cache(maxsize=8)
+def _unknown_spelling(tokenizer) -> re.Pattern:
+    """Whatever the case, which `bertloss prepare --lowercase` takes away."""
+    return re.compile("|".join(map(re.escape, (tokenizer.unk_token, UNKNOWN, UNKNOWN_IN_REFERENCE))), re.IGNORECASE)
+
+
+@functools.lru_cache(maxsize=8)
+def _unknown_word(tokenizer) -> str | None:
+    """A word that the tokenizer reads as the unknown token, a piece for the space before it aside; None: there is none."""
+    for word in (UNKNOWN, UNKNOWN_IN_REFERENCE, "\U00013000"):
+        *space, last = _text_ids(tokenizer, word) or [None]
+        if last == tokenizer.unk_token_id and len(space) < 2:
+            return word
+    return None

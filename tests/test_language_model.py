@@ -1,5 +1,6 @@
 """The frozen encoder: every family, cut at its layer, fed with its own embeddings."""
 
+import math
 from types import SimpleNamespace
 
 import lms
@@ -16,6 +17,7 @@ from fairseq_bertloss.language_model import (
     rescaling_baseline,
 )
 from fairseq_bertloss.pretrained import scoring_layer
+from fairseq_bertloss.vocabulary import load_tokenizer
 
 LOW = {"bfloat16": torch.bfloat16, "float16": torch.float16}
 WITH_SDPA = {"bert", "multilingual-e5", "distilbert", "roberta", "xlm-roberta", "albert"}
@@ -249,16 +251,45 @@ def test_not_an_encoder(config, tmp_path):
         FrozenLanguageModel.from_pretrained(str(tmp_path), 1)
 
 
-def test_idf_weights_are_bert_scores(tmp_path, tiny_lm):
+IDF_REFERENCES = {
+    "real": lms.TEXT,
+    "repeated, empty and blank": ["dog", "", "the dog", "", " \t", "the dog"],
+    "ends in empty lines": [*lms.TEXT, "", "\u3000", ""],
+    "longer than the language model": ["the dog " * 80, "a house", ""],
+}
+
+
+@pytest.mark.parametrize("end", ["\n", "\r\n"])
+@pytest.mark.parametrize("lines", IDF_REFERENCES.values(), ids=IDF_REFERENCES)
+@pytest.mark.parametrize("family", ["bert", "roberta", "xlm-roberta"])
+def test_idf_weights_are_bert_scores(family, lines, end, tmp_path, tiny_lm):
     from bert_score.utils import get_idf_dict
 
-    tokenizer = AutoTokenizer.from_pretrained(tiny_lm("bert"))
+    tokenizer = load_tokenizer(tiny_lm(family))
     path = tmp_path / "references"
-    path.write_text("\n".join(lms.TEXT) + "\n\n", encoding="utf-8")
-    weights, expected = idf_weights(str(path), tokenizer), get_idf_dict(lms.TEXT, tokenizer, nthreads=0)
-    assert {i: weights[i] for i in range(len(tokenizer))} == {i: expected[i] for i in range(len(tokenizer))}
-    assert weights[tokenizer.cls_token_id] == weights[tokenizer.sep_token_id] == 0
-    assert len(set(weights.values())) > 3
+    path.write_bytes("".join(line + end for line in lines).encode())
+    weights, expected = idf_weights(str(path), tokenizer), get_idf_dict(lines, tokenizer, nthreads=0)
+    markers = {tokenizer.cls_token_id, tokenizer.sep_token_id}  # tokenizers of no model's own give an empty line none
+    rest = set(range(len(tokenizer))) - markers
+    assert {i: weights[i] for i in rest} == {i: expected[i] for i in rest}
+    assert {weights[i] for i in markers} == {0}
+    assert len(set(weights.values())) > 2
+
+
+def test_idf_counts_empty_references(tmp_path, minilm):
+    path = tmp_path / "references"
+    path.write_text("the dog\n\na dog\n\na house\n\n", encoding="utf-8")
+    tokenizer = load_tokenizer(minilm)
+    assert idf_weights(str(path), tokenizer)[tokenizer.convert_tokens_to_ids("dog")] == pytest.approx(math.log(7 / 3))
+
+
+def test_idf_reads_special_tokens_in_the_text_as_text(tmp_path, minilm):
+    path = tmp_path / "references"
+    path.write_text("a [SEP] b\nthe house\nthe [UNK]\n", encoding="utf-8")
+    tokenizer = load_tokenizer(minilm)
+    weights = idf_weights(str(path), tokenizer)
+    assert weights[tokenizer.sep_token_id] == 0
+    assert weights[tokenizer.convert_tokens_to_ids("sep")] == weights[tokenizer.unk_token_id] == pytest.approx(math.log(2))
 
 
 @pytest.mark.parametrize("content", [b"", b"\n \n", b"\xff\xfe\n"])

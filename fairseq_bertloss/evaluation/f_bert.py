@@ -4,11 +4,33 @@
 """
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
-from fairseq_bertloss.pretrained import encoder_config, max_length, position_table, scoring_layer, short_name
-from fairseq_bertloss.vocabulary import load_tokenizer
+import torch
+from torch import Tensor
+from torch.nn.utils.rnn import pad_sequence
+from tqdm import tqdm
+
+from fairseq_bertloss.pretrained import (
+    encoder_config,
+    load_encoder,
+    max_length,
+    position_table,
+    scoring_layer,
+    short_name,
+)
+from fairseq_bertloss.vocabulary import encode, load_tokenizer
+
+BATCH = 64
+"""Sentences that the language model reads at once, bert-score's choice."""
+PAIRS_AT_ONCE = 2000
+"""Pairs whose embeddings are in memory together."""
+
+Ids = tuple[int, ...]
+"""What the language model reads of a sentence, markers included."""
+Pair = tuple[Ids, Ids]
+"""A hypothesis and its reference."""
 
 
 class BERTScores(NamedTuple):
@@ -22,6 +44,10 @@ class BERTScores(NamedTuple):
 class FBertScorer:
     """BERTScore (Zhang et al., 2020) without idf and rescaling.
 
+    Language model and tokenizer are loaded here, by config.json; bert-score itself would choose them by letters of the
+    name. It computes everything from the token ids on. A pair's figures are those that bert-score has for the pair by
+    itself: in a batch, the padding of the others may beat a negative cosine there.
+
     Args:
         lm: hub name or folder of an encoder.
         layer: the scoring layer; None: bert-score's choice for a known name.
@@ -32,25 +58,37 @@ class FBertScorer:
     """
 
     def __init__(self, lm: str, layer: int | None = None, device: str | None = None):
-        from bert_score import BERTScorer
-
-        load_tokenizer(lm)  # for its error, if there is no such model
-        self.layer = scoring_layer(lm, layer, encoder_config(lm))
-        self.lm = lm
-        self._scorer = BERTScorer(model_type=lm, num_layers=self.layer, device=device)
-        # bert-score cuts longer sentences where the tokenizer says so, which knows no end in some folders. Where positions are
-        # relative there need be none.
-        encoder, tokenizer = self._scorer._model, self._scorer._tokenizer
-        if position_table(encoder) is not None:
-            tokenizer.model_max_length = min(tokenizer.model_max_length, max_length(encoder, lm))
+        self._tokenizer = load_tokenizer(lm)
+        config = encoder_config(lm)
+        self.lm, self.layer = lm, scoring_layer(lm, layer, config)
+        config.num_hidden_layers = self.layer
+        self._device = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
+        self._encoder = load_encoder(lm, config).to(self._device)
+        # bert-score cuts longer sentences where the tokenizer says so, which knows no end in some folders. Where positions
+        # are relative there need be none.
+        self._max_length = self._tokenizer.model_max_length
+        if position_table(self._encoder) is not None:
+            self._max_length = min(self._max_length, max_length(self._encoder, lm))
 
     @property
     def signature(self) -> str:
         """bert-score's hash, the model by its short name."""
-        return self._scorer.hash.replace(self.lm, short_name(self.lm), 1)
+        from bert_score.utils import get_hash
+
+        return get_hash(
+            short_name(self.lm),
+            self.layer,
+            idf=False,
+            rescale_with_baseline=False,
+            use_custom_baseline=False,
+            use_fast_tokenizer=False,
+        )
 
     def score(self, hypotheses: Sequence[str], references: Sequence[str]) -> BERTScores:
         """Scores pairs; a pair with nothing on one side scores 0.
+
+        Pairs that the language model cannot tell apart are scored once, and so have one score: give all systems that are
+        compared in one call, the references repeated.
 
         Args:
             hypotheses: one a pair.
@@ -61,18 +99,65 @@ class FBertScorer:
         """
         if len(hypotheses) != len(references):
             raise ValueError(f"there are {len(hypotheses)} hypotheses and {len(references)} references")
-        scores = BERTScores(*([0.0] * len(references) for _ in BERTScores._fields))
-        # bert-score warns of empty sentences each time, and gives them 0 as well.
-        full = [i for i, pair in enumerate(zip(hypotheses, references)) if all(side.strip() for side in pair)]
-        if not full:
-            return scores
-        found = self._scorer.score([hypotheses[i] for i in full], [references[i] for i in full])
-        for values, by_pair in zip(scores, found):
-            for i, value in zip(full, by_pair.tolist()):
-                if not math.isfinite(value):
-                    raise ValueError(
-                        f"BERTScore of {hypotheses[i]!r} is {value}: the language model {self.lm!r} gives no finite "
-                        "embeddings; are its weights damaged?"
-                    )
-                values[i] = value
-        return scores
+        ids = self._read([*hypotheses, *references])
+        pairs = [(ids[hypothesis], ids[reference]) for hypothesis, reference in zip(hypotheses, references)]
+        texts = dict(zip(pairs, hypotheses))
+        scores = {pair: (0.0, 0.0, 0.0) for pair in texts if _is_empty(pair)}
+        for pair, score in self._scored([pair for pair in texts if pair not in scores]):
+            if not all(map(math.isfinite, score)):
+                raise ValueError(
+                    f"BERTScore of {texts[pair]!r} is {score}: the language model {self.lm!r} gives no finite embeddings; "
+                    "are its weights damaged?"
+                )
+            scores[pair] = score
+        return BERTScores(*([scores[pair][i] for pair in pairs] for i in range(len(BERTScores._fields))))
+
+    def _read(self, lines: Sequence[str]) -> dict[str, Ids]:
+        distinct = list(dict.fromkeys(lines))
+        return dict(zip(distinct, map(tuple, encode(self._tokenizer, distinct, self._max_length))))
+
+    def _scored(self, pairs: Sequence[Pair]) -> Iterator[tuple[Pair, tuple[float, ...]]]:
+        """Each distinct pair with its precision, recall and F1."""
+        ordered = sorted(pairs, key=lambda pair: (len(pair[1]), pair[1]))  # those of one reference together
+        starts = range(0, len(ordered), PAIRS_AT_ONCE)
+        for start in tqdm(starts, "BERTScore", leave=False, disable=None if len(starts) > 1 else True):
+            part = ordered[start : start + PAIRS_AT_ONCE]
+            embeddings = self._encode({ids for pair in part for ids in pair})
+            for pair in part:
+                yield pair, _match(*(embeddings[ids] for ids in pair))
+
+    def _encode(self, sentences: set[Ids]) -> dict[Ids, Tensor]:
+        """Contextual embeddings of each sentence, (tokens, dim) on the CPU."""
+        ordered = sorted(sentences, key=lambda ids: (len(ids), ids))
+        embeddings = {}
+        for start in range(0, len(ordered), BATCH):
+            batch = ordered[start : start + BATCH]
+            embeddings.update((ids, row[: len(ids)]) for ids, row in zip(batch, self._encode_batch(batch)))
+        return embeddings
+
+    def _encode_batch(self, batch: Sequence[Ids]) -> Tensor:
+        from bert_score.utils import bert_encode
+
+        rows = [torch.tensor(ids) for ids in batch]
+        padded = pad_sequence(rows, batch_first=True, padding_value=self._tokenizer.pad_token_id)
+        mask = pad_sequence([torch.ones_like(row) for row in rows], batch_first=True)
+        with torch.autocast(self._device.type, enabled=False):
+            return bert_encode(self._encoder, padded.to(self._device), mask.to(self._device)).cpu()
+
+
+def _is_empty(pair: Pair) -> bool:
+    """Whether a side has nothing between its markers."""
+    return any(len(ids) == 2 for ids in pair)
+
+
+def _match(hypothesis: Tensor, reference: Tensor) -> tuple[float, ...]:
+    """Precision, recall and F1 of one pair of sentences, (tokens, dim) each, whose markers have no weight."""
+    from bert_score.utils import greedy_cos_idf
+
+    sides = []
+    for embeddings in (reference, hypothesis):
+        weights = torch.ones(1, len(embeddings))
+        weights[:, [0, -1]] = 0.0
+        # It normalises what it is given in place.
+        sides += [embeddings[None].clone(), torch.ones(1, len(embeddings)), weights]
+    return tuple(value.item() for value in greedy_cos_idf(*sides))

@@ -8,12 +8,14 @@ from typing import NamedTuple
 
 import numpy as np
 
-from fairseq_bertloss.vocabulary import detokenize
+from fairseq_bertloss.vocabulary import UNKNOWN, UNKNOWN_IN_REFERENCE, detokenize
 
 HYPOTHESIS = re.compile(r"H-(\d+)\t[^\t]*\t(.*)")
 TARGET = re.compile(r"T-(\d+)\t(.*)")
 POSITIONS = re.compile(r"P-(\d+)\t(.*)")
-UNKNOWN = {"<unk>", "<<unk>>"}
+UNKNOWN_SYMBOL = "<unk>"
+UNKNOWN_TARGET = f"<{UNKNOWN_SYMBOL}>"
+"""fairseq's unknown symbol, and how it prints it in a target, where it shall not match a translation's."""
 ENOUGH_SENTENCES = 20
 """Fewer sentences do not tell whether translations belong to their references."""
 
@@ -120,7 +122,7 @@ def check_belongs(translations: Translations, references: Sequence[str], referen
             "both must be of one test set"
         )
     targets = generated.targets if generated is not None and generated.targets is not None else []
-    telling = [i for i, target in enumerate(targets) if "<unk>" not in target]
+    telling = [i for i, target in enumerate(targets) if UNKNOWN_SYMBOL not in target]
     if telling:
         differ = [i for i in telling if not _agree(targets[i], references[i], tokenizer)]
         if 2 * len(differ) > len(telling):
@@ -164,16 +166,18 @@ def _in_order(numbered: dict[int, str], sentences: int) -> list[str] | None:
 def _text_of_target(target: str, tokenizer) -> str:
     """The text of a T- line, which fairseq prints as pieces or, with --tokenizer word_pieces, as text already."""
     space = tokenizer.tokenize("a")[0].removesuffix("a")  # what pieces record a space with: Ġ, ▁ or nothing
-    return _text(target.split(), tokenizer) if target.startswith(space) else target
+    text = target.replace(UNKNOWN_TARGET, UNKNOWN_IN_REFERENCE)
+    symbols = text.split()
+    return detokenize(tokenizer, symbols) if any(symbol.startswith(space) for symbol in symbols) else text
 
 
 def _text(symbols: Sequence[str], tokenizer) -> str:
-    """The text of symbols of a dictionary, whose <unk> (<<unk>> in a target) is the tokenizer's unknown token."""
-    return detokenize(tokenizer, [tokenizer.unk_token if symbol in UNKNOWN else symbol for symbol in symbols])
+    """The text of symbols of a dictionary."""
+    return detokenize(tokenizer, [UNKNOWN if symbol == UNKNOWN_SYMBOL else symbol for symbol in symbols])
 
 
 def _check_pieces(path: str, lines: Sequence[str], tokenizer) -> None:
-    known = {*tokenizer.get_vocab(), *UNKNOWN}
+    known = {*tokenizer.get_vocab(), UNKNOWN_SYMBOL}
     for number, line in enumerate(lines):
         foreign = next((symbol for symbol in line.split() if symbol not in known), None)
         if foreign is not None:

@@ -8,16 +8,11 @@
 import statistics
 from collections.abc import Iterator, Sequence
 
-from tqdm import tqdm
-
 from fairseq_bertloss.evaluation.f_bert import BERTScores, FBertScorer
 from fairseq_bertloss.evaluation.health import health
 from fairseq_bertloss.evaluation.hypotheses import Translations
 from fairseq_bertloss.evaluation.results import Run
-from fairseq_bertloss.vocabulary import load_tokenizer, loses_spaces, tokenize
-
-SENTENCES_AT_ONCE = 1000
-"""Sentences of the test set whose embeddings are in memory together, those of every system."""
+from fairseq_bertloss.vocabulary import UNKNOWN_IN_REFERENCE, load_tokenizer, loses_spaces, tokenize
 
 
 class Evaluator:
@@ -61,7 +56,6 @@ class Evaluator:
         self._chrf = CHRF(lowercase=lowercase)
         self._ter = TER()
         self._moverscore = MoverScorer(moverscore_lm or lm, moverscore_version, moverscore_idf)
-        self._moverscore_idf = moverscore_idf
         self._bertscore = FBertScorer(lm, layer)
         self.lm, self.layer = lm, self._bertscore.layer
 
@@ -102,7 +96,9 @@ class Evaluator:
         if not self.tokenized or system.generated is None:
             return system.text, list(references)
         translations = [_words(self.tokenizer, line.split()) for line in system.generated.hypotheses]
-        return translations, [_words(self.tokenizer, pieces) for pieces in tokenize(self.tokenizer, references)]
+        unknown = {self.tokenizer.unk_token: UNKNOWN_IN_REFERENCE}  # which is not to match a translation's
+        pieces = ([unknown.get(piece, piece) for piece in line] for line in tokenize(self.tokenizer, references))
+        return translations, [_words(self.tokenizer, line) for line in pieces]
 
     def _run(
         self, system: Translations, references: Sequence[str], bertscore: BERTScores, moverscore: list[float]
@@ -126,23 +122,14 @@ class Evaluator:
 
     def _bertscores(self, texts: Sequence[list[str]], references: list[str]) -> list[BERTScores]:
         """BERTScore of every sentence of every system, in percent."""
-        scores = [BERTScores([], [], []) for _ in texts]
-        for start in tqdm(range(0, len(references), SENTENCES_AT_ONCE), "BERTScore", leave=False, disable=None):
-            part = slice(start, start + SENTENCES_AT_ONCE)
-            size = len(references[part])
-            found = self._bertscore.score([line for text in texts for line in text[part]], references[part] * len(texts))
-            for i, score in enumerate(scores):
-                for collected, values in zip(score, found):
-                    collected += [100 * value for value in values[i * size : (i + 1) * size]]
-        return scores
+        scores = self._bertscore.score([line for text in texts for line in text], references * len(texts))
+        size = len(references)
+        parts = [slice(i * size, (i + 1) * size) for i in range(len(texts))]
+        return [BERTScores(*([100 * value for value in values[part]] for values in scores)) for part in parts]
 
     def _moverscores(self, texts: Sequence[list[str]], references: list[str]) -> list[list[float]]:
         """MoverScore of every sentence of every system, in percent."""
-        if self._moverscore_idf:  # the weights come from a system's own sentences
-            return [[100 * score for score in self._moverscore.score(text, references)] for text in texts]
-        scores = self._moverscore.score([line for text in texts for line in text], references * len(texts))
-        size = len(references)
-        return [[100 * score for score in scores[i * size : (i + 1) * size]] for i in range(len(texts))]
+        return [[100 * score for score in scores] for scores in self._moverscore.score_systems(texts, references)]
 
 
 def _words(tokenizer, pieces: list[str]) -> str:

@@ -12,9 +12,10 @@ import functools
 import itertools
 import math
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import Executor, ThreadPoolExecutor
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -24,7 +25,7 @@ from torch.nn.utils.rnn import pad_sequence
 
 from fairseq_bertloss.evaluation.words import WordFinder
 from fairseq_bertloss.pretrained import encoder_config, load_encoder, max_length, short_name
-from fairseq_bertloss.vocabulary import load_tokenizer, special_ids
+from fairseq_bertloss.vocabulary import encode, load_tokenizer
 
 VERSIONS = ("v2", "v1")
 V1_LAYERS = 5
@@ -47,10 +48,16 @@ class Sentence:
         return len(self.ids) == 2
 
 
-Pair = tuple[Sentence, Sentence]
-"""A hypothesis and its reference."""
-Weigh = Callable[[Sentence], np.ndarray]
-"""The weight of each word of a sentence, (words,) float64, >= 0."""
+Weights = tuple[float, ...]
+"""The weight of each word of a sentence, >= 0."""
+
+
+class Pair(NamedTuple):
+    """A hypothesis and its reference, and what their words weigh: all that a score depends on."""
+
+    hypothesis: Sentence
+    reference: Sentence
+    weights: tuple[Weights, Weights]
 
 
 class MoverScorer:
@@ -62,7 +69,7 @@ class MoverScorer:
         lm: hub name or local folder of a BERT-like encoder.
         version: "v2", Euclidean distance between normalised embeddings of the last layer; or "v1", squared distance
             between the normalised concatenations of minimum, mean and maximum over the last five layers.
-        idf: weigh words by inverse document frequency, counted in the hypotheses and references of a call apart,
+        idf: weigh words by inverse document frequency, counted in a system's hypotheses and in the references apart,
             which leaves [CLS] and [SEP] without weight; else all alike.
         device: of the language model; None: the GPU where there is one.
         batch_size: positions that the language model reads at once, padding included; None: what suits the device.
@@ -101,9 +108,6 @@ class MoverScorer:
     def score(self, hypotheses: Sequence[str], references: Sequence[str]) -> list[float]:
         """MoverScore of each pair.
 
-        Sentences that occur several times are encoded once: score several systems in one call, the references
-        repeated, rather than in several calls (unless idf weights are to come from a system's own sentences).
-
         Returns:
             A score a pair, 1 for equal sentences (without idf) and without a lower bound; 0 where a sentence is empty
             or has no word of positive weight.
@@ -111,49 +115,66 @@ class MoverScorer:
         Raises:
             ValueError: the lists differ in length, or the language model gives numbers that are not finite.
         """
-        if len(hypotheses) != len(references):
-            raise ValueError(f"there are {len(hypotheses)} hypotheses but {len(references)} references")
-        sentences = self._read([*hypotheses, *references])
-        sides = sentences[: len(hypotheses)], sentences[len(hypotheses) :]
-        weigh = [self._weights(side) for side in sides]
-        pairs = list(zip(*sides))
-        scores = {pair: self._score_without_transport(pair) for pair in pairs}
+        return self.score_systems([hypotheses], references)[0]
+
+    def score_systems(self, systems: Sequence[Sequence[str]], references: Sequence[str]) -> list[list[float]]:
+        """MoverScore of each pair of each system, whose idf weights come from its own sentences.
+
+        Sentences that occur several times are encoded once, and pairs that the language model cannot tell apart have
+        one score if their words weigh the same.
+
+        Args:
+            systems: their hypotheses, one a reference.
+            references: those of all of them.
+
+        Returns:
+            Scores of each system, as of `score`.
+
+        Raises:
+            ValueError: as in `score`.
+        """
+        for hypotheses in systems:
+            if len(hypotheses) != len(references):
+                raise ValueError(f"there are {len(hypotheses)} hypotheses but {len(references)} references")
+        by_text = self._read([*itertools.chain(*systems), *references])
+        expected = [by_text[line] for line in references]
+        pairs = [self._weighted([by_text[line] for line in hypotheses], expected) for hypotheses in systems]
+        scores = {pair: self._score_without_transport(pair) for pair in itertools.chain(*pairs)}
         with _workers() as pool:
             for chunk in _chunks([pair for pair, score in scores.items() if score is None]):
-                solve = functools.partial(self._transport, self._encode(chunk, pool), weigh)
+                solve = functools.partial(self._transport, self._encode(chunk, pool))
                 scores.update(zip(chunk, pool.map(solve, chunk)))
-        return [scores[pair] for pair in pairs]
+        return [[scores[pair] for pair in own] for own in pairs]
 
-    def _read(self, lines: Sequence[str]) -> list[Sentence]:
-        if not lines:
-            return []
-        texts = list(dict.fromkeys(line.strip() for line in lines))
-        options = dict(add_special_tokens=False, split_special_tokens=True, verbose=False)
-        roles = special_ids(self._tokenizer)
+    def _read(self, lines: Sequence[str]) -> dict[str, Sentence]:
         by_text, by_ids = {}, {}
-        for text, inner in zip(texts, self._tokenizer(texts, **options)["input_ids"]):
-            ids = (roles.bos, *inner[: self._max_length - 2], roles.eos)
+        distinct = list(dict.fromkeys(lines))
+        for text, ids in zip(distinct, map(tuple, encode(self._tokenizer, distinct, self._max_length))):
             if ids not in by_ids:
                 by_ids[ids] = Sentence(text, ids, self._find_words(ids))
             by_text[text] = by_ids[ids]
-        return [by_text[line.strip()] for line in lines]
+        return by_text
 
-    def _weights(self, side: Sequence[Sentence]) -> Weigh:
+    def _weighted(self, hypotheses: Sequence[Sentence], references: Sequence[Sentence]) -> list[Pair]:
+        sides = zip(self._weights(hypotheses), self._weights(references))
+        return [Pair(*pair) for pair in zip(hypotheses, references, sides)]
+
+    def _weights(self, side: Sequence[Sentence]) -> list[Weights]:
+        """Of each sentence."""
         if not self._idf:
-            return lambda sentence: np.ones(len(sentence.words))
+            return [(1.0,) * len(sentence.words) for sentence in side]
         counts = Counter(token_id for sentence in side for token_id in set(sentence.ids))
         idf = {token_id: math.log((len(side) + 1) / (count + 1)) for token_id, count in counts.items()}
-        return lambda sentence: np.array([idf[sentence.ids[position]] for position in sentence.words])
+        return [tuple(idf[sentence.ids[position]] for position in sentence.words) for sentence in side]
 
     def _score_without_transport(self, pair: Pair) -> float | None:
-        hypothesis, reference = pair
-        if hypothesis.is_empty or reference.is_empty:
+        if pair.hypothesis.is_empty or pair.reference.is_empty:
             return 0.0
-        return 1.0 if hypothesis is reference and not self._idf else None
+        return 1.0 if pair.hypothesis is pair.reference and not self._idf else None
 
     def _encode(self, pairs: Sequence[Pair], pool: Executor) -> dict[Sentence, np.ndarray]:
         """Embeddings of the words of every sentence, (words, dim) float32."""
-        sentences = dict.fromkeys(sentence for pair in pairs for sentence in pair)  # keeps their order
+        sentences = dict.fromkeys(sentence for pair in pairs for sentence in pair[:2])  # keeps their order
         batches = list(_batches(sorted(sentences, key=lambda sentence: -len(sentence.ids)), self._batch_size))
         encoded = (pool.map if self._on_cpu else map)(self._encode_batch, batches)
         return {sentence: words for batch, arrays in zip(batches, encoded) for sentence, words in zip(batch, arrays)}
@@ -188,10 +209,10 @@ class MoverScorer:
         layers = torch.stack([F.normalize(layer.flatten(0, 1)[positions], dim=-1) for layer in layers])
         return F.normalize(torch.cat([layers.amin(0), layers.mean(0), layers.amax(0)], dim=-1), dim=-1)
 
-    def _transport(self, embeddings: dict[Sentence, np.ndarray], weigh: Sequence[Weigh], pair: Pair) -> float:
+    def _transport(self, embeddings: dict[Sentence, np.ndarray], pair: Pair) -> float:
         import ot
 
-        weights = [side(sentence) for side, sentence in zip(weigh, pair)]
+        weights = [np.array(side) for side in pair.weights]
         if not all(side.any() for side in weights):
             return 0.0
         masses = [side[side > 0] / side.sum() for side in weights]
@@ -205,10 +226,10 @@ class MoverScorer:
 def _chunks(pairs: Sequence[Pair]) -> Iterator[list[Pair]]:
     """Pairs, those of one reference together, as many at a time as memory holds the embeddings of."""
     chunk, words = [], 0
-    ordered = sorted(pairs, key=lambda pair: (len(pair[1].ids), pair[1].ids))
-    for reference, group in itertools.groupby(ordered, key=lambda pair: pair[1]):
+    ordered = sorted(pairs, key=lambda pair: (len(pair.reference.ids), pair.reference.ids))
+    for reference, group in itertools.groupby(ordered, key=lambda pair: pair.reference):
         group = list(group)
-        more = len(reference.words) + sum(len(hypothesis.words) for hypothesis, _ in group)
+        more = len(reference.words) + sum(len(pair.hypothesis.words) for pair in group)
         if chunk and words + more > WORDS_AT_ONCE:
             yield chunk
             chunk, words = [], 0

@@ -7,7 +7,7 @@ import torch.nn.functional as F
 
 from fairseq_bertloss.evaluation.results import Similarity, System
 from fairseq_bertloss.language_model import FrozenLanguageModel
-from fairseq_bertloss.vocabulary import load_tokenizer
+from fairseq_bertloss.vocabulary import encode, load_tokenizer
 
 LEGIBLE_TOKENS = 24
 """More on one axis are too small to read in a figure."""
@@ -19,7 +19,7 @@ def largest_gain(system: System, baseline: System, references: Sequence[str], to
     gains = [a - b for a, b in zip(ours.sentences["f_bert"], theirs.sentences["f_bert"])]
     for i in sorted(range(len(gains)), key=gains.__getitem__, reverse=True):
         lines = ours.hypotheses[i], theirs.hypotheses[i], references[i]
-        if all(line.strip() and len(tokenizer(line)["input_ids"]) <= LEGIBLE_TOKENS for line in lines):
+        if all(2 < len(ids) <= LEGIBLE_TOKENS for ids in encode(tokenizer, lines)):
             return i
     return None
 
@@ -50,7 +50,7 @@ def similarities(
 @torch.no_grad()
 def _encode(line: str, tokenizer, language_model: FrozenLanguageModel) -> tuple[list[str], torch.Tensor]:
     """A line's tokens, markers included since BERTScore may match them, and unit vectors, (tokens, dim)."""
-    ids = tokenizer(line, truncation=True, max_length=language_model.max_length)["input_ids"]
+    (ids,) = encode(tokenizer, [line], language_model.max_length)
     embeddings = language_model.embedding_table[torch.tensor([ids])]
     contextual = language_model(embeddings, torch.ones(1, len(ids), dtype=torch.bool))
     return tokenizer.convert_ids_to_tokens(ids), F.normalize(contextual[0], dim=-1)

@@ -1,0 +1,74 @@
+"""Of which family a language model is: what its config.json says, never the letters of its name or path."""
+
+import contextlib
+import os
+from collections.abc import Iterator
+
+BERT_KEYS = frozenset(
+    "attention_probs_dropout_prob hidden_act hidden_dropout_prob hidden_size initializer_range intermediate_size "
+    "max_position_embeddings num_attention_heads num_hidden_layers type_vocab_size vocab_size".split()
+)
+"""What Google's configurations of BERT have, which came before `model_type`."""
+OTHER_BERT_KEYS = frozenset(
+    "directionality pooler_fc_size pooler_num_attention_heads pooler_num_fc_layers pooler_size_per_head pooler_type "
+    "output_past".split()
+)
+"""What some of them have as well, and transformers' BERT no more."""
+BERT_SEGMENTS = 2
+"""Kinds of segments that a BERT tells apart; a RoBERTa, whose old configurations look alike, has one."""
+
+
+def read_config(name: str):
+    """The configuration of a language model, hub name or folder.
+
+    transformers takes a configuration without `model_type` for whatever family stands in the path. Here it is a BERT's if
+    its keys are, as in Google's first models, and refused otherwise. No code of the model's own runs.
+
+    Raises:
+        ValueError: it does not say of which family the model is.
+        Exception: whatever transformers raises where it is not loadable (not_loadable makes a message of it).
+    """
+    from transformers import AutoConfig, BertConfig, PretrainedConfig
+
+    content, _ = PretrainedConfig.get_config_dict(name)  # the name is the user's, and may be a folder  # nosec B615
+    if content.get("model_type"):
+        return AutoConfig.from_pretrained(name, trust_remote_code=False)  # as above  # nosec B615
+    if not _is_berts(content, BertConfig()):
+        raise ValueError('its config.json does not say which family it is of: add a line such as "model_type": "roberta"')
+    return BertConfig.from_dict(content)
+
+
+def not_loadable(part: str, name: str, error: Exception) -> str:
+    """The message for a tokenizer or model that transformers could not load."""
+    reason = next(iter(str(error).strip().splitlines()), type(error).__name__)
+    remedy = (
+        "the folder must hold config.json, the weights and the tokenizer's files"
+        if os.path.isdir(name)
+        else "pass a Hugging Face hub name (needs the network or a filled cache) or an existing folder"
+    )
+    return f"cannot load the language model's {part} from {name!r}: {reason} ({remedy})"
+
+
+def is_hub_name(name: str) -> bool:
+    """Whether a name is the hub's and so says which model it is; a folder of that name may hold any."""
+    return not os.path.exists(name)
+
+
+@contextlib.contextmanager
+def quiet_loading() -> Iterator[None]:
+    """Hides what transformers says of weights above the scoring layer, and of tokenizers by the letters of a path."""
+    from transformers.utils import logging
+
+    verbosity = logging.get_verbosity()
+    logging.set_verbosity_error()
+    try:
+        yield
+    finally:
+        logging.set_verbosity(verbosity)
+
+
+def _is_berts(content: dict, bert) -> bool:
+    """Whether a configuration without `model_type` has a BERT's keys, and no other family's."""
+    known = all(hasattr(bert, key) or key in OTHER_BERT_KEYS for key in content)
+    named = all(architecture.startswith("Bert") for architecture in content.get("architectures") or ())
+    return known and named and content.keys() >= BERT_KEYS and content["type_vocab_size"] == BERT_SEGMENTS
