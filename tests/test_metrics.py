@@ -73,10 +73,40 @@ def test_a_system_scores_alike_alone_and_beside_others(runs, evaluator):
 
 
 def test_long_test_sets_are_scored_in_parts(runs, evaluator, monkeypatch):
-    monkeypatch.setattr("fairseq_bertloss.evaluation.metrics.SENTENCES_AT_ONCE", 2)
+    monkeypatch.setattr("fairseq_bertloss.evaluation.f_bert.PAIRS_AT_ONCE", 2)
     systems = [Translations("same", REFERENCES, None), Translations("other", HYPOTHESES, None)]
     for run, whole in zip(evaluator.score(systems, REFERENCES), runs):
         assert run.sentences["f_bert"] == pytest.approx(whole.sentences["f_bert"], abs=1e-4)
+
+
+@pytest.mark.parametrize("idf", [False, True])
+def test_equal_pairs_have_one_score(idf, minilm, real_pairs, monkeypatch):
+    """Over systems, lines and parts, also where the texts differ and the language model sees no difference."""
+    monkeypatch.setattr("fairseq_bertloss.evaluation.f_bert.PAIRS_AT_ONCE", 50)
+    monkeypatch.setattr("fairseq_bertloss.evaluation.moverscore.WORDS_AT_ONCE", 2000)
+    hypotheses, references = (2 * side for side in real_pairs)
+    upper = [line.upper() for line in hypotheses]
+    systems = [hypotheses, upper, hypotheses[:200] + references[200:], [*hypotheses[:399], hypotheses[399] + " "]]
+    evaluator = Evaluator(minilm, 5, moverscore_idf=idf)
+    first, shouted, half, again = evaluator.score([Translations("x", text, None) for text in systems], references)
+    for metric in ("f_bert", "moverscore"):
+        scores = first.sentences[metric]
+        assert scores == shouted.sentences[metric] == again.sentences[metric]
+        assert scores[:200] == scores[200:] and len(set(scores)) > 150
+        if not (idf and metric == "moverscore"):  # the half that differs has made its words rarer or more frequent
+            assert scores[:200] == half.sentences[metric][:200]
+
+
+def test_idf_of_one_system_is_its_own(minilm, real_pairs):
+    from fairseq_bertloss.evaluation.moverscore import MoverScorer
+
+    scorer = MoverScorer(minilm, idf=True)
+    hypotheses, references = (side[:40] for side in real_pairs)
+    systems = [hypotheses, references[::-1], [*hypotheses[:20], *references[20:]]]
+    together = scorer.score_systems(systems, references)
+    for system, scores in zip(systems, together):
+        assert scores == pytest.approx(scorer.score(system, references), abs=1e-6)
+    assert together[0][:20] != together[2][:20]
 
 
 @pytest.fixture(scope="module")

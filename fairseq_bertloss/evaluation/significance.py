@@ -234,4 +234,5 @@ def _p_over_runs(estimate: _Estimate) -> float:
 def _interval(estimate: _Estimate) -> tuple[float, float]:
     half = _half_width(0.025, estimate.variances)
     low, high = (-half, half) if len(estimate.variances) > 1 else np.quantile(estimate.deviations, [0.025, 0.975])
-    return float(estimate.value + low), float(estimate.value + high)
+    # Equal outputs deviate by rounding alone, which is no uncertainty.
+    return tuple(float(estimate.value + (end if abs(end) > estimate.rounding else 0)) for end in (low, high))
