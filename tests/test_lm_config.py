@@ -1,0 +1,91 @@
+"""Which family a language model is of: config.json decides, wherever the folder lies."""
+
+import json
+import shutil
+
+import lms
+import pytest
+import torch
+from transformers import AutoConfig, AutoModel, BertConfig
+
+from fairseq_bertloss.language_model import FrozenLanguageModel, rescaling_baseline
+from fairseq_bertloss.lm_config import BERT_KEYS
+from fairseq_bertloss.pretrained import encoder_config, load_encoder, scoring_layer
+from fairseq_bertloss.vocabulary import load_tokenizer, tokenize
+
+FOLDERS = ["models/x", "albert/models/mnli-bert", "exp_t5/x", "roberta-distilbert/xlnet", "gpt2"]
+
+
+def configured(folder, **changes) -> str:
+    """Changes a folder's config.json; None takes a key away. Returns the folder."""
+    path = folder / "config.json"
+    content = json.loads(path.read_text()) | changes
+    path.write_text(json.dumps({key: value for key, value in content.items() if value is not None}))
+    return str(folder)
+
+
+def as_google_had_it(folder, lm: str) -> str:
+    """A BERT's folder as it was before transformers: configuration, pieces and weights, which say nothing of families."""
+    folder.mkdir(parents=True)
+    config, tokenizer = AutoConfig.from_pretrained(lm).to_dict(), load_tokenizer(lm)
+    google = {key: config[key] for key in BERT_KEYS} | {"directionality": "bidi", "pooler_fc_size": 768}
+    (folder / "config.json").write_text(json.dumps(google))
+    pieces = tokenizer.convert_ids_to_tokens(range(len(tokenizer)))
+    (folder / "vocab.txt").write_text("".join(f"{piece}\n" for piece in pieces))
+    torch.save(AutoModel.from_pretrained(lm).state_dict(), folder / "pytorch_model.bin")
+    return str(folder)
+
+
+@pytest.mark.parametrize("folder", FOLDERS)
+def test_googles_configuration_is_a_berts(folder, tiny_lm, tmp_path):
+    lm = as_google_had_it(tmp_path / folder, tiny_lm("bert"))
+    assert type(encoder_config(lm)) is BertConfig and type(load_tokenizer(lm)).__name__ == "BertTokenizerFast"
+    ours, its = (FrozenLanguageModel.from_pretrained(name, 2) for name in (lm, tiny_lm("bert")))
+    embeddings, mask = its.embedding_table[None, 5:9], torch.ones(1, 4, dtype=torch.bool)
+    assert torch.equal(ours(embeddings, mask), its(embeddings, mask))
+    assert tokenize(load_tokenizer(lm), lms.TEXT) == tokenize(load_tokenizer(tiny_lm("bert")), lms.TEXT)
+
+
+@pytest.mark.parametrize("folder", FOLDERS)
+@pytest.mark.parametrize("family", ["bert", "roberta", "albert", "mpnet"])
+def test_the_family_named_decides(family, folder, tiny_lm, tmp_path):
+    shutil.copytree(tiny_lm(family), tmp_path / folder)
+    lm = str(tmp_path / folder)
+    config, tokenizer = encoder_config(lm), load_tokenizer(lm)
+    assert config.model_type == family and type(load_encoder(lm, config).config) is type(config)
+    assert tokenize(tokenizer, lms.TEXT) == tokenize(load_tokenizer(tiny_lm(family)), lms.TEXT)
+
+
+@pytest.mark.parametrize("family", [family for family in lms.FAMILIES if family not in ("bert", "multilingual-e5")])
+@pytest.mark.parametrize("architectures", ["kept", None])
+def test_another_family_has_to_be_named(family, architectures, tiny_lm, tmp_path):
+    folder = tmp_path / "bert" / family
+    shutil.copytree(tiny_lm(family), folder)
+    changes = {"type_vocab_size": 1} if "roberta" in family else {}
+    lm = configured(folder, model_type=None, **changes, **({} if architectures else {"architectures": None}))
+    with pytest.raises(ValueError, match='configuration from .*config.json does not say which family .* add a line such as "model_type"'):
+        FrozenLanguageModel.from_pretrained(lm, 1)
+
+
+def test_a_tokenizer_that_names_no_class_is_the_familys(tiny_lm, tmp_path):
+    folder = tmp_path / "albert" / "x"
+    shutil.copytree(tiny_lm("electra"), folder)
+    (folder / "tokenizer_config.json").unlink()
+    assert type(load_tokenizer(str(folder))).__name__ == "ElectraTokenizerFast"
+    configured(folder, model_type=None)
+    with pytest.raises(ValueError, match="tokenizer from .*config.json does not say which family"):
+        load_tokenizer(str(folder))
+
+
+def test_a_folder_has_no_known_name(tiny_lm, tmp_path, monkeypatch):
+    """It may hold any model, and bert-score's layer and baseline are those of the hub's."""
+    monkeypatch.chdir(tmp_path)
+    shutil.copytree(tiny_lm("bert"), "bert-base-uncased")
+    with pytest.raises(ValueError, match="names no scoring layer for 'bert-base-uncased'"):
+        scoring_layer("bert-base-uncased", None, encoder_config("bert-base-uncased"))
+    with pytest.raises(ValueError, match="no rescaling baseline for the model 'bert-base-uncased'"):
+        rescaling_baseline("bert-base-uncased", 0, "en")
+    (tmp_path / "x.tsv").write_text("LAYER,P,R,F\n0,0.1,0.2,0.3\n")
+    shutil.copytree(tiny_lm("bert"), "x")
+    with pytest.raises(ValueError, match="no rescaling baseline for the model"):
+        rescaling_baseline(str(tmp_path / "x"), 0, "en")
