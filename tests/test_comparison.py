@@ -94,11 +94,95 @@ def test_paired_runs(bertloss, tmp_path, capsys):
     assert paired < unpaired / 2 and paired < in_another_order / 2
 
 
-def test_identical_systems_do_not_differ(bertloss, tmp_path):
-    path = str(tmp_path / "comparison.json")
-    assert bertloss("compare", "--baseline", "{fair}", "--system", "same={fair}", "--output", path) == 0
-    for test in results.read(path, results.Comparison)[0].tests:
-        assert test.difference == 0 and test.p_bootstrap == test.p_randomization == 0.5
+@pytest.fixture
+def compared(minilm, real_pairs, write, tmp_path):
+    """A function that runs compare on real sentences, some of them twice, and reads what it found."""
+    hypotheses, references = (side + side[50:90] for side in real_pairs)
+    texts = {
+        "ref": references,
+        "a": hypotheses,
+        "b": [*hypotheses[:30], *references[30:50], *hypotheses[50:]],
+        "c": [line.replace("the ", "a ") for line in hypotheses],
+    }
+    files = {name: write(name, "".join(f"{line}\n" for line in lines)) for name, lines in texts.items()}
+
+    def run(*arguments: str) -> results.Comparison:
+        path = str(tmp_path / "comparison.json")
+        filled = [argument.format(**files) for argument in arguments]
+        options = ["--lm", minilm, "--layer", "5", "--resamples", "1000", "--output", path]
+        assert cli.main(["compare", "--reference", files["ref"], *options, *filled]) == 0
+        return results.read(path, results.Comparison)[0]
+
+    return run
+
+
+@pytest.mark.parametrize(
+    "baseline, same, options, is_certain",
+    [
+        ("{a}", "{a}", [], True),
+        ("{a}", "{a}", ["--moverscore-idf"], True),
+        ("{a},{a},{a}", "{a},{a},{a}", [], True),
+        ("{a},{b},{c}", "{a},{b},{c}", ["--paired-runs"], True),
+        ("{a}", "{a},{a}", ["--paired-runs"], True),
+        ("{a},{b},{c}", "{c},{a},{b}", [], False),  # the seeds differ, by which a difference is uncertain
+    ],
+)
+def test_identical_systems_do_not_differ(baseline, same, options, is_certain, compared):
+    comparison = compared("--baseline", baseline, "--system", f"same={same}", "--system", "other={c}", *options)
+    for metric in results.HEADLINE:
+        test = comparison.test("same", "baseline", metric)
+        assert (test.difference, test.p_bootstrap, test.p_randomization) == (0, 0.5, 0.5)
+        assert test.p_runs in (None, 0.5) and test.mark(comparison.level) == ""
+        low, high = test.interval
+        assert low == high == 0 if is_certain else low < 0 < high
+        assert comparison.test("other", "baseline", metric).difference != 0
+
+
+def test_systems_tie_where_they_share_outputs(compared):
+    comparison = compared("--baseline", "{a}", "--system", "mostly={b}")
+    for metric in results.HEADLINE:
+        before, after = (comparison.system(name).runs[0].sentences[metric] for name in ("baseline", "mostly"))
+        differ = [i for i, pair in enumerate(zip(before, after)) if pair[0] != pair[1]]
+        assert differ and set(differ) <= set(range(30, 50))
+        assert before[50:90] == before[200:], "the sentences that stand twice"
+
+
+class TestUnknown:
+    """fairseq's <unk> in a translation, <<unk>> in a target: the same token to a language model, nothing to BLEU."""
+
+    generated = "".join(
+        f"T-{i}\tthe <<unk>> is {color} .\nH-{i}\t-1\tthe <unk> is {color} .\n" for i, color in enumerate(["blue", "red"])
+    )
+    snowmen = "the ☃ is blue.\nthe ☃ is red.\n"
+
+    def scores(self, minilm, capsys, reference, system, *options) -> dict[str, float]:
+        line = ["score", "--lm", minilm, "--layer", "5", "--json", "--lowercase", *options, "--reference", reference, system]
+        assert cli.main(line) == 0
+        (runs,) = json.loads(capsys.readouterr().out)["systems"].values()
+        return runs[0]["scores"]
+
+    def test_it_is_what_the_language_model_does_not_know(self, minilm, write, capsys):
+        scores = self.scores(minilm, capsys, write("ref", self.snowmen), write("gen", self.generated))
+        assert [scores[name] for name in ("f_bert", "moverscore")] == pytest.approx([100, 100], abs=1e-4)
+        assert scores["length_ratio"] == 1 and scores["bleu"] < 70
+
+    def test_the_targets_unknown_is_another(self, minilm, write, capsys):
+        path = write("gen", self.generated)
+        scores = self.scores(minilm, capsys, path, path)
+        assert [scores[name] for name in ("f_bert", "moverscore")] == pytest.approx([100, 100], abs=1e-4)
+        # Of five words each four are right; the sentences without that word have no character more in common.
+        one, other = ["the A is blue.", "the A is red."], ["the B is blue.", "the B is red."]
+        assert scores["bleu"] == sacrebleu.corpus_bleu(one, [other]).score
+        assert scores["chrf"] == pytest.approx(sacrebleu.corpus_chrf(one, [other]).score)
+        assert scores["ter"] == sacrebleu.corpus_ter(one, [other]).score
+        assert (scores["length_ratio"], scores["repeated"], scores["distinct"]) == (1, 0, 100)
+
+    @pytest.mark.parametrize("reference", ["gen", "ref"])
+    def test_words_as_they_stand(self, reference, minilm, write, capsys):
+        path = write("gen", self.generated)
+        reference = path if reference == "gen" else write("ref", self.snowmen)
+        scores = self.scores(minilm, capsys, reference, path, "--tokenized")
+        assert scores["bleu"] == 0 and scores["length_ratio"] == 1, "no four words in a row"
 
 
 def test_seeds_repeat_the_tests(minilm, files):

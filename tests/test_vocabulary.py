@@ -8,6 +8,7 @@ from fairseq_bertloss.vocabulary import (
     align,
     detokenize,
     dictionary_symbols,
+    encode,
     load_tokenizer,
     special_ids,
     symbol_names,
@@ -96,6 +97,17 @@ def test_character_that_the_pieces_cannot_spell_is_unknown(tokenizer):
     assert tokenize(tokenizer, ["a ☃"]) == [["a", "[UNK]"]]
 
 
+@pytest.mark.parametrize("text", ["a ⁇ b", "a ⍰ b", "a [UNK] b", "a [unk] b"])
+def test_the_unknown_token_is_the_special_that_counts(tokenizer, text):
+    assert tokenize(tokenizer, [text]) == [["a", "[UNK]", "b"]]
+    cls, sep = tokenizer.cls_token_id, tokenizer.sep_token_id
+    assert encode(tokenizer, [f" {text} ", ""]) == [tokenizer("a [UNK] b")["input_ids"], [cls, sep]]
+
+
+def test_ids_are_cut_before_the_end(tokenizer):
+    assert encode(tokenizer, ["a dog runs"], 4) == [tokenizer("a dog")["input_ids"]]
+
+
 @pytest.mark.parametrize(
     "text", ["two dogs, one cat.", "it's the neighbour's dog, isn't it?", "overwintering unphotographable wildlife!"]
 )
@@ -133,6 +145,13 @@ def test_turkish_vocabulary_round_trip(turkish, tmp_path):
     ids = align(dictionary.symbols, turkish).tolist()
     assert turkish.convert_ids_to_tokens(ids[4:]) == symbols
     assert len(set(ids)) == len(ids)
+
+
+def test_turkish_unknown_keeps_its_space(turkish):
+    """A character without a piece, with and without a space before it, and what may stand for it."""
+    odd = ["bu \U00013000 bir", "bu \U00013000.", "bu\U00013000bir"]
+    for spelling in ("⁇", "⍰", "<unk>"):
+        assert encode(turkish, [line.replace("\U00013000", spelling) for line in odd]) == encode(turkish, odd)
 
 
 def test_turkish_text_that_spells_a_special_ends_no_sentence(turkish):
