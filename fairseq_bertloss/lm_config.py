@@ -21,8 +21,8 @@ BERT_SEGMENTS = 2
 def read_config(name: str):
     """The configuration of a language model, hub name or folder.
 
-    transformers takes a configuration without `model_type` for whatever family stands in the path. Here it is a BERT's if
-    its keys are, as in Google's first models, and refused otherwise. No code of the model's own runs.
+    transformers takes a configuration without `model_type` for whatever family stands in the path. Here it is a BERT's
+    if its keys are, as in Google's first models, and refused otherwise. No code of the model's own runs.
 
     Raises:
         ValueError: it does not say of which family the model is.
@@ -34,7 +34,9 @@ def read_config(name: str):
     if content.get("model_type"):
         return AutoConfig.from_pretrained(name, trust_remote_code=False)  # as above  # nosec B615
     if not _is_berts(content, BertConfig()):
-        raise ValueError('its config.json does not say which family it is of: add a line such as "model_type": "roberta"')
+        raise ValueError(
+            'its config.json does not say which family it is of: add a line such as "model_type": "roberta"'
+        )
     return BertConfig.from_dict(content)
 
 

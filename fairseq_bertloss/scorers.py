@@ -84,7 +84,7 @@ class LanguageModelScorer(BaseScorer):
         self._option = option
         self._tokenizer = load_tokenizer(lm)
         self._are_pieces = not (cfg.tokenizer or cfg.bpe or cfg.post_process)
-        self._vocabulary = self._tokenizer.get_vocab()
+        self._pieces = {*self._tokenizer.get_vocab(), FAIRSEQS_UNKNOWN_IN_REFERENCE}
 
     def add_string(self, ref: str, pred: str) -> None:
         """Adds a reference and its translation.
@@ -104,7 +104,7 @@ class LanguageModelScorer(BaseScorer):
         return line
 
     def _check_pieces(self, line: str) -> None:
-        foreign = next((p for p in line.split() if p not in self._vocabulary and p != FAIRSEQS_UNKNOWN_IN_REFERENCE), None)
+        foreign = next((piece for piece in line.split() if piece not in self._pieces), None)
         if foreign is not None:
             raise ValueError(
                 f"{foreign!r} in a reference is no word piece of {self._option} {self._lm}: join the pieces to text by "

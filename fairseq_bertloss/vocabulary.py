@@ -20,7 +20,7 @@ PADDING_SYMBOL = re.compile(r"madeupword\d{4}")
 """What fairseq's Dictionary.finalize adds to round the dictionary's size up."""
 
 UNKNOWN = "⁇"
-"""Text of an unknown symbol, as SentencePiece has it: one word to BLEU, and the unknown token to every language model."""
+"""Text of an unknown symbol, as SentencePiece has it: a word to BLEU, the unknown token to every language model."""
 UNKNOWN_IN_REFERENCE = "⍰"
 """The same in a reference, which must not match a translation's in BLEU, chrF and TER."""
 
@@ -163,10 +163,10 @@ def write_dictionary(path: str, symbols: Iterable[str], counts: dict[str, int] |
 def encode(tokenizer, lines: Sequence[str], max_length: int | None = None) -> list[list[int]]:
     """What a language model reads of each line: token ids, its markers of beginning and end included.
 
-    Everything that reads text does it by this rule: the corpus, idf weights, BERTScore and MoverScore. Text that spells a
-    special token ("</s>", "[SEP]") is split like other text, or becomes the unknown token where the model's pieces cannot
-    spell it, so that it never ends a sentence. One special counts: the unknown token, spelt as the tokenizer spells it, as
-    UNKNOWN or as UNKNOWN_IN_REFERENCE.
+    Everything that reads text does it by this rule: the corpus, idf weights, BERTScore and MoverScore. Text that
+    spells a special token ("</s>", "[SEP]") is split like other text, or becomes the unknown token where the model's
+    pieces cannot spell it, so that it never ends a sentence. One special counts: the unknown token, spelt as the
+    tokenizer spells it, as UNKNOWN or as UNKNOWN_IN_REFERENCE.
 
     Args:
         tokenizer: the language model's, as from `load_tokenizer`.
@@ -234,7 +234,7 @@ def _unknown_spelling(tokenizer) -> re.Pattern:
 
 @functools.lru_cache(maxsize=8)
 def _unknown_word(tokenizer) -> str | None:
-    """A word that the tokenizer reads as the unknown token, a piece for the space before it aside; None: there is none."""
+    """A word that is read as the unknown token, but for a piece for the space before it; None: there is none."""
     for word in (UNKNOWN, UNKNOWN_IN_REFERENCE, "\U00013000"):
         *space, last = _text_ids(tokenizer, word) or [None]
         if last == tokenizer.unk_token_id and len(space) < 2:

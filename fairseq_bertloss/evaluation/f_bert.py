@@ -64,8 +64,8 @@ class FBertScorer:
         config.num_hidden_layers = self.layer
         self._device = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
         self._encoder = load_encoder(lm, config).to(self._device)
-        # bert-score cuts longer sentences where the tokenizer says so, which knows no end in some folders. Where positions
-        # are relative there need be none.
+        # bert-score cuts longer sentences where the tokenizer says so, which knows no end in some folders. Where
+        # positions are relative there need be none.
         self._max_length = self._tokenizer.model_max_length
         if position_table(self._encoder) is not None:
             self._max_length = min(self._max_length, max_length(self._encoder, lm))
@@ -87,8 +87,8 @@ class FBertScorer:
     def score(self, hypotheses: Sequence[str], references: Sequence[str]) -> BERTScores:
         """Scores pairs; a pair with nothing on one side scores 0.
 
-        Pairs that the language model cannot tell apart are scored once, and so have one score: give all systems that are
-        compared in one call, the references repeated.
+        Pairs that the language model cannot tell apart are scored once, and so have one score: give all systems that
+        are compared in one call, the references repeated.
 
         Args:
             hypotheses: one a pair.
@@ -106,8 +106,8 @@ class FBertScorer:
         for pair, score in self._scored([pair for pair in texts if pair not in scores]):
             if not all(map(math.isfinite, score)):
                 raise ValueError(
-                    f"BERTScore of {texts[pair]!r} is {score}: the language model {self.lm!r} gives no finite embeddings; "
-                    "are its weights damaged?"
+                    f"BERTScore of {texts[pair]!r} is {score}: the language model {self.lm!r} gives no finite "
+                    "embeddings; are its weights damaged?"
                 )
             scores[pair] = score
         return BERTScores(*([scores[pair][i] for pair in pairs] for i in range(len(BERTScores._fields))))
