@@ -11,7 +11,7 @@ BERT_KEYS = frozenset(
 """What Google's configurations of BERT have, which came before `model_type`."""
 OTHER_BERT_KEYS = frozenset(
     "directionality pooler_fc_size pooler_num_attention_heads pooler_num_fc_layers pooler_size_per_head pooler_type "
-    "output_past".split()
+    "gradient_checkpointing output_past".split()
 )
 """What some of them have as well, and transformers' BERT no more."""
 BERT_SEGMENTS = 2
@@ -70,7 +70,9 @@ def quiet_loading() -> Iterator[None]:
 
 
 def _is_berts(content: dict, bert) -> bool:
-    """Whether a configuration without `model_type` has a BERT's keys, and no other family's."""
-    known = all(hasattr(bert, key) or key in OTHER_BERT_KEYS for key in content)
-    named = all(architecture.startswith("Bert") for architecture in content.get("architectures") or ())
-    return known and named and content.keys() >= BERT_KEYS and content["type_vocab_size"] == BERT_SEGMENTS
+    """Whether a configuration without `model_type` has a BERT's keys, and by its architecture or keys no other's."""
+    if not content.keys() >= BERT_KEYS or content["type_vocab_size"] != BERT_SEGMENTS:
+        return False
+    if architectures := content.get("architectures"):
+        return all(architecture.startswith("Bert") for architecture in architectures)
+    return all(hasattr(bert, key) or key in OTHER_BERT_KEYS for key in content)

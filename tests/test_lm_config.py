@@ -46,6 +46,15 @@ def test_googles_configuration_is_a_berts(folder, tiny_lm, tmp_path):
     assert tokenize(load_tokenizer(lm), lms.TEXT) == tokenize(load_tokenizer(tiny_lm("bert")), lms.TEXT)
 
 
+@pytest.mark.parametrize("architectures", [["BertModel"], None])
+def test_a_real_bert_whose_family_is_not_named(architectures, minilm, tmp_path):
+    shutil.copytree(minilm, tmp_path / "albert")
+    lm = configured(tmp_path / "albert", model_type=None, architectures=architectures)
+    config = encoder_config(lm)
+    assert type(config) is BertConfig and config.hidden_size == encoder_config(minilm).hidden_size
+    assert len(load_encoder(lm, config).encoder.layer) == 6
+
+
 @pytest.mark.parametrize("folder", FOLDERS)
 @pytest.mark.parametrize("family", ["bert", "roberta", "albert", "mpnet"])
 def test_the_family_named_decides(family, folder, tiny_lm, tmp_path):
