@@ -22,11 +22,13 @@ setup(
         "sacremoses>=0.1",
         "jieba>=0.42",
         "langcodes>=3.3",
+        "regex",
         "subword-nmt>=0.3.8",
         "POT>=0.9.1",
         "scipy",
         "matplotlib",
         "tqdm",
     ],
+    extras_require={"ja": ["sacrebleu[ja]"]},
     entry_points={"console_scripts": ["bertloss = fairseq_bertloss.cli:main"]},
 )

@@ -8,7 +8,7 @@ import argparse
 import sys
 from collections.abc import Sequence
 
-from fairseq_bertloss.commands import average, corpus, evaluation, extract, mend
+from fairseq_bertloss.commands import average, corpus, evaluation, extract, mend, streams
 from fairseq_bertloss.commands.common import report
 from fairseq_bertloss.files import NO_ROOM
 
@@ -28,19 +28,40 @@ COMMANDS = (
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Runs the command line and returns its exit status: 0, 2 for a user's error, 130 for Ctrl-C."""
-    parser = argument_parser()
-    args = parser.parse_args(argv)
+    """Runs the command line and returns its exit status.
+
+    That is 0, 2 for a user's error or output that has no place, and as of a shell's command 130 for Ctrl-C and 141 where
+    nobody reads the output any more.
+    """
+    try:
+        with streams.open_streams():
+            return _run(argument_parser().parse_args(argv))
+    except BrokenPipeError:
+        streams.give_up(sys.stdout, sys.stderr)
+        return 141
+    except streams.NotPrinted as error:
+        streams.give_up(sys.stdout)
+        _report_error(error)
+        return 2
+
+
+def _run(args: argparse.Namespace) -> int:
     try:
         args.run(args)
     except KeyboardInterrupt:
         return 130
+    except (BrokenPipeError, streams.NotPrinted):
+        raise
     except (ValueError, OSError) as error:
         if args.debug:
             raise
-        report(f"bertloss: error: {' '.join(_message(error).split())}")
+        _report_error(error)
         return 2
     return 0
+
+
+def _report_error(error: ValueError | OSError) -> None:
+    report(f"bertloss: error: {' '.join(_message(error).split())}")
 
 
 def _message(error: ValueError | OSError) -> str:

@@ -33,6 +33,9 @@ LAST = "checkpoint_last.pt"
 GENERATION = "--beam 5 --required-batch-size-multiple 1 --log-format none"
 """How fairseq-generate translates; its default multiple of 8 leaves sentences out."""
 
+UTF_8 = {"PYTHONIOENCODING": "utf-8"}
+"""Environment in which fairseq-generate prints any text, whatever the locale."""
+
 
 class Checkpoint(NamedTuple):
     """How far training had come when a checkpoint was written.
@@ -191,7 +194,7 @@ def translate(data: str, subset: str, checkpoint: str, word_pieces_lm: str, max_
     with whole(output) as (partial,):
         with partial.open("x", encoding="utf-8") as file:
             done = subprocess.run(  # our own interpreter, no shell  # nosec B603
-                command, stdout=file, stderr=subprocess.PIPE, text=True, errors="replace"
+                command, stdout=file, stderr=subprocess.PIPE, text=True, errors="replace", env=os.environ | UTF_8
             )
         if done.returncode:
             last_line = (done.stderr.strip().splitlines() or ["it said nothing"])[-1]

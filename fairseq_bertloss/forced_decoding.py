@@ -20,7 +20,8 @@ from tqdm import tqdm
 
 import fairseq_bertloss
 from fairseq_bertloss.checkpoints import check_exists, reading, reason
-from fairseq_bertloss.evaluation.hypotheses import Generated, read_generated
+from fairseq_bertloss.evaluation.generated import WHY_MISSING, Generated
+from fairseq_bertloss.evaluation.hypotheses import read_generated
 from fairseq_bertloss.evaluation.results import Entropy
 
 BIN_WIDTH = 0.01
@@ -95,7 +96,7 @@ def forced_samples(task, data: str, subset: str, output: Output) -> list[dict]:
     if len(dataset) != len(generated.hypotheses):
         raise ValueError(
             f"{path} has {len(generated.hypotheses)} sentences and the subset {subset!r} of {data} has {len(dataset)}; "
-            "was it generated from another one, or without --required-batch-size-multiple 1?"
+            f"was it generated from another one? Or {WHY_MISSING}?"
         )
     samples = [dataset[i] for i in range(len(dataset))]
     if generated.targets is not None and samples[0]["target"] is not None:

@@ -124,11 +124,11 @@ class TestTokenized:
         (run,) = tokenized.score([Translations("x", lines, None)], references)
         assert run.corpus["bleu"] == self.multi_bleu.corpus_score(lines, [references]).score > 0
         raw = ["the dog isn't on a roof, is it?"]
-        assert tokenized.bleu_text(Translations("x", lines, None), raw)[1] == raw
+        assert tokenized.surface.bleu_text(Translations("x", lines, None), raw)[1] == raw
 
     def test_generated_output_and_its_references_are_split_alike(self, tokenized):
         system = Translations("gen", HYPOTHESES, Generated(PIECES, None, None))
-        words, references = tokenized.bleu_text(system, REFERENCES)
+        words, references = tokenized.surface.bleu_text(system, REFERENCES)
         assert words == ["the dog isn ' t running , is it ?", "", "a famous unleashed hat on a roof ."]
         assert references[::2] == ["the dog isn ' t running , is it ?", "a well - known hat ."]
         (run,) = tokenized.score([system], REFERENCES)

@@ -5,6 +5,7 @@ import logging
 import os
 
 from fairseq_bertloss.commands.common import add_lm, check_output, report
+from fairseq_bertloss.commands.streams import check_stdout, show
 
 
 def add_score(subparsers) -> None:
@@ -22,11 +23,12 @@ def run_score(args: argparse.Namespace) -> None:
     """Prints the figures of each file and the metrics' signatures."""
     from fairseq_bertloss.evaluation import score
 
+    check_stdout()
     systems = {}
     for name, files in map(named_files, args.systems):
         add_system(systems, name or ",".join(files), files)
     scores = score.score_files(args.reference, systems, evaluator(args))
-    print(score.to_json(scores) if args.json else score.to_text(scores))
+    show(score.to_json(scores) if args.json else score.to_text(scores))
 
 
 def add_compare(subparsers) -> None:
@@ -55,9 +57,9 @@ def run_compare(args: argparse.Namespace) -> None:
     from fairseq_bertloss.evaluation import results, tables
     from fairseq_bertloss.evaluation.comparison import compare
 
+    check_stdout()
     if args.output:
         check_output(args.output)
-
     systems = {}
     baseline, files = named_files(args.baseline)
     baseline = add_system(systems, baseline or "baseline", files)
@@ -83,7 +85,7 @@ def run_compare(args: argparse.Namespace) -> None:
     )
     if args.output:
         results.write(args.output, [comparison])
-    print(tables.markdown(comparison))
+    show(tables.markdown(comparison))
 
 
 def add_entropy(subparsers) -> None:
@@ -177,8 +179,9 @@ def run_report(args: argparse.Namespace) -> None:
     """Writes the page and names the files."""
     from fairseq_bertloss.evaluation.report import write_report
 
+    check_stdout()
     for path in write_report(args.runs, args.output, args.published):
-        print(os.path.abspath(path))
+        show(os.path.abspath(path))
 
 
 def add_data(parser: argparse.ArgumentParser, subset: str) -> None:
@@ -208,6 +211,12 @@ def add_evaluator(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--word-pieces-lm", metavar="NAME", help="model whose pieces fairseq-generate's output is made of (that of --lm)"
     )
+    parser.add_argument(
+        "--target-lang",
+        metavar="CODE",
+        help="language of the translations: zh, ja, th and others without spaces have tokenizers of their own (what "
+        "fairseq-generate printed, else the script of the references)",
+    )
 
 
 def evaluator(args: argparse.Namespace):
@@ -223,6 +232,7 @@ def evaluator(args: argparse.Namespace):
         moverscore_version=args.moverscore_version,
         moverscore_idf=args.moverscore_idf,
         word_pieces_lm=args.word_pieces_lm,
+        target_lang=args.target_lang,
     )
 
 

@@ -27,7 +27,7 @@ def alarms(comparison: Comparison) -> dict[tuple[str, str], str]:
     """What looks wrong: (system, metric) -> in words, of the first run in which it does."""
     found = {}
     baseline = comparison.system(comparison.baseline)
-    references = health(comparison.references)
+    references = health(comparison.references, comparison.by_character)
     for system in comparison.systems:
         for run in system.runs:
             for metric, words in _signs(run, baseline, references):

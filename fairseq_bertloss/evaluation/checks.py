@@ -40,8 +40,9 @@ def _comparison(comparison: Comparison) -> Iterator[str]:
             yield f"system {system.name!r} has no runs"
         for run in system.runs:
             yield from _run(run, len(comparison.references))
-    if not isinstance(comparison.paired_runs, bool):
-        yield f"paired_runs is neither true nor false: {comparison.paired_runs!r}"
+    for name in ("paired_runs", "by_character"):
+        if not isinstance(getattr(comparison, name), bool):
+            yield f"{name} is neither true nor false: {getattr(comparison, name)!r}"
     for similarity in comparison.similarities:
         yield from _similarity(similarity)
 

@@ -90,14 +90,15 @@ def compare(
         signatures=scores.signatures | {"tests": f"{resamples} resamples, seed {seed}"},
         similarities=_similarities(scores, evaluator, baseline),
         paired_runs=paired_runs,
+        by_character=scores.by_character,
     )
 
 
 def _evidence(scores: Scores, system: System, evaluator: Evaluator) -> dict[str, list[Evidence]]:
     """What the tests resample: for each metric the evidence of every run of a system."""
-    bleu_text = [evaluator.bleu_text(run, scores.references) for run in scores.translations[system.name]]
+    bleu_text = [evaluator.surface.bleu_text(run, scores.references) for run in scores.translations[system.name]]
     return {
-        "bleu": [bleu_evidence(evaluator.bleu, *text) for text in bleu_text],
+        "bleu": [bleu_evidence(evaluator.surface.bleu, *text) for text in bleu_text],
         "f_bert": [mean_evidence(run.sentences["f_bert"]) for run in system.runs],
         "moverscore": [mean_evidence(run.sentences["moverscore"]) for run in system.runs],
     }
@@ -108,10 +109,10 @@ def _sacrebleu_p(scores: Scores, evaluator: Evaluator, name: str, against: str, 
     sides = [scores.translations[name], scores.translations[against]]
     if any(len(runs) > 1 for runs in sides):
         return {}
-    (system, references), (baseline, same) = (evaluator.bleu_text(runs[0], scores.references) for runs in sides)
+    (system, references), (baseline, same) = (evaluator.surface.bleu_text(runs[0], scores.references) for runs in sides)
     if system == baseline or references != same:
         return {}
-    return significance.sacrebleu_p(evaluator.bleu, system, baseline, references, seed=seed)
+    return significance.sacrebleu_p(evaluator.surface.bleu, system, baseline, references, seed=seed)
 
 
 def _similarities(scores: Scores, evaluator: Evaluator, baseline: str) -> list[Similarity]:

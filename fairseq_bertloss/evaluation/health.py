@@ -3,15 +3,22 @@
 from collections.abc import Sequence
 from itertools import pairwise
 
+from fairseq_bertloss import unspaced
 
-def health(text: Sequence[str]) -> dict[str, float]:
+
+def health(text: Sequence[str], by_character: bool = False) -> dict[str, float]:
     """How varied lines are, and how much they repeat themselves.
+
+    Args:
+        text: the lines.
+        by_character: the characters of scripts without spaces are words.
 
     Returns:
         distinct: distinct lines in percent of all; empty: how many lines are empty; repeated: bigrams of words
         that stood in their line before, in percent of all bigrams.
     """
-    bigrams = [list(pairwise(line.split())) for line in text]
+    words = unspaced.words if by_character else str.split
+    bigrams = [list(pairwise(words(line))) for line in text]
     total = sum(map(len, bigrams))
     repeated = total - sum(len(set(line)) for line in bigrams)
     return {

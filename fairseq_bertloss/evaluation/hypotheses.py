@@ -1,6 +1,5 @@
 """Translations from plain text files and from what fairseq-generate printed."""
 
-import re
 import unicodedata
 from collections.abc import Sequence
 from itertools import pairwise
@@ -8,29 +7,15 @@ from typing import NamedTuple
 
 import numpy as np
 
+from fairseq_bertloss.evaluation.generated import WHY_MISSING, Generated, parse
+from fairseq_bertloss.evaluation.subwords import warn_of_subwords
 from fairseq_bertloss.vocabulary import UNKNOWN, UNKNOWN_IN_REFERENCE, detokenize
 
-HYPOTHESIS = re.compile(r"H-(\d+)\t[^\t]*\t(.*)")
-TARGET = re.compile(r"T-(\d+)\t(.*)")
-POSITIONS = re.compile(r"P-(\d+)\t(.*)")
 UNKNOWN_SYMBOL = "<unk>"
 UNKNOWN_TARGET = f"<{UNKNOWN_SYMBOL}>"
 """fairseq's unknown symbol, and how it prints it in a target, where it shall not match a translation's."""
 ENOUGH_SENTENCES = 20
 """Fewer sentences do not tell whether translations belong to their references."""
-
-
-class Generated(NamedTuple):
-    """fairseq-generate's output in the order of the test set.
-
-    Lists with an entry a sentence: hypotheses the best ones, as symbols of the target dictionary; targets the
-    references as fairseq printed them, None where the test set has none; positions the scores of the hypothesis'
-    symbols, base-2 logarithms of their probabilities, as fairseq printed them, None where it did not.
-    """
-
-    hypotheses: list[str]
-    targets: list[str] | None
-    positions: list[str] | None
 
 
 class Translations(NamedTuple):
@@ -65,9 +50,9 @@ def read_generated(path: str) -> Generated | None:
     """What fairseq-generate printed into a file, None if the file is plain text.
 
     Raises:
-        ValueError: the file cannot be read, or sentences are missing.
+        ValueError: the file cannot be read, or is not the whole output of one run.
     """
-    return _generated(path, read_lines(path))
+    return parse(path, read_lines(path))
 
 
 def read_translations(path: str, tokenizer) -> Translations:
@@ -79,12 +64,13 @@ def read_translations(path: str, tokenizer) -> Translations:
         tokenizer: the language model's, whose pieces the model was trained on.
 
     Raises:
-        ValueError: the file cannot be read, sentences are missing from fairseq-generate's output, or it is made of
-            something else than the tokenizer's pieces.
+        ValueError: the file cannot be read, or is fairseq-generate's output but not that of one run, whole and made of
+            the tokenizer's pieces.
     """
     lines = read_lines(path)
-    generated = _generated(path, lines)
+    generated = parse(path, lines)
     if generated is None:
+        warn_of_subwords(path, lines)
         return Translations(path, lines, None)
     _check_pieces(path, generated.hypotheses, tokenizer)
     return Translations(path, [_text(line.split(), tokenizer) for line in generated.hypotheses], generated)
@@ -94,11 +80,13 @@ def read_references(path: str, tokenizer) -> list[str]:
     """One reference a sentence: plain text, or the targets in fairseq-generate's output.
 
     Raises:
-        ValueError: the file cannot be read, or is fairseq-generate's output without targets.
+        ValueError: the file cannot be read, or is fairseq-generate's output but not that of one run, whole and with
+            targets.
     """
     lines = read_lines(path)
-    generated = _generated(path, lines)
+    generated = parse(path, lines)
     if generated is None:
+        warn_of_subwords(path, lines)
         return lines
     if generated.targets is None:
         raise ValueError(f"{path} is fairseq-generate's output without targets (T- lines): pass the references as text")
@@ -117,9 +105,10 @@ def check_belongs(translations: Translations, references: Sequence[str], referen
     """
     path, text, generated = translations
     if len(text) != len(references):
+        why = f"; {WHY_MISSING}?" if generated is not None and len(text) < len(references) else ""
         raise ValueError(
             f"{path} has {len(text)} sentences and the reference {reference_path} has {len(references)}; "
-            "both must be of one test set"
+            f"both must be of one test set{why}"
         )
     targets = generated.targets if generated is not None and generated.targets is not None else []
     telling = [i for i, target in enumerate(targets) if UNKNOWN_SYMBOL not in target]
@@ -136,31 +125,6 @@ def check_belongs(translations: Translations, references: Sequence[str], referen
             f"{path} is of another test set than {reference_path}, or in another order: its sentences share no more "
             "with the references on their own lines than with those on the next"
         )
-
-
-def _generated(path: str, lines: Sequence[str]) -> Generated | None:
-    hypotheses = _numbered(HYPOTHESIS, lines)
-    if not hypotheses:
-        return None
-    missing = next((i for i in range(len(hypotheses)) if i not in hypotheses), None)
-    if missing is not None:
-        raise ValueError(
-            f"{path}: the output of fairseq-generate has {len(hypotheses)} sentences but not number {missing}; was it "
-            "cut off, or made without --required-batch-size-multiple 1? Generate again"
-        )
-    return Generated(*(_in_order(_numbered(kind, lines), len(hypotheses)) for kind in (HYPOTHESIS, TARGET, POSITIONS)))
-
-
-def _numbered(kind: re.Pattern, lines: Sequence[str]) -> dict[int, str]:
-    """The first line of a kind for each sentence, by the sentence's number."""
-    numbered = {}
-    for match in filter(None, map(kind.fullmatch, lines)):
-        numbered.setdefault(int(match[1]), match[2])
-    return numbered
-
-
-def _in_order(numbered: dict[int, str], sentences: int) -> list[str] | None:
-    return [numbered[i] for i in range(sentences)] if set(numbered) >= set(range(sentences)) else None
 
 
 def _text_of_target(target: str, tokenizer) -> str:

@@ -59,7 +59,7 @@ def changes(comparison: Comparison, moved: Sequence[Changes], styles: dict[str, 
     """Figure 3, one for each system, and the table of how many sentences lie where."""
     # At least a point, so that systems that change nothing have axes.
     limits = tuple(max(1.0, *(abs(getattr(change, metric)).max() for change in moved)) for metric in ("bleu", "f_bert"))
-    buckets = length_buckets(comparison.references)
+    buckets = length_buckets(comparison.references, comparison.by_character)
     for i, change in enumerate(moved, 1):
         number = f"3.{i}" if len(moved) > 1 else "3"
         caption = (

@@ -77,9 +77,10 @@ def _further_tables(comparison: Comparison) -> Iterator[str]:
         tests = plain_table(*tables.test_table(comparison), left=3)
         yield figure("Table 3. Significance tests.", _about_tests(comparison), tests, True)
     low, high = LENGTH_RATIOS
-    own = health(comparison.references)
+    own = health(comparison.references, comparison.by_character)
+    unit = "characters" if comparison.by_character else "words"
     caption = (
-        "P_BERT, R_BERT: BERTScore's precision and recall; length ratio: words to the references'; distinct: distinct "
+        f"P_BERT, R_BERT: BERTScore's precision and recall; length ratio: {unit} to the references'; distinct: distinct "
         "outputs in percent; empty: number of empty outputs; repeated: bigrams that were in their line before, in "
         "percent. TER, empty and repeated are better when low. Marked: a run has a length ratio outside "
         f"{low} to {high}, empty outputs, or outputs far less distinct or more repetitive than the baseline's or the "

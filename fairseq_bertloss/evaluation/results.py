@@ -126,7 +126,10 @@ class Similarity:
 
 @dataclass(frozen=True)
 class Comparison:
-    """What `bertloss compare` found: systems on one test set, the first of them the baseline."""
+    """What `bertloss compare` found: systems on one test set, the first of them the baseline.
+
+    by_character says that the target language has no spaces, so that characters are counted in the place of words.
+    """
 
     reference_file: str
     references: list[str]
@@ -138,6 +141,7 @@ class Comparison:
     signatures: dict[str, str]
     similarities: list[Similarity]
     paired_runs: bool = False
+    by_character: bool = False
 
     def system(self, name: str) -> System:
         """The system of a name."""

@@ -12,12 +12,16 @@ from fairseq_bertloss.evaluation.tables import score
 
 
 class Scores(NamedTuple):
-    """Systems on one test set: their figures, and the translations that these are of, one for each run."""
+    """Systems on one test set: their figures, and the translations that these are of, one for each run.
+
+    by_character says that the target language has no spaces.
+    """
 
     references: list[str]
     systems: list[System]
     translations: dict[str, list[Translations]]
     signatures: dict[str, str]
+    by_character: bool
 
 
 def score_files(reference: str, files: dict[str, list[str]], evaluator: Evaluator) -> Scores:
@@ -39,14 +43,14 @@ def score_files(reference: str, files: dict[str, list[str]], evaluator: Evaluato
         check_belongs(run, references, reference, evaluator.tokenizer)
     scored = iter(evaluator.score(everything, references))
     systems = [System(name, [next(scored) for _ in runs]) for name, runs in translations.items()]
-    return Scores(references, systems, translations, evaluator.signatures)
+    return Scores(references, systems, translations, evaluator.signatures, evaluator.surface.by_character)
 
 
 def to_text(scores: Scores) -> str:
     """The figures as a table, the references' own beneath, and the signatures."""
     rows = [[system.name, *(score(system, name) for name in METRICS)] for system in scores.systems]
     table = aligned(["system", *(metric.title for metric in METRICS.values())], rows)
-    own = health(scores.references)
+    own = health(scores.references, scores.by_character)
     yardstick = (
         f"distinct, repeated: distinct lines, bigrams that were in their line before, in percent; of the references "
         f"{own['distinct']:.1f} and {own['repeated']:.1f}. empty: lines."
@@ -59,5 +63,5 @@ def to_json(scores: Scores) -> str:
     systems = {
         system.name: [{"file": run.file, "scores": run.corpus} for run in system.runs] for system in scores.systems
     }
-    content = {"systems": systems, "references": health(scores.references), "signatures": scores.signatures}
-    return json.dumps(content, indent=2, ensure_ascii=False)
+    content = {"systems": systems, "references": health(scores.references, scores.by_character), "signatures": scores.signatures}
+    return json.dumps(content, indent=2)

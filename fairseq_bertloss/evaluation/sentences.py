@@ -1,12 +1,13 @@
 """What changed from one system to another, sentence by sentence."""
 
-import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from difflib import SequenceMatcher
 
 import numpy as np
+import regex
 
+from fairseq_bertloss import unspaced
 from fairseq_bertloss.evaluation.results import Comparison, System
 
 NO_CHANGE = 1e-3
@@ -15,10 +16,11 @@ NO_CHANGE = 1e-3
 BUCKETS = 4
 """Groups of about equal size into which the references' lengths are divided."""
 
-CHINESE = r"\u2e80-\u9fff\uf900-\ufaff\uff00-\uff60\U00020000-\U0003ffff"
 PUNCTUATION = r"!-/:-@\[-`{-~"
-WORD = re.compile(rf"(\s*)([{CHINESE}]|[{PUNCTUATION}]|[^\s{PUNCTUATION}{CHINESE}]+)")
-"""The space before, and a Chinese or Japanese character, a punctuation mark, or a word of anything else."""
+WORD = regex.compile(
+    rf"(\s*)({unspaced.CHARACTER}|[{PUNCTUATION}]|(?:(?!{unspaced.CHARACTER})[^\s{PUNCTUATION}])+)"
+)
+"""The space before, and a character of a script without spaces, a punctuation mark, or a word of anything else."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -56,21 +58,26 @@ def changes(comparison: Comparison, system: System) -> Changes:
     return Changes(system.name, *(np.subtract(after[metric], before[metric]) for metric in ("bleu", "f_bert")))
 
 
-def length_buckets(references: Sequence[str]) -> list[tuple[str, np.ndarray]]:
-    """Groups the sentences by the quartiles of their references' length in words.
+def length_buckets(references: Sequence[str], by_character: bool = False) -> list[tuple[str, np.ndarray]]:
+    """Groups the sentences by the quartiles of their references' length.
+
+    Args:
+        references: one a sentence.
+        by_character: the length is in characters, as in languages without spaces, and not in words.
 
     Returns:
         (name, which sentences, (sentences,) bool) of each group that has any.
     """
-    lengths = np.array([len(reference.split()) for reference in references])
+    unit, words = ("character", unspaced.words) if by_character else ("word", str.split)
+    lengths = np.array([len(words(reference)) for reference in references])
     # inverted_cdf: the quartiles are lengths that occur, so that a group is a range of whole numbers.
     quartiles = np.quantile(lengths, np.arange(1, BUCKETS + 1) / BUCKETS, method="inverted_cdf").astype(int)
     buckets, above = [], -1
     for end in dict.fromkeys(quartiles.tolist()):
         members = (lengths > above) & (lengths <= end)
         start = int(lengths[members].min())
-        words = "1 word" if end == 1 else f"{end} words"
-        buckets.append((words if start == end else f"{start}–{words}", members))
+        up_to = f"1 {unit}" if end == 1 else f"{end} {unit}s"
+        buckets.append((up_to if start == end else f"{start}–{up_to}", members))
         above = end
     return buckets
 

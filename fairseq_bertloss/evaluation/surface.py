@@ -1,0 +1,176 @@
+"""Figures that compare words: BLEU, chrF and TER by sacrebleu, lengths, and health, in the way of the target language.
+
+    metrics = SurfaceMetrics(tokenizer, "zh")
+    corpus, sentence_bleu = metrics.score(translations, references)
+"""
+
+import logging
+from collections.abc import Iterable, Sequence
+
+import langcodes
+from sacrebleu.metrics import BLEU, CHRF, TER
+
+from fairseq_bertloss import unspaced
+from fairseq_bertloss.evaluation.health import health
+from fairseq_bertloss.evaluation.hypotheses import Translations
+from fairseq_bertloss.languages import language_of
+from fairseq_bertloss.vocabulary import UNKNOWN_IN_REFERENCE, loses_spaces, tokenize
+
+logger = logging.getLogger(__name__)
+
+BLEU_TOKENIZERS = (
+    dict.fromkeys(("zh", "yue", "wuu", "gan", "hsn", "cjy", "lzh"), "zh")
+    | {"ja": "ja-mecab"}
+    | dict.fromkeys(("bo", "dz", "km", "ksw", "lo", "mnw", "my", "nod", "shn", "th", "tts"), "char")
+)
+"""sacrebleu's tokenizer for each language that is written without spaces; 13a for any other."""
+
+EITHER_WAY = ("nan", "hak", "cdo")
+"""Chinese languages that are written in ideographs or in Latin letters."""
+
+LONGEST_WORDS = 6
+"""Mean length in characters above which a text of such a language is not segmented into words."""
+
+
+def target_language(code: str | None, systems: Sequence[Translations], references: Sequence[str]) -> str | None:
+    """The target language, if it is written without spaces; None for any other.
+
+    Args:
+        code: what the user says; None: what fairseq-generate printed, or else the script of the references.
+        systems: translations.
+        references: of the same test set.
+
+    Raises:
+        ValueError: no language has this code.
+    """
+    if code is not None:
+        language = checked_language(code)
+        if language not in EITHER_WAY:
+            return language if _is_unspaced(code) else None
+    if not any(map(unspaced.LETTER.search, references)):
+        return None
+    printed = [system.generated.language for system in systems if system.generated and system.generated.language]
+    told = next((language_of(name) for name in printed if _is_unspaced(name)), None)
+    return told or unspaced.language_of_text(references)
+
+
+def checked_language(code: str) -> str:
+    """The language of a code that the user gave.
+
+    Raises:
+        ValueError: there is none.
+    """
+    language = language_of(code)
+    if language is None:
+        raise ValueError(f"--target-lang {code}: no language has this code; give one such as zh, ja, th or en")
+    return language
+
+
+def _is_unspaced(code: str) -> bool:
+    return language_of(code) in BLEU_TOKENIZERS and langcodes.get(code).script != "Latn"
+
+
+class SurfaceMetrics:
+    """What sacrebleu says of translations into a language, and how long, varied and repetitive they are.
+
+    Of a language written without spaces BLEU has sacrebleu's own tokenizer, TER Asian support, and characters are counted
+    in the place of words. Spaces beside ideographs and kana count nowhere then.
+
+    Args:
+        tokenizer: of the language model whose pieces fairseq-generate's output is made of.
+        language: written without spaces; None: any other.
+        lowercase: BLEU and chrF without regard to case.
+        tokenized: BLEU as multi-bleu.perl has it (see `bleu_text`).
+    """
+
+    def __init__(self, tokenizer, language: str | None = None, *, lowercase: bool = False, tokenized: bool = False):
+        self._tokenizer = tokenizer
+        self._tokenized = tokenized
+        self.by_character = language is not None
+        name = "none" if tokenized else _bleu_tokenizer(language)
+        smoothing = "none" if tokenized else "exp"
+        self.bleu = BLEU(lowercase=lowercase, smooth_method=smoothing, tokenize=name, force=tokenized)
+        self._sentence_bleu = BLEU(lowercase=lowercase, effective_order=True, tokenize=name, force=tokenized)
+        self._chrf = CHRF(lowercase=lowercase)
+        self._ter = TER(normalized=self.by_character, asian_support=self.by_character)
+        self._ter_apart = BLEU_TOKENIZERS.get(language) == "char"
+        if self._ter_apart:  # tercom knows ideographs and kana alone
+            self._ter.tokenizer_signature += "-char"
+
+    @property
+    def signatures(self) -> dict[str, str]:
+        """What identifies each metric: sacrebleu's version and options. Known once something was scored."""
+        metrics = {"BLEU": self.bleu, "chrF": self._chrf, "TER": self._ter}
+        return {name: str(metric.get_signature()) for name, metric in metrics.items()}
+
+    def score(self, system: Translations, references: Sequence[str]) -> tuple[dict[str, float], list[float]]:
+        """Corpus figures by their names in results.METRICS, and each sentence's BLEU."""
+        if self._tokenized and self.by_character and system.generated is None:
+            _check_segmented(system)
+        words, reference_words = self.bleu_text(system, references)
+        bleu = self.bleu.corpus_score(words, [reference_words])
+        sentences = [
+            self._sentence_bleu.sentence_score(line, [reference]).score for line, reference in zip(words, reference_words)
+        ]
+        text, references = self._lines(system.text), self._lines(references)
+        corpus = {
+            "bleu": bleu.score,
+            "chrf": self._chrf.corpus_score(text, [references]).score,
+            "ter": self._ter.corpus_score(self._ter_lines(text), [self._ter_lines(references)]).score,
+            "length_ratio": _characters(text) / max(1, _characters(references)) if self.by_character else bleu.ratio,
+            **health(system.text, self.by_character),
+        }
+        return corpus, sentences
+
+    def bleu_text(self, system: Translations, references: Sequence[str]) -> tuple[list[str], list[str]]:
+        """Translations and references as BLEU sees them.
+
+        With `tokenized` these are words between spaces. Plain text stands as it is, its references alike.
+        fairseq-generate's output is split into the words of its language model's tokenizer, and so are its references;
+        in a language without spaces into characters.
+        """
+        if not self._tokenized:
+            return self._lines(system.text), self._lines(references)
+        if system.generated is None:
+            return system.text, list(references)
+        pieces = [line.split() for line in system.generated.hypotheses]
+        unknown = {self._tokenizer.unk_token: UNKNOWN_IN_REFERENCE}  # which is not to match a translation's
+        read = ([unknown.get(piece, piece) for piece in line] for line in tokenize(self._tokenizer, references))
+        return self._words(pieces), self._words(read)
+
+    def _lines(self, text: Sequence[str]) -> list[str]:
+        return [unspaced.close_up(line) for line in text] if self.by_character else list(text)
+
+    def _ter_lines(self, text: Sequence[str]) -> list[str]:
+        return [unspaced.apart(line) for line in text] if self._ter_apart else list(text)
+
+    def _words(self, lines: Iterable[list[str]]) -> list[str]:
+        """Pieces joined to words, from which punctuation stays apart where the tokenizer splits it off (WordPiece)."""
+        if loses_spaces(self._tokenizer):
+            joined = [" ".join(pieces).replace(" ##", "") for pieces in lines]
+        else:
+            joined = [self._tokenizer.convert_tokens_to_string(pieces) for pieces in lines]
+        return [unspaced.apart(line) for line in joined] if self.by_character else joined
+
+
+def _bleu_tokenizer(language: str | None) -> str:
+    name = BLEU_TOKENIZERS.get(language, BLEU.TOKENIZER_DEFAULT)
+    try:
+        BLEU(tokenize=name)
+    except RuntimeError:  # sacrebleu's word for MeCab or its dictionary not being there
+        logger.warning("BLEU takes characters for Japanese words (tok:char): MeCab is missing, pip install 'sacrebleu[ja]'")
+        return "char"
+    return name
+
+
+def _check_segmented(system: Translations) -> None:
+    """Says of plain text that it has no words between spaces."""
+    if sum(len(line.split()) for line in system.text) * LONGEST_WORDS < _characters(system.text):
+        logger.warning(
+            f"{system.path}: --tokenized takes words as they stand, and these lines have no spaces between words: leave out "
+            "--tokenized, or pass segmented text"
+        )
+
+
+def _characters(text: Sequence[str]) -> int:
+    return sum(len(unspaced.words(line)) for line in text)
