@@ -39,7 +39,8 @@ ALONE = rf"(?:[{IDEOGRAPHIC}\p{{Tibetan}}]|(?=\p{{P}})[{OTHERS}])"
 BETWEEN = regex.compile(rf"(?<={ALONE})\s+(?={CHARACTER})|(?<={CHARACTER})\s+(?={ALONE})")
 BESIDE = regex.compile(rf"(?<={ALONE})\s+|\s+(?={ALONE})")
 INSIDE_WORDS = regex.compile(r"(?<=[A-Za-z0-9])\s*([-'.,·])\s*(?=[A-Za-z0-9])")
-BETWEEN_EQUAL_MARKS = regex.compile(r"(?<=(\p{P}))\s+(?=\1)")
+AT_MARKS = regex.compile(r"(?<=(\p{P}))\s+(?=\1)|(?<=[\p{Ps}\p{Pi}])\s+|\s+(?=[\p{Pe}\p{Pf}])")
+"""Between the halves of a dash, and inside of brackets and quotation marks."""
 
 
 def words(line: str) -> list[str]:
@@ -83,4 +84,4 @@ def join(line: str) -> str:
     """
     if not is_unspaced([line]):
         return BETWEEN.sub("", line)
-    return BETWEEN_EQUAL_MARKS.sub("", INSIDE_WORDS.sub(r"\1", close_up(line)))
+    return AT_MARKS.sub("", INSIDE_WORDS.sub(r"\1", close_up(line)))

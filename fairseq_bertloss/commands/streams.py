@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TextIO
 
-STAND_INS = {"−": "-", "–": "-", "±": "+-", "†": "*", "‡": "#", "Δ": "D", "→": "->", "…": "..."}
+STAND_INS = {"−": "-", "–": "-", "±": "+-", "†": "*", "‡": "#", "Δ": "D", "→": "->", "…": "...", "\ufffd": "?"}
 """What is printed where an encoding lacks a character of our tables."""
 
 

@@ -22,7 +22,7 @@ MARKS = (
     Mark("▁", re.compile(r"▁\S*"), 0.02),
     Mark("</w>", re.compile(r"\S+</w>"), 0.02),
     Mark("￭", re.compile(r"￭\S*|\S+￭"), 0.02),
-    Mark("Ġ", re.compile(r"Ġ\S*"), 0.25),  # a letter of Maltese too
+    Mark("Ġ", re.compile(r"Ġ\S*"), 0.1),  # a letter of Maltese too
 )
 LEAST = 2
 """Fewer words with a mark may be what the text is about."""

@@ -28,7 +28,7 @@ BLEU_TOKENIZERS = (
 EITHER_WAY = ("nan", "hak", "cdo")
 """Chinese languages that are written in ideographs or in Latin letters."""
 
-LONGEST_WORDS = 6
+LONGEST_WORDS = 5
 """Mean length in characters above which a text of such a language is not segmented into words."""
 
 
