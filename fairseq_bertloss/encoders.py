@@ -61,7 +61,7 @@ class WordPieces:
         self._vocabulary = self._tokenizer.get_vocab()
         self._source = SourceText.load(cfg.word_pieces_source) if cfg.word_pieces_source else None
         # The translation task names no tokenizer in the configuration that it makes of --eval-bleu-detok-args.
-        self._finish = _for_bleu if cfg._name is None else str
+        self._finish = for_bleu if cfg._name is None else str
 
     def encode(self, x: str) -> str:
         """A raw source line as the symbols that the model reads."""
@@ -86,8 +86,8 @@ class WordPieces:
         return any(piece not in self._vocabulary for piece in pieces)
 
 
-def _for_bleu(text: str) -> str:
-    """Text whose words sacrebleu's tokenizer 13a finds, although they may be characters."""
+def for_bleu(text: str) -> str:
+    """Text whose words sacrebleu's tokenizer 13a finds at spaces, although they may be characters."""
     if not unspaced.LETTER.search(text):
         return text
     from sacrebleu.tokenizers.tokenizer_zh import TokenizerZh

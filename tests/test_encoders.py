@@ -13,7 +13,11 @@ from fairseq import options
 from fairseq.data import encoders
 from prepared import PAIRS
 
-import fairseq_bertloss.encoders  # noqa: F401  (registers word_pieces)
+from sacrebleu import corpus_bleu
+from test_surface import CHINESE, JAPANESE, THAI
+
+from fairseq_bertloss.encoders import WordPieces, WordPiecesConfig, for_bleu
+from fairseq_bertloss.unspaced import apart
 from fairseq_bertloss.vocabulary import load_tokenizer, tokenize
 
 PACKAGE = str(Path(__file__).resolve().parent.parent / "fairseq_bertloss")
@@ -72,6 +76,26 @@ def test_encode_repeats_prepare(prepared):
     tokenizer = build(word_pieces_lm=prepared.lm, word_pieces_source=str(prepared.destdir))
     lines = (prepared.destdir / "text" / "test.de").read_text(encoding="utf-8").splitlines()
     assert [tokenizer.encode(source) for source, _ in PAIRS[3:]] == lines
+
+
+@pytest.mark.parametrize("lines", [CHINESE, JAPANESE, THAI], ids=["zh", "ja", "th"])
+def test_validation_by_bleu_finds_words_where_none_are_written(lines, tmp_path, tiny_lm):
+    """fairseq's --eval-bleu has sacrebleu's default tokenizer, and its own --eval-tokenized-bleu none."""
+    changed = [line.replace("。", "!").replace("ไป", "มา").replace("18", "19") for line in lines]
+    hypotheses, references = ([for_bleu(line) for line in text] for text in (changed, lines))
+    expected = corpus_bleu([apart(line) for line in changed], [[apart(line) for line in lines]], tokenize="zh")
+    for tokenizer in ("13a", "none"):
+        bleu = corpus_bleu(hypotheses, [references], tokenize=tokenizer, force=True)
+        assert (bleu.score, bleu.ref_len) == (expected.score, expected.ref_len)
+    if lines is CHINESE:
+        assert expected.score == corpus_bleu(changed, [lines], tokenize="zh").score
+
+
+def test_only_validation_takes_words_apart(tiny_lm):
+    name = tiny_lm("xlm-roberta")
+    validation, generation = build(word_pieces_lm=name), WordPieces(WordPiecesConfig("word_pieces", name))
+    assert (validation.decode("▁我在北京。"), generation.decode("▁我在北京。")) == ("我 在 北 京 。", "我在北京。")
+    assert validation.decode("▁The ▁roof") == generation.decode("▁The ▁roof") == "The roof"
 
 
 def test_language_model_must_be_named():

@@ -22,22 +22,23 @@ def folder(tmp_path_factory, tiny_lm):
     return folder
 
 
-COMMANDS = {
-    "score": "score --reference ref --lm lm --layer 2 better†=ref worse",
-    "json": "score --reference ref --lm lm --layer 2 better†=ref 中文=worse --json",
-    "name": f"score --reference ref --lm lm --layer 2 {os.fsdecode(b'caf')}\udce9 worse",
-    "compare": "compare --reference ref --lm lm --layer 2 --baseline worse --system Größe=ref --resamples 1000",
-    "help": "compare --help",
-}
+BERTLOSS = [sys.executable, "-m", "fairseq_bertloss.cli"]
+TEXT = ("Δ −0.27 ± 0.01 80.95† 31.80‡ 中文 caf\udce9 " + "x" * 1000 + "\n") * 100
+PROGRAM = f"""
+import sys
+from fairseq_bertloss import cli
+from fairseq_bertloss.commands import evaluation, streams
 
+def run(args):
+    streams.check_stdout()
+    print("scored", file=sys.stderr)
+    streams.show({TEXT!a})
 
-def start(command: str, folder, redirection: str = "", **environment: str) -> subprocess.CompletedProcess:
-    """Runs `bertloss` in a shell, which can close and redirect."""
-    program = [sys.executable, "-m", "fairseq_bertloss.cli", *COMMANDS[command].split()]
-    shell = ["bash", "-c", f'"$@" {redirection}; exit ${{PIPESTATUS[0]}}', "bash", *program]
-    unbuffered = {"PYTHONUNBUFFERED": environment.pop("PYTHONUNBUFFERED", "")}
-    return subprocess.run(shell, cwd=folder, capture_output=True, env=os.environ | unbuffered | environment)
-
+evaluation.run_score = run
+sys.exit(cli.main(["score", "--reference", "x", "--lm", "x", "x"]))
+"""
+PRINTER = [sys.executable, "-c", PROGRAM]
+"""A command that prints at once what others do after minutes of scoring."""
 
 ENCODINGS = {
     "latin-1": {"PYTHONIOENCODING": "latin-1"},
@@ -48,58 +49,85 @@ ENCODINGS = {
 }
 
 
-@pytest.mark.parametrize("command", COMMANDS)
-@pytest.mark.parametrize("encoding", ENCODINGS)
-def test_any_encoding(encoding, command, folder):
-    if command != "compare" and encoding == "cp1252":
-        pytest.skip("differs from latin-1 in having daggers, which compare prints")
-    done = start(command, folder, **ENCODINGS[encoding])
+def start(program: list[str], redirection: str = "", folder=None, **environment: str) -> subprocess.CompletedProcess:
+    """Runs a program in a shell, which can close and redirect."""
+    shell = ["bash", "-c", f'"$@" {redirection}; exit ${{PIPESTATUS[0]}}', "bash", *program]
+    environment = os.environ | {"PYTHONUNBUFFERED": ""} | environment
+    return subprocess.run(shell, cwd=folder, capture_output=True, env=environment)
+
+
+@pytest.mark.parametrize(
+    "encoding, printed",
+    [
+        ("latin-1", "D -0.27 ± 0.01 80.95* 31.80# \\u4e2d\\u6587 café ".encode("latin-1")),
+        ("cp1252", "D -0.27 ± 0.01 80.95† 31.80‡ \\u4e2d\\u6587 café ".encode("cp1252")),
+        ("ascii", b"D -0.27 +- 0.01 80.95* 31.80# \\u4e2d\\u6587 caf\xe9 "),
+        ("C", b"D -0.27 +- 0.01 80.95* 31.80# \\u4e2d\\u6587 caf\xe9 "),
+        ("utf-8", "Δ −0.27 ± 0.01 80.95† 31.80‡ 中文 caf".encode() + b"\xe9 "),
+    ],
+)
+def test_any_encoding(encoding, printed):
+    done = start(PRINTER, **ENCODINGS[encoding])
+    assert (done.returncode, done.stderr) == (0, b"scored\n")
+    assert done.stdout.startswith(printed) and done.stdout.count(b"\n") == 101
+
+
+@pytest.mark.parametrize("encoding", ["latin-1", "C"])
+def test_compare_in_any_encoding(encoding, folder):
+    arguments = "compare --reference ref --lm lm --layer 2 --baseline ref --system Größe=worse --resamples 1000"
+    done = start([*BERTLOSS, *arguments.split()], folder=folder, **ENCODINGS[encoding])
     assert done.returncode == 0, done.stderr
-    assert b"Traceback" not in done.stderr and b"UnicodeEncodeError" not in done.stderr
-    text = done.stdout.decode("ascii" if encoding in ("ascii", "C") else encoding)
-    if command == "json":
-        systems = json.loads(text)["systems"]
-        assert len(systems) == 2 and systems[[*systems][0]][0]["scores"]["bleu"] == pytest.approx(100)
-    elif command != "help":
-        assert "100.00" in text and "BLEU nrefs:1" in text
-    if command == "compare" and encoding != "utf-8":
-        assert "D baseline" in text and "+" in text
+    text = done.stdout.decode("latin-1" if encoding == "latin-1" else "ascii")
+    assert "D baseline" in text and "| -" in text.replace("|  ", "|").replace("  ", "") and "100.00" in text
 
 
-def test_signs_of_numbers_survive(folder):
-    text = start("compare", folder, PYTHONIOENCODING="ascii").stdout.decode()
-    whole = start("compare", folder, PYTHONIOENCODING="utf-8").stdout.decode()
-    assert whole.count("−") > 0 and text.count("-") >= whole.count("−") + whole.count("-")
+def test_names_that_are_no_text(folder):
+    arguments = ["score", "--reference", "ref", "--lm", "lm", "--layer", "2", "--json", "中文=worse", b"caf\xe9"]
+    done = start([*BERTLOSS, *arguments], folder=folder, PYTHONIOENCODING="utf-8")
+    assert done.returncode == 0, done.stderr
+    systems = json.loads(done.stdout)["systems"]
+    assert [*systems] == ["中文", "caf\udce9"] and systems["caf\udce9"][0]["scores"]["bleu"] == pytest.approx(100)
 
 
-@pytest.mark.parametrize("command", ["score", "json", "compare", "help"])
+@pytest.mark.parametrize("command", ["", "score", "compare", "report"])
+def test_help_in_ascii(command):
+    done = start([*BERTLOSS, *command.split(), "--help"], PYTHONIOENCODING="ascii")
+    assert (done.returncode, done.stderr) == (0, b"") and done.stdout.isascii()
+
+
 @pytest.mark.parametrize("unbuffered", ["", "1"])
-def test_a_pipe_that_nobody_reads(command, unbuffered, folder):
-    done = start(command, folder, "| true", PYTHONUNBUFFERED=unbuffered)
-    assert done.stderr == b""
-    assert done.returncode == 141 or (command, unbuffered) == ("help", "1")  # argparse ignores what it cannot write
+def test_a_pipe_that_nobody_reads(unbuffered):
+    done = start(PRINTER, "| true", PYTHONUNBUFFERED=unbuffered)
+    assert (done.returncode, done.stderr) == (141, b"scored\n")
+    done = start(PRINTER, "| head -n 1", PYTHONUNBUFFERED=unbuffered)
+    assert (done.returncode, done.stderr, done.stdout.count(b"\n")) == (141, b"scored\n", 1)
 
 
-def test_a_pipe_for_errors_that_nobody_reads(folder):
-    assert start("score", folder, "2>&1 >/dev/null --layer 99 | true").returncode in (2, 141)
+def test_help_to_a_pipe_that_nobody_reads():
+    done = start([*BERTLOSS, "--help"], "| sleep 0")
+    assert done.stderr == b"" and done.returncode in (0, 141)
+
+
+def test_errors_to_a_pipe_that_nobody_reads():
+    done = start([*BERTLOSS, "report", "--runs", "nowhere", "--output", "x"], "2>&1 >/dev/null | true")
+    assert done.stderr == b"" and done.returncode in (2, 141)
 
 
 @pytest.mark.skipif(not os.path.exists(FULL), reason=f"needs {FULL}")
-@pytest.mark.parametrize("command", ["score", "compare"])
 @pytest.mark.parametrize("unbuffered", ["", "1"])
-def test_a_full_disk(command, unbuffered, folder):
-    done = start(command, folder, f"> {FULL}", PYTHONUNBUFFERED=unbuffered)
+def test_a_full_disk(unbuffered):
+    done = start(PRINTER, f"> {FULL}", PYTHONUNBUFFERED=unbuffered)
     assert done.returncode == 2
-    assert done.stderr.startswith(b"bertloss: error: standard output: No space left") and done.stderr.count(b"\n") == 1
+    scored, error = done.stderr.splitlines()
+    assert error.startswith(b"bertloss: error: standard output: No space left on device")
 
 
-@pytest.mark.parametrize("command", ["score", "compare"])
-def test_a_closed_output_is_refused_before_anything_is_scored(command, folder):
-    done = start(command, folder, ">&- --lm nowhere")
+def test_a_closed_output_is_refused_before_anything_is_scored():
+    done = start(PRINTER, ">&-")
     assert done.returncode == 2
     assert done.stderr.startswith(b"bertloss: error: standard output is closed") and done.stderr.count(b"\n") == 1
 
 
-def test_closed_errors_do_not_go_to_the_output(folder):
-    done = start("score", folder, "2>&- --layer 99")
+def test_closed_errors_do_not_go_to_the_output():
+    done = start([*BERTLOSS, "report", "--runs", "nowhere", "--output", "x"], "2>&-")
     assert (done.returncode, done.stdout) == (2, b"")
