@@ -20,6 +20,7 @@ from results import OUTPUTS, SICK, comparison, curves, entropies, similarity, sy
 from fairseq_bertloss.evaluation import figures, report, tables
 from fairseq_bertloss.evaluation.markup import POLICY
 from fairseq_bertloss.evaluation.report import write_report
+from fairseq_bertloss.evaluation.sentences import length_buckets
 
 EVIL = '<script>document.title = "broken into"</script> & "quoted" <img src="http://example.org/x.png">'
 NAMES = ["_$x_1$ <b>", "系统 & `co`", "sıstem \u202eمرحبا\u202c \x07"]
@@ -225,6 +226,24 @@ def test_examples_mark_what_differs(tmp_path):
     html = make(tmp_path / "runs", with_outputs(comparison(), "tuned", new)).html
     article = re.search(r"<article><h4>Sentence 5: (.*?)</article>", html)[1]
     assert "<ins>indeed</ins>" in article and "(+5.00)" in article and "<del>" not in article
+
+
+@pytest.mark.parametrize(
+    "before, after, old, new",
+    [
+        ("我在北京工作。", "我在南京工作。", "北", "南"),
+        ("ฉันรักแมวของฉัน", "ฉันรักหมวของฉัน", "แ", "ห"),
+        ("これはペンです", "これはパンです", "ペ", "パ"),
+    ],
+)
+def test_a_language_without_spaces_is_counted_by_character(before, after, old, new, tmp_path):
+    whole = replace(comparison(), references=[before] * 19 + ["猫"], by_character=True)
+    whole = with_outputs(with_outputs(whole, "baseline", [before] * 20), "tuned", [after] * 20)
+    html = make(tmp_path / "runs", whole).html
+    assert f"<del>{old}</del>" in html and f"<ins>{new}</ins>" in html
+    assert "length ratio: characters to the references" in html
+    lengths = [name for name, _ in length_buckets(whole.references, by_character=True)]
+    assert lengths == [f"1–{len(before)} characters"]
 
 
 def test_density_keeps_every_position():
