@@ -30,8 +30,8 @@ COMMANDS = (
 def main(argv: Sequence[str] | None = None) -> int:
     """Runs the command line and returns its exit status.
 
-    That is 0, 2 for a user's error or output that has no place, and as of a shell's command 130 for Ctrl-C and 141 where
-    nobody reads the output any more.
+    That is 0, 2 for a user's error or output that has no place, and as of a shell's command 130 for Ctrl-C and 141
+    where nobody reads the output any more.
     """
     try:
         with streams.open_streams():

@@ -4,8 +4,8 @@
     fairseq-interactive DIR ... --tokenizer word_pieces --word-pieces-lm NAME --word-pieces-source DIR
     fairseq-train DIR ... --eval-bleu --eval-bleu-detok word_pieces --eval-bleu-detok-args '{"word_pieces_lm": "NAME"}'
 
-In validation by BLEU, which knows no more than sacrebleu's tokenizer 13a, decoded lines have spaces around ideographs, kana,
-Thai and other characters that are written without: for Chinese this is sacrebleu's BLEU with its tokenizer zh.
+In validation by BLEU, which knows no more than sacrebleu's tokenizer 13a, decoded lines have spaces around ideographs,
+kana, Thai and other characters that are written without: for Chinese this is sacrebleu's BLEU with its tokenizer zh.
 
 Give fairseq-generate and fairseq-train --required-batch-size-multiple 1 as well: with its default of 8 fairseq
 leaves out the last sentences of a set, up to seven of them, without a word.

@@ -9,7 +9,10 @@ from collections.abc import Sequence
 
 import regex
 
-IDEOGRAPHIC = r"\p{Han}\p{Bopomofo}\p{Hiragana}\p{Katakana}ー\u3000-\u303f\uff01-\uff0f\uff1a-\uff20\uff3b-\uff40\uff5b-\uff70"
+IDEOGRAPHIC = (
+    r"\p{Han}\p{Bopomofo}\p{Hiragana}\p{Katakana}ー"
+    r"\u3000-\u303f\uff01-\uff0f\uff1a-\uff20\uff3b-\uff40\uff5b-\uff70"
+)
 """Ideographs, kana and their punctuation, which no text has spaces between."""
 
 OTHERS = r"\p{Thai}\p{Lao}\p{Khmer}\p{Myanmar}\p{Tibetan}\p{Tai_Tham}\p{New_Tai_Lue}\p{Tai_Le}"

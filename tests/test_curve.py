@@ -218,3 +218,18 @@ def test_baseline_and_reference(tuning, curve_of, tmp_path):
     curve_of()
     with pytest.raises(ValueError, match="untrained.out has 6 sentences and the reference .*short.txt has 1"):
         curve_of(reference=str(short))
+
+
+def test_translations_are_utf_8_whatever_the_locale(tmp_path, monkeypatch):
+    started = subprocess.run
+
+    def run_another(command, **options):
+        return started([sys.executable, "-c", "print('H-0\\t-1\\t\\u4e2d\\u6587')"], **options)
+
+    monkeypatch.setattr(curve.subprocess, "run", run_another)
+    for name, value in {"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONIOENCODING": "ascii"}.items():
+        monkeypatch.setenv(name, value)
+    checkpoint = str(tmp_path / "checkpoint_best.pt")
+    curve.translate("data", "valid", checkpoint, "lm", 100)
+    with open(curve.output_path(checkpoint, "valid"), encoding="utf-8") as file:
+        assert file.read() == "H-0\t-1\t中文\n"

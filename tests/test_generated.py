@@ -45,7 +45,8 @@ TWO_RUNS = {
 @pytest.mark.parametrize("reader", READERS)
 @pytest.mark.parametrize("content", TWO_RUNS.values(), ids=TWO_RUNS)
 def test_two_runs_in_one_file_are_refused(content, reader, write):
-    with pytest.raises(ValueError, match=r"gen holds several runs of fairseq-generate: [STH]-\d stands there again. Keep one"):
+    message = r"gen holds several runs of fairseq-generate: [STH]-\d stands there again. Keep one"
+    with pytest.raises(ValueError, match=message):
         READERS[reader](write("gen", content), None)
 
 
@@ -57,7 +58,8 @@ def test_entropy_says_so_too(write, tmp_path):
 
 
 INTERACTIVE = "".join(
-    f"S-{i}\tquelle\nW-{i}\t0.100\tseconds\nH-{i}\t-0.1\ta\nD-{i}\t-0.1\ta\nP-{i}\t-0.1\nH-{i}\t-0.2\tb\n" for i in range(3)
+    f"S-{i}\tquelle\nW-{i}\t0.100\tseconds\nH-{i}\t-0.1\ta\nD-{i}\t-0.1\ta\nP-{i}\t-0.1\nH-{i}\t-0.2\tb\n"
+    for i in range(3)
 )
 
 

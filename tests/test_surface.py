@@ -32,11 +32,10 @@ def pieces(tmp_path_factory):
         path = tmp_path_factory.mktemp("lm") / "vocab.txt"
         path.write_text("[PAD]\n[UNK]\n[CLS]\n[SEP]\n[MASK]\n", encoding="utf-8")
         options = {"do_lower_case": False, "strip_accents": False}
-        splitter = BertTokenizerFast(str(path), **options).backend_tokenizer.pre_tokenizer
-        normalizer = BertTokenizerFast(str(path), **options).backend_tokenizer.normalizer
-        split_lines = [[word for word, _ in splitter.pre_tokenize_str(normalizer.normalize_str(line))] for line in lines]
+        backend = BertTokenizerFast(str(path), **options).backend_tokenizer
+        text = backend.normalizer.normalize_str(" ".join(lines))
         with path.open("a", encoding="utf-8") as file:
-            file.writelines(f"{word}\n" for word in dict.fromkeys(word for words in split_lines for word in words))
+            file.writelines(f"{word}\n" for word in dict.fromkeys(w for w, _ in backend.pre_tokenizer.pre_tokenize_str(text)))
         tokenizer = BertTokenizerFast(str(path), **options)
         return [tokenizer.tokenize(line) for line in lines], tokenizer
 

@@ -13,8 +13,8 @@ LANGUAGE = regex.compile(r".*\| INFO \| fairseq\.tasks\.\w+ \| \[(\S+)\] diction
 """What a task logs of its two dictionaries, the source's first."""
 
 WHY_MISSING = (
-    "was it made with --skip-invalid-size-inputs-valid-test, which leaves out sentences longer than the model's positions, "
-    "or without --required-batch-size-multiple 1, or was it cut off"
+    "was it made with --skip-invalid-size-inputs-valid-test, which leaves out sentences longer than the model's "
+    "positions, or without --required-batch-size-multiple 1, or was it cut off"
 )
 """Why fairseq-generate's output lacks sentences of a set, the usual cause first."""
 
@@ -59,8 +59,8 @@ def _check_plain(path: str, lines: Sequence[str], numbers: dict[str, list[int]])
     kind = max(numbers, key=lambda kind: len(numbers[kind]))
     if 2 * len(numbers[kind]) > len(lines):
         raise ValueError(
-            f"{path} has fairseq-generate's {kind}- lines without the H- lines: pass all that it printed, or text without "
-            "these marks and in the order of the test set"
+            f"{path} has fairseq-generate's {kind}- lines without the H- lines: pass all that it printed, or text "
+            "without these marks and in the order of the test set"
         )
 
 
@@ -86,8 +86,8 @@ def _check_complete(path: str, numbers: Sequence[int]) -> None:
     missing = next((i for i in range(len(found)) if i not in found), None)
     if missing is not None:
         raise ValueError(
-            f"{path}: the output of fairseq-generate has {len(found)} sentences but not number {missing}; {WHY_MISSING}? "
-            "Generate again, with all sentences"
+            f"{path}: the output of fairseq-generate has {len(found)} sentences but not number {missing}; "
+            f"{WHY_MISSING}? Generate again, with all sentences"
         )
 
 

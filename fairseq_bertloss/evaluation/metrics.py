@@ -27,7 +27,8 @@ class Evaluator:
         moverscore_version: "v2" or "v1", see MoverScorer.
         moverscore_idf: idf weights in MoverScore.
         word_pieces_lm: the language model whose pieces fairseq-generate's output is made of; None: `lm`.
-        target_lang: code of the translations' language; None: what fairseq-generate printed or the references' script says.
+        target_lang: code of the translations' language; None: what fairseq-generate printed or the references' script
+            says.
 
     Attributes:
         surface: the metrics that compare words, in the way of the target language once something was scored.

@@ -80,8 +80,8 @@ def _further_tables(comparison: Comparison) -> Iterator[str]:
     own = health(comparison.references, comparison.by_character)
     unit = "characters" if comparison.by_character else "words"
     caption = (
-        f"P_BERT, R_BERT: BERTScore's precision and recall; length ratio: {unit} to the references'; distinct: distinct "
-        "outputs in percent; empty: number of empty outputs; repeated: bigrams that were in their line before, in "
+        f"P_BERT, R_BERT: BERTScore's precision and recall; length ratio: {unit} to the references'; distinct: "
+        "distinct outputs in percent; empty: number of empty outputs; repeated: bigrams that were in their line before, in "
         "percent. TER, empty and repeated are better when low. Marked: a run has a length ratio outside "
         f"{low} to {high}, empty outputs, or outputs far less distinct or more repetitive than the baseline's or the "
         f"references' ({own['distinct']:.1f}, {own['repeated']:.1f})."

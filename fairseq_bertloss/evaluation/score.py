@@ -63,5 +63,6 @@ def to_json(scores: Scores) -> str:
     systems = {
         system.name: [{"file": run.file, "scores": run.corpus} for run in system.runs] for system in scores.systems
     }
-    content = {"systems": systems, "references": health(scores.references, scores.by_character), "signatures": scores.signatures}
+    own = health(scores.references, scores.by_character)
+    content = {"systems": systems, "references": own, "signatures": scores.signatures}
     return json.dumps(content, indent=2)

@@ -35,6 +35,6 @@ def warn_of_subwords(path: str, lines: Sequence[str]) -> None:
         found = [word for word in words if mark.word.fullmatch(word)]
         if len(found) >= max(LEAST, mark.share * len(words)):
             logger.warning(
-                f"{path}: {len(found):,} of {len(words):,} words have the subword mark {mark.sign} ({found[0]}) and are "
-                "scored as they stand: join the subwords to words first, or pass all that fairseq-generate printed"
+                f"{path}: {len(found):,} of {len(words):,} words have the subword mark {mark.sign} ({found[0]}) and "
+                "are scored as they stand: join the subwords to words first, or pass all that fairseq-generate printed"
             )

@@ -73,8 +73,8 @@ def _is_unspaced(code: str) -> bool:
 class SurfaceMetrics:
     """What sacrebleu says of translations into a language, and how long, varied and repetitive they are.
 
-    Of a language written without spaces BLEU has sacrebleu's own tokenizer, TER Asian support, and characters are counted
-    in the place of words. Spaces beside ideographs and kana count nowhere then.
+    Of a language written without spaces BLEU has sacrebleu's own tokenizer, TER Asian support, and characters are
+    counted in the place of words. Spaces beside ideographs and kana count nowhere then.
 
     Args:
         tokenizer: of the language model whose pieces fairseq-generate's output is made of.
@@ -109,9 +109,8 @@ class SurfaceMetrics:
             _check_segmented(system)
         words, reference_words = self.bleu_text(system, references)
         bleu = self.bleu.corpus_score(words, [reference_words])
-        sentences = [
-            self._sentence_bleu.sentence_score(line, [reference]).score for line, reference in zip(words, reference_words)
-        ]
+        pairs = zip(words, reference_words)
+        sentences = [self._sentence_bleu.sentence_score(line, [reference]).score for line, reference in pairs]
         text, references = self._lines(system.text), self._lines(references)
         corpus = {
             "bleu": bleu.score,
@@ -158,7 +157,7 @@ def _bleu_tokenizer(language: str | None) -> str:
     try:
         BLEU(tokenize=name)
     except RuntimeError:  # sacrebleu's word for MeCab or its dictionary not being there
-        logger.warning("BLEU takes characters for Japanese words (tok:char): MeCab is missing, pip install 'sacrebleu[ja]'")
+        logger.warning("BLEU takes characters for Japanese words (tok:char), without MeCab: pip install 'sacrebleu[ja]'")
         return "char"
     return name
 
@@ -167,8 +166,8 @@ def _check_segmented(system: Translations) -> None:
     """Says of plain text that it has no words between spaces."""
     if sum(len(line.split()) for line in system.text) * LONGEST_WORDS < _characters(system.text):
         logger.warning(
-            f"{system.path}: --tokenized takes words as they stand, and these lines have no spaces between words: leave out "
-            "--tokenized, or pass segmented text"
+            f"{system.path}: --tokenized takes words as they stand, and these lines have no spaces between words: leave "
+            "out --tokenized, or pass segmented text"
         )
 
 
