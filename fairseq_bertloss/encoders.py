@@ -19,7 +19,6 @@ from fairseq.dataclass import FairseqDataclass
 
 from fairseq_bertloss import unspaced
 from fairseq_bertloss.corpus.source import SourceText, is_marked, readable
-from fairseq_bertloss.corpus.text import normalize
 
 
 @dataclass
@@ -64,8 +63,8 @@ class WordPieces:
         self._finish = for_bleu if cfg._name is None else str
 
     def encode(self, x: str) -> str:
-        """A raw source line as the symbols that the model reads."""
-        return self._source.encode(x) if self._source else normalize(x)
+        """A raw source line as the symbols that the model reads; symbols as they are, where no source folder is named."""
+        return self._source.encode(x) if self._source else " ".join(x.split())
 
     def decode(self, x: str) -> str:
         """The text of a line of word pieces; a line of the source is made readable in its own way.

@@ -2,11 +2,51 @@
 
 import errno
 import os
+import stat
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 NO_ROOM = (errno.ENOSPC, errno.EDQUOT)
+
+SPECIAL = {stat.S_IFIFO: "a pipe", stat.S_IFSOCK: "a socket", stat.S_IFCHR: "a device", stat.S_IFBLK: "a device"}
+"""What bears a file's name but holds nothing that stays, by its type in stat's mode."""
+
+
+def check_readable_again(path: str | os.PathLike) -> None:
+    """Refuses what a second reading would not find again, without opening it, which could wait for ever.
+
+    Raises:
+        ValueError: it is a pipe, a socket or a device.
+        OSError: there is nothing of this name.
+    """
+    if kind := SPECIAL.get(stat.S_IFMT(os.stat(path).st_mode)):
+        raise ValueError(
+            f"{path} is {kind}, and is read more than once: write what comes from it to a file first (one whose name ends in "
+            ".gz is read as it is)"
+        )
+
+
+def check_can_be_replaced(path: str | os.PathLike) -> None:
+    """Refuses a place for a result that is a pipe, a socket or a device, which a file would take the place of.
+
+    Raises:
+        ValueError: it is one.
+    """
+    if os.path.exists(path) and (kind := SPECIAL.get(stat.S_IFMT(os.stat(path).st_mode))):
+        raise ValueError(f"{path} is {kind}: name a file, which appears when it is whole")
+
+
+def check_not_split(path: str | os.PathLike) -> None:
+    """Refuses a path that fairseq would take for several.
+
+    Raises:
+        ValueError: it has the separator of paths in it.
+    """
+    if os.pathsep in os.fspath(path):
+        raise ValueError(
+            f"fairseq would take {path} for several paths, apart by {os.pathsep!r}: give a path that does not have it"
+        )
 
 
 @contextmanager
@@ -17,7 +57,12 @@ def whole(*paths: str | os.PathLike) -> Iterator[list[Path]]:
 
     Args:
         paths: the files' own names. A file PATH is written as PATH.partial, of which nothing older is left.
+
+    Raises:
+        ValueError: one of them is no place for a file.
     """
+    for path in paths:
+        check_can_be_replaced(path)
     partial = [Path(f"{os.fspath(path)}.partial") for path in paths]
     try:
         for written in partial:

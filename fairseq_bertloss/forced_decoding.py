@@ -9,6 +9,7 @@ symbol from, the end of the sentence included.
 import math
 import re
 import statistics
+import unicodedata
 from collections.abc import Iterator, Sequence
 
 import numpy as np
@@ -207,7 +208,7 @@ def _check_targets(path: str, targets: Sequence[str], origin: str, references: S
 
 def _fingerprint(text: str) -> str:
     """What a line of symbols has in common with the text that any tokenizer joins them to: ASCII letters and digits."""
-    return re.sub(r"[^A-Za-z0-9]", "", text)
+    return re.sub(r"[^A-Za-z0-9]", "", unicodedata.normalize("NFD", text))
 
 
 def _symbol_ids(line: str, dictionary, where: str) -> Tensor:

@@ -8,6 +8,9 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
+from fairseq_bertloss.corpus.text import composed
+from fairseq_bertloss.files import check_readable_again
+from fairseq_bertloss.languages import language_of
 from fairseq_bertloss.lm_config import is_hub_name
 from fairseq_bertloss.pretrained import encoder_config, load_encoder, max_length, scoring_layer
 from fairseq_bertloss.reference_cache import fingerprint
@@ -146,8 +149,9 @@ def idf_weights(path: str, tokenizer) -> dict[int, float]:
     from bert_score.utils import get_idf_dict
 
     try:
+        check_readable_again(path)  # each worker reads it, and again whoever goes on
         with open(path, encoding="utf-8-sig", newline="\n") as file:
-            references = [line.strip() for line in file]
+            references = [composed(line).strip() for line in file]
     except (OSError, UnicodeDecodeError) as error:
         raise ValueError(f"cannot read the references for idf weights from {path!r}: {error}") from error
     if not any(references):
@@ -161,7 +165,7 @@ def rescaling_baseline(name: str, layer: int, lang: str | None, path: str | None
     Args:
         name: the language model's hub name, under which bert-score keeps a baseline for some languages.
         layer: the scoring layer.
-        lang: the target language.
+        lang: the target language, by its code in whatever spelling, or as bert-score has it.
         path: a file of one's own in bert-score's format: LAYER,P,R,F.
 
     Raises:
@@ -169,7 +173,9 @@ def rescaling_baseline(name: str, layer: int, lang: str | None, path: str | None
     """
     if path is None:
         package = os.path.dirname(importlib.util.find_spec("bert_score").origin)
-        path = os.path.join(package, "rescale_baseline", str(lang), f"{name}.tsv")
+        folder = os.path.join(package, "rescale_baseline")
+        language = lang if lang in os.listdir(folder) else language_of(str(lang))
+        path = os.path.join(folder, str(language), f"{name}.tsv")
         if not is_hub_name(name) or not os.path.isfile(path):
             raise ValueError(
                 f"bert-score has no rescaling baseline for the model {name!r} and the language {lang!r}: "

@@ -3,9 +3,19 @@
     language_of("zh_CN") == language_of("zh-Hans") == language_of("zho_Hans") == "zh"
 """
 
+import functools
+from collections.abc import Iterable
+
 import langcodes
 
+NO_REGION = "_XX"
+"""How mBART writes that a code is of no region: en_XX."""
 
+NEAR = 10
+"""Less than the distance, as langcodes counts it, of two scripts, more than that of two regions."""
+
+
+@functools.cache
 def language_of(code: str) -> str | None:
     """The shortest ISO 639 code of a language, two letters where there are two.
 
@@ -20,3 +30,33 @@ def language_of(code: str) -> str | None:
     except ValueError:  # also what it raises of a code that is no code
         return None
     return language.prefer_macrolanguage().language if language.is_valid() else None
+
+
+def script_of(code: str) -> str | None:
+    """The ISO 15924 code of the script that a language is written in, such as Latn; its usual one if the code names none.
+
+    Args:
+        code: as language_of's.
+
+    Returns:
+        The script's code; None if there is no such language.
+    """
+    return langcodes.get(code).maximize().script if language_of(code) else None
+
+
+def closest(code: str, others: Iterable[str]) -> str | None:
+    """The one of several codes that means what a code means: the same language and script, and a near region.
+
+    Args:
+        code: as language_of's.
+        others: codes to choose from, in BCP 47's spelling.
+
+    Returns:
+        One of the others, the code itself where it is among them; None if none is of this language and script.
+    """
+    others = list(others)
+    if code in others:
+        return code
+    candidates = [other for other in others if language_of(code) and language_of(other) == language_of(code)]
+    match, _ = langcodes.closest_match(code.removesuffix(NO_REGION), candidates, max_distance=NEAR)
+    return match if match in candidates else None

@@ -14,6 +14,7 @@ from typing import NamedTuple
 import torch
 
 from fairseq_bertloss import unspaced
+from fairseq_bertloss.corpus.text import composed
 from fairseq_bertloss.files import whole
 from fairseq_bertloss.lm_config import not_loadable, quiet_loading, read_config
 
@@ -186,12 +187,12 @@ def tokenize(tokenizer, lines: Sequence[str]) -> list[list[str]]:
 
 
 def detokenize(tokenizer, pieces: Sequence[str]) -> str:
-    """The text of word pieces.
+    """The text of word pieces, composed like all text.
 
     Where the pieces do not record spaces (WordPiece), the spaces before punctuation and English
     clitics are taken out again, as transformers' clean_up_tokenization does, and those between ideographs.
     """
-    text = tokenizer.convert_tokens_to_string(list(pieces))
+    text = composed(tokenizer.convert_tokens_to_string(list(pieces)))
     return unspaced.join(tokenizer.clean_up_tokenization(text)) if loses_spaces(tokenizer) else text.strip()
 
 

@@ -3,6 +3,7 @@
 import argparse
 
 from fairseq_bertloss.commands.common import check_output, report
+from fairseq_bertloss.files import check_not_split
 
 
 def add_average(subparsers) -> None:
@@ -27,6 +28,7 @@ def run_average(args: argparse.Namespace) -> None:
     from fairseq_bertloss.averaging import average
 
     check_output(args.output)
+    check_not_split(args.output)
     options = {}
     if args.baseline_weight is not None:
         if args.baseline is None:

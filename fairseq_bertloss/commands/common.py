@@ -4,6 +4,8 @@ import argparse
 import os
 import sys
 
+from fairseq_bertloss.files import check_can_be_replaced
+
 
 def report(line: str) -> None:
     """Prints a line for the user to stderr; stdout is for results."""
@@ -13,6 +15,12 @@ def report(line: str) -> None:
 def report_folder(destdir: str, is_new: bool) -> None:
     """Says whether the folder was written or was there already."""
     report(f"{destdir}: {'written' if is_new else 'already prepared'}")
+
+
+def warn(*warnings: str | None) -> None:
+    """Reports the warnings that there are."""
+    for warning in filter(None, warnings):
+        report(warning)
 
 
 def add_lm(parser: argparse.ArgumentParser) -> None:
@@ -37,5 +45,6 @@ def check_output(path: str) -> None:
     folder = os.path.dirname(path) or "."
     if not os.path.isdir(folder):
         raise ValueError(f"--output {path}: there is no folder {folder}")
+    check_can_be_replaced(path)
     if os.path.isdir(path):
         raise ValueError(f"--output {path} is a folder; it would be a file in one")

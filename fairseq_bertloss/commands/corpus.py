@@ -3,7 +3,7 @@
 import argparse
 import os
 
-from fairseq_bertloss.commands.common import add_destdir, add_languages, add_lm, report, report_folder
+from fairseq_bertloss.commands.common import add_destdir, add_languages, add_lm, report, report_folder, warn
 
 
 def add_vocabulary(subparsers) -> None:
@@ -70,6 +70,7 @@ def add_prepare(subparsers) -> None:
 def run_prepare(args: argparse.Namespace) -> None:
     """Prepares a corpus and reports what was read, kept and dropped."""
     from fairseq_bertloss.corpus.prepare import Settings, prepare
+    from fairseq_bertloss.corpus.source import rules_warning, spaces_warning
 
     corpora = {"train": (args.source, args.target)}
     for split in ("valid", "test"):
@@ -88,6 +89,7 @@ def run_prepare(args: argparse.Namespace) -> None:
         max_ratio=args.max_ratio,
         observed_vocabulary=args.observed_vocabulary,
     )
+    warn(rules_warning(args.source_lang), spaces_warning(args.source_lang))
     record, is_new = prepare(settings, corpora, args.destdir, args.workers, args.overwrite)
     report_folder(args.destdir, is_new)
     for split, counts in record["counts"].items():

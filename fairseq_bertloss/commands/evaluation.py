@@ -6,6 +6,7 @@ import os
 
 from fairseq_bertloss.commands.common import add_lm, check_output, report
 from fairseq_bertloss.commands.streams import check_stdout, show
+from fairseq_bertloss.files import check_not_split
 
 
 def add_score(subparsers) -> None:
@@ -111,6 +112,7 @@ def run_entropy(args: argparse.Namespace) -> None:
     from fairseq_bertloss.forced_decoding import entropies
 
     check_output(args.output)
+    check_not_split(args.data)
     check_names([name for name, *_ in args.system])
     distributions = entropies(args.data, args.gen_subset, args.system, args.max_tokens)
     results.write(args.output, distributions)
@@ -150,6 +152,8 @@ def run_curve(args: argparse.Namespace) -> None:
         if not equals:
             raise ValueError(f"--run {argument} has no name: give NAME=SAVE_DIR")
         add_system(runs, name, folder)
+    for path in (args.data, args.baseline, *runs.values()):
+        check_not_split(path)
     lm = args.word_pieces_lm or args.lm
     found = curves(
         args.data, args.gen_subset, args.baseline, runs, args.reference, evaluator(args), lm, args.max_tokens, report

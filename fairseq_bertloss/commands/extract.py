@@ -2,7 +2,7 @@
 
 import argparse
 
-from fairseq_bertloss.commands.common import add_destdir, add_languages, report, report_folder
+from fairseq_bertloss.commands.common import add_destdir, add_languages, report, report_folder, warn
 
 
 def add_extract(subparsers) -> None:
@@ -76,9 +76,12 @@ def open_corpus(args: argparse.Namespace):
     """
     if args.corpus == "plain":
         from fairseq_bertloss.corpus.plain import PlainText
+        from fairseq_bertloss.corpus.source import rules_warning
 
         if args.download:
             raise ValueError("--download is for --corpus wit3")
+        if args.moses_tokenized:
+            warn(rules_warning(args.source_lang), rules_warning(args.target_lang))
         return PlainText(args.path, args.source_lang, args.target_lang, args.moses_tokenized)
     from fairseq_bertloss.corpus.download import download_pair
     from fairseq_bertloss.corpus.wit3 import Wit3

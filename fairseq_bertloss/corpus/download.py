@@ -12,7 +12,7 @@ import urllib.request
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from fairseq_bertloss.files import naming
+from fairseq_bertloss.files import check_readable_again, naming
 
 CHUNK = 1 << 16
 TIMEOUT = 30
@@ -170,6 +170,7 @@ def check(path: str, mirror: Mirror, remedy: str) -> None:
     Raises:
         ValueError: they differ.
     """
+    check_readable_again(path)
     with open(path, "rb") as file:
         md5 = hashlib.file_digest(file, lambda: hashlib.md5(usedforsecurity=False)).hexdigest()
     if md5 != mirror.md5:

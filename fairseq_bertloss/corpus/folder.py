@@ -12,7 +12,7 @@ import shutil
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 
-from fairseq_bertloss.files import naming
+from fairseq_bertloss.files import check_readable_again, naming
 
 LOCK = ".lock"
 OLDER = ".older"
@@ -102,7 +102,12 @@ def brief(value) -> str:
 
 
 def checksum(path: str) -> str:
-    """The file's sha256, in hexadecimal."""
+    """The sha256 of a file that is to be read again, in hexadecimal.
+
+    Raises:
+        ValueError: it can be read only once.
+    """
+    check_readable_again(path)
     with open(path, "rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 

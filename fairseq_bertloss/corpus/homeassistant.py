@@ -18,12 +18,10 @@ from collections.abc import Iterator, Sequence
 from fairseq_bertloss.corpus.folder import build_once, checksum
 from fairseq_bertloss.corpus.source import chinese_words
 from fairseq_bertloss.corpus.text import fold, normalize, write_lines
+from fairseq_bertloss.languages import closest, language_of
 
 RECORD = "homeassistant.json"
 TRANSLATION = re.compile(r"homeassistant/components/([^/]+)/translations/([^/]+)\.json")
-FILE_CODES = {"zh": "zh-Hans"}
-"""Languages that the wheel names otherwise than Moses and jieba do."""
-
 WORDS = range(3, 31)
 """Lengths in words that both sides must have: labels are no sentences, and help texts are paragraphs."""
 
@@ -40,7 +38,7 @@ def extract(
 
     Args:
         wheel: a homeassistant-*.whl.
-        source_lang, target_lang: such as de, es, tr, zh and en; also the endings of the files.
+        source_lang, target_lang: such as de, es, tr, zh_TW and en, in whatever spelling; also the endings of the files.
         destdir: the folder to write.
         overwrite: replace a folder that was written from another wheel or languages.
 
@@ -75,11 +73,10 @@ def parallel_strings(wheel: str, source_lang: str, target_lang: str) -> list[Pai
     Raises:
         ValueError: as extract.
     """
-    codes = [FILE_CODES.get(language, language) for language in (source_lang, target_lang)]
     pairs = set()
     try:
         with zipfile.ZipFile(wheel) as archive:
-            for source, target in translation_files(archive, wheel, codes):
+            for source, target in translation_files(archive, wheel, (source_lang, target_lang)):
                 targets = dict(flatten(json.loads(archive.read(target))))
                 for key, text in flatten(json.loads(archive.read(source))):
                     if key in targets:
@@ -102,10 +99,13 @@ def translation_files(archive: zipfile.ZipFile, wheel: str, codes: Sequence[str]
             files[code][component] = name
     if not files:
         raise ValueError(f"{wheel} holds no homeassistant/components/*/translations; is it a homeassistant wheel?")
+    sides = []
     for code in codes:
-        if code not in files:
+        found = closest(code, sorted(files))
+        if found is None:
             raise ValueError(f"{wheel} has no translations into {code!r}, only {', '.join(sorted(files))}")
-    sources, targets = (files[code] for code in codes)
+        sides.append(files[found])
+    sources, targets = sides
     return [(sources[component], targets[component]) for component in sorted(sources) if component in targets]
 
 
@@ -120,7 +120,7 @@ def flatten(tree: dict, path: tuple[str, ...] = ()) -> Iterator[tuple[tuple[str,
 
 def word_count(text: str, language: str) -> int:
     """Words of a normalised text; Chinese does not put spaces between them."""
-    return sum(map(str.isalnum, chinese_words(text))) if language.startswith("zh") else len(text.split())
+    return sum(map(str.isalnum, chinese_words(text))) if language_of(language) == "zh" else len(text.split())
 
 
 def isolated_splits(pairs: Sequence[Pair], held_out: int, seed: int) -> dict[str, list[Pair]]:

@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterable
 
 from fairseq_bertloss.corpus.folder import checksum
 from fairseq_bertloss.corpus.raw import Corpus, Pair
+from fairseq_bertloss.corpus.source import recorded_rules, rules_of
 from fairseq_bertloss.corpus.text import normalize, read_pairs
 
 FULL_STOP = "\uffff"
@@ -31,6 +32,8 @@ class PlainText(Corpus):
         if not os.path.isdir(path):
             raise ValueError(f"{path} is not a folder; plain text is read from one with train.{source_lang} in it")
         self.settings = {"corpus": "plain", **self.settings, "moses_tokenized": moses_tokenized}
+        if moses_tokenized:
+            self.settings |= recorded_rules(source=source_lang, target=target_lang)
         self._moses_tokenized = moses_tokenized
 
     def sets(self) -> list[str]:
@@ -72,7 +75,7 @@ class PlainText(Corpus):
     def _side(self, name: str, language: str) -> str | None:
         """The file of one side; None where there is none."""
         plain = f"{os.path.join(self.path, name)}.{language}"
-        found = [file for file in (plain, f"{plain}.gz") if os.path.isfile(file)]
+        found = [file for file in (plain, f"{plain}.gz") if os.path.exists(file)]
         if len(found) > 1:
             raise ValueError(f"{' and '.join(found)} are both there; remove the one that is not meant")
         return found[0] if found else None
@@ -86,7 +89,7 @@ def moses_detokenizer(language: str) -> Callable[[str], str]:
     """
     from sacremoses import MosesDetokenizer
 
-    detokenize = MosesDetokenizer(lang=language).detokenize
+    detokenize = MosesDetokenizer(lang=rules_of(language)).detokenize
 
     def plain(line: str) -> str:
         words = line.split()

@@ -22,8 +22,9 @@ from tqdm import tqdm
 
 from fairseq_bertloss.corpus.folder import build_once, checksum
 from fairseq_bertloss.corpus.parallel import ordered_pool
-from fairseq_bertloss.corpus.source import CODES, RECORD, SourceText, SubwordApplier, learn_bpe
-from fairseq_bertloss.corpus.text import batches, read_lines, read_pairs, write_lines
+from fairseq_bertloss.corpus.source import CODES, RECORD, SourceText, SubwordApplier, learn_bpe, recorded_rules
+from fairseq_bertloss.corpus.text import batches, is_composed, read_lines, read_pairs, write_lines
+from fairseq_bertloss.files import check_not_split
 from fairseq_bertloss.vocabulary import dictionary_symbols, load_tokenizer, tokenize, write_dictionary
 
 SPLITS = ("train", "valid", "test")
@@ -40,7 +41,7 @@ class Settings:
     """What decides the bytes of a prepared folder, besides the inputs.
 
     Args:
-        source_lang, target_lang: ISO codes, as fairseq has them in its file names.
+        source_lang, target_lang: codes of the languages in whatever spelling; fairseq has them in its file names.
         lm: hub name or folder of the language model whose pieces the target is made of.
         lowercase: lower-case the source; the target's case is its language model's affair.
         merges: BPE merges to learn on the source.
@@ -95,13 +96,14 @@ def prepare(
 
     Raises:
         ValueError: unreadable or mismatched inputs, no training pair left, no such language model,
-            destdir in the way, or fairseq is not installed.
+            destdir in the way or none that fairseq could read, or fairseq is not installed.
         ChildProcessError: fairseq-preprocess failed.
     """
     if workers < 1:
         raise ValueError(f"workers must be at least 1, not {workers}")
     if importlib.util.find_spec("fairseq_cli") is None:
         raise ValueError("fairseq is not installed; install it with 'pip install --no-deps ve-fairseq'")
+    check_not_split(destdir)
     corpora = {split: corpora[split] for split in SPLITS if split in corpora}
     languages = settings.source_lang, settings.target_lang
     inputs = {
@@ -112,10 +114,19 @@ def prepare(
     return build_once(
         destdir,
         RECORD,
-        {"settings": dataclasses.asdict(settings), "inputs": inputs},
+        {"settings": dataclasses.asdict(settings) | treatment(settings, corpora), "inputs": inputs},
         lambda folder, lock: {"counts": build(settings, corpora, folder, workers, lock)},
         overwrite,
     )
+
+
+def treatment(settings: Settings, corpora: Mapping[str, tuple[str, str]]) -> dict[str, str]:
+    """What was done to these inputs that earlier versions did not do, so that their folders are not taken for the same.
+
+    Nothing for text that is composed and a source language whose code is the shortest.
+    """
+    is_changed = not all(is_composed(path) for paths in corpora.values() for path in paths)
+    return ({"unicode": "NFC"} if is_changed else {}) | recorded_rules(source=settings.source_lang)
 
 
 def in_words(counts: Mapping[str, int]) -> str:

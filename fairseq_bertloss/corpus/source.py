@@ -5,6 +5,8 @@ Words come from Moses with its escapes left on (& is &amp;, ' is &apos;), as in 
 are escaped no source line can spell a special symbol such as </s>. Chinese is split by jieba, which
 needs no escapes, for it parts < and > from letters. Lower-casing follows, because Moses needs capitals
 to tell an abbreviation ("Dr.") from the end of a sentence.
+
+Whose rules are taken the language of the code decides: de, de_DE and deu_Latn are all German.
 """
 
 import html
@@ -16,6 +18,7 @@ import re
 from collections.abc import Mapping
 
 from fairseq_bertloss.corpus.text import lowercase, normalize
+from fairseq_bertloss.languages import language_of, script_of
 
 RECORD = "prepare.json"
 """The file of a prepared folder that holds its settings."""
@@ -26,6 +29,12 @@ CODES = "bpe.codes"
 CONTINUES = "@@"
 """Ends a subword that the next one continues; fairseq's --post-process subword_nmt takes it out again."""
 
+UNKNOWN_LANGUAGE = "und"
+"""The language of a code that no language has; Moses has no rules for it but its general ones."""
+
+SPACELESS_SCRIPTS = frozenset(("Hani", "Hans", "Hant", "Jpan", "Hira", "Kana", "Thai", "Laoo", "Khmr", "Mymr", "Tibt"))
+"""Scripts that are written without spaces between words."""
+
 MOSES_ESCAPE = re.compile(r"&(?:amp|apos|quot|lt|gt|#124|#91|#93);")
 
 
@@ -33,15 +42,15 @@ class SourceText:
     """Turns raw source lines into the subwords that the model reads.
 
     Args:
-        language: ISO code; chooses the Moses rules, or jieba for zh.
+        language: its code, in whatever spelling; chooses the Moses rules, or jieba for Chinese.
         lowercased: lower-case the words.
         codes: file of BPE merges; without it only words() may be used.
     """
 
     def __init__(self, language: str, lowercased: bool = False, codes: str | None = None):
-        self.language = language
+        self.language = rules_of(language)
         self.lowercased = lowercased
-        self._split = chinese_words if language == "zh" else moses_words(language)
+        self._split = chinese_words if self.language == "zh" else moses_words(self.language)
         self._bpe = None if codes is None else load_bpe(codes)
 
     @classmethod
@@ -49,14 +58,20 @@ class SourceText:
         """The source side of a folder that `bertloss prepare` wrote.
 
         Raises:
-            ValueError: the folder was not written by it.
+            ValueError: the folder was not written by it, or by an earlier version that had other rules for its language.
         """
         record = os.path.join(folder, RECORD)
         if not os.path.isfile(record):
             raise ValueError(f"{folder!r} was not written by 'bertloss prepare': it has no {RECORD}")
         with open(record, encoding="utf-8") as file:
             settings = json.load(file)["settings"]
-        return cls(settings["source_lang"], settings["lowercase"], os.path.join(folder, CODES))
+        code = settings["source_lang"]
+        if settings.get("source_rules", code) != rules_of(code):
+            raise ValueError(
+                f"{folder!r} was prepared by an earlier version, which had other rules for the language code {code!r}: "
+                "prepare it again and train with it, or give lines of its symbols, without --word-pieces-source"
+            )
+        return cls(code, settings["lowercase"], os.path.join(folder, CODES))
 
     def words(self, line: str) -> list[str]:
         """The line's words, before byte pair encoding."""
@@ -83,6 +98,36 @@ class SubwordApplier:
 
     def __call__(self, lines: list[str]) -> list[str]:
         return [" ".join(self._source.subwords(line.split())) for line in lines]
+
+
+def rules_of(code: str) -> str:
+    """The language whose rules make the words of a source with this code."""
+    return language_of(code) or UNKNOWN_LANGUAGE
+
+
+def recorded_rules(**codes: str) -> dict[str, str]:
+    """What the record of a folder says of the rules that its languages' codes chose, by side.
+
+    Nothing where a code is its language itself, as in the folders of versions that looked no further than the letters.
+    """
+    return {f"{side}_rules": rules_of(code) for side, code in codes.items() if rules_of(code) != code}
+
+
+def rules_warning(code: str) -> str | None:
+    """One line on a code that no language has; None of any other."""
+    if language_of(code) is None:
+        return f"warning: no language has the code {code!r}: Moses' general rules are taken"
+    return None
+
+
+def spaces_warning(code: str) -> str | None:
+    """One line on a source whose lines will be cut into poor words; None otherwise."""
+    if script_of(code) in SPACELESS_SCRIPTS and language_of(code) != "zh":
+        return (
+            f"warning: {code!r} is written without spaces, and neither Moses nor jieba knows its words: a line becomes one "
+            "word, characters or parts of them; put spaces between words first, also in what is to be translated later"
+        )
+    return None
 
 
 def moses_words(language: str):

@@ -1,7 +1,8 @@
 """Raw parallel text: files of one sentence a line, plain or gzip, read as a stream.
 
 A line ends at "\\n" and nowhere else, as every tool that aligns two files by line has it: U+2028 or
-U+0085 inside a line are white space, never a line break. White space is normalised on reading.
+U+0085 inside a line are white space, never a line break. White space is normalised on reading, and every
+character is composed (Unicode's NFC): text is the same however its accents are stored.
 """
 
 import gzip
@@ -11,12 +12,22 @@ import zlib
 from collections.abc import Iterable, Iterator
 from typing import BinaryIO
 
+from fairseq_bertloss.languages import language_of
+
 DOTTED_I_LANGUAGES = ("tr", "az")
 """Languages whose lower case of I is ı, and of İ is i."""
 
 
 def read_lines(path: str) -> Iterator[str]:
-    """The lines of a UTF-8 file, in order, white space normalised.
+    """The lines of a UTF-8 file, in order, normalised.
+
+    Args and errors as those of raw_lines.
+    """
+    return map(normalize, raw_lines(path))
+
+
+def raw_lines(path: str) -> Iterator[str]:
+    """The lines of a UTF-8 file, in order, as they stand.
 
     Args:
         path: the file; gzip where the name ends in .gz. A byte order mark and "\\r\\n" are accepted.
@@ -30,7 +41,7 @@ def read_lines(path: str) -> Iterator[str]:
     with opener(path, "rb") as file:
         try:
             for number, line in numbered_lines(file, path):
-                yield normalize(line)
+                yield line
         except (EOFError, zlib.error, gzip.BadGzipFile) as error:
             raise ValueError(f"{path}:{number + 1}: damaged or truncated gzip file: {error}") from error
     if number == 0:
@@ -78,15 +89,37 @@ def read_pairs(source: str, target: str) -> Iterator[tuple[str, str]]:
 
 
 def normalize(line: str) -> str:
-    """The line with every run of Unicode white space as one space, none at its ends."""
-    return " ".join(line.split())
+    """The line with composed characters, and every run of Unicode white space as one space, none at its ends."""
+    return " ".join(composed(line).split())
+
+
+def composed(text: str) -> str:
+    """The text in Unicode's form NFC, in which canonically equivalent texts are equal: u and U+0308 are ü.
+
+    Other likenesses stay: ﬁ is not fi, and １ is not 1.
+    """
+    return unicodedata.normalize("NFC", text)
+
+
+def is_composed(path: str) -> bool:
+    """Whether composing changes nothing in a file.
+
+    Raises:
+        FileNotFoundError, ValueError: as raw_lines.
+    """
+    return all(unicodedata.is_normalized("NFC", line) for line in raw_lines(path))
 
 
 def lowercase(line: str, language: str) -> str:
-    """The line in the lower case of its language: Turkish I becomes ı there, and i elsewhere."""
-    if language in DOTTED_I_LANGUAGES:
+    """The line in the lower case of its language, composed: Turkish I becomes ı there, and i elsewhere.
+
+    Args:
+        language: its code, in whatever spelling.
+    """
+    line = composed(line)  # I and U+0307 are İ
+    if language_of(language) in DOTTED_I_LANGUAGES:
         line = line.replace("I", "ı").replace("İ", "i")
-    return line.lower()
+    return composed(line.lower())  # of J̌ there is no composed form, of ǰ there is
 
 
 def fold(line: str) -> str:

@@ -7,6 +7,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from fairseq_bertloss.corpus.text import composed
 from fairseq_bertloss.evaluation.generated import WHY_MISSING, Generated, parse
 from fairseq_bertloss.evaluation.subwords import warn_of_subwords
 from fairseq_bertloss.vocabulary import UNKNOWN, UNKNOWN_IN_REFERENCE, detokenize
@@ -71,7 +72,7 @@ def read_translations(path: str, tokenizer) -> Translations:
     generated = parse(path, lines)
     if generated is None:
         warn_of_subwords(path, lines)
-        return Translations(path, lines, None)
+        return Translations(path, list(map(composed, lines)), None)
     _check_pieces(path, generated.hypotheses, tokenizer)
     return Translations(path, [_text(line.split(), tokenizer) for line in generated.hypotheses], generated)
 
@@ -87,7 +88,7 @@ def read_references(path: str, tokenizer) -> list[str]:
     generated = parse(path, lines)
     if generated is None:
         warn_of_subwords(path, lines)
-        return lines
+        return list(map(composed, lines))
     if generated.targets is None:
         raise ValueError(f"{path} is fairseq-generate's output without targets (T- lines): pass the references as text")
     return [_text_of_target(target, tokenizer) for target in generated.targets]
@@ -132,7 +133,8 @@ def _text_of_target(target: str, tokenizer) -> str:
     space = tokenizer.tokenize("a")[0].removesuffix("a")  # what pieces record a space with: Ġ, ▁ or nothing
     text = target.replace(UNKNOWN_TARGET, UNKNOWN_IN_REFERENCE)
     symbols = text.split()
-    return detokenize(tokenizer, symbols) if any(symbol.startswith(space) for symbol in symbols) else text
+    has_pieces = any(symbol.startswith(space) for symbol in symbols)
+    return detokenize(tokenizer, symbols) if has_pieces else composed(text)
 
 
 def _text(symbols: Sequence[str], tokenizer) -> str:
