@@ -12,7 +12,7 @@ NO_REGION = "_XX"
 """How mBART writes that a code is of no region: en_XX."""
 
 NEAR = 10
-"""Less than the distance, as langcodes counts it, of two scripts, more than that of two regions."""
+"""The largest distance, as langcodes counts it, that readers do not mind; zh-Hans and zh-Hant are further apart."""
 
 
 @functools.cache
@@ -45,14 +45,14 @@ def script_of(code: str) -> str | None:
 
 
 def closest(code: str, others: Iterable[str]) -> str | None:
-    """The one of several codes that means what a code means: the same language and script, and a near region.
+    """The one of several codes that is closest to a code: the same language, in a script and of a region near enough.
 
     Args:
         code: as language_of's.
         others: codes to choose from, in BCP 47's spelling.
 
     Returns:
-        One of the others, the code itself where it is among them; None if none is of this language and script.
+        One of the others, the code itself where it is among them; None if none is close.
     """
     others = list(others)
     if code in others:

@@ -7,6 +7,7 @@ import os
 import pickle
 import re
 import shutil
+import socket
 import tarfile
 import zipfile
 from pathlib import Path
@@ -153,11 +154,41 @@ def whl(**members: str):
     return change
 
 
+def pipe(name: str):
+    """A pipe that nobody writes to: whoever opens it waits for ever."""
+
+    def change(here: Path) -> None:
+        (here / name).unlink(missing_ok=True)
+        (here / name).parent.mkdir(parents=True, exist_ok=True)
+        os.mkfifo(here / name)
+
+    return change
+
+
+def socket_file(name: str):
+    def change(here: Path) -> None:
+        (here / name).unlink(missing_ok=True)
+        with socket.socket(socket.AF_UNIX) as server:
+            server.bind(name)  # whole paths of temporary folders are too long
+
+    return change
+
+
 LONG = "a " * 100_000 + "\n"
+AGAIN = "and is read more than once: write what comes from it to a file first .one whose name ends in .gz is read as it is"
+SPLIT = "fairseq would take {} for several paths, apart by ':': give a path that does not have it"
 
 CASES = {
     "missing source": (PREPARE, remove("text/source.txt"), "text/source.txt: No such file"),
     "source is a folder": (PREPARE, both(remove("text/source.txt"), lambda h: (h / "text/source.txt").mkdir()), "text/source.txt: Is a directory"),
+    "source is a pipe": (PREPARE, pipe("text/source.txt"), f"text/source.txt is a pipe, {AGAIN}"),
+    "target is a pipe": (PREPARE, pipe("text/target.txt"), f"text/target.txt is a pipe, {AGAIN}"),
+    "source is a gzipped pipe": (PREPARE.replace("source.txt", "source.gz"), pipe("text/source.gz"), f"text/source.gz is a pipe, {AGAIN}"),
+    "validation is a pipe": (PREPARE + " --valid-source v --valid-target ref.txt", pipe("v"), f"v is a pipe, {AGAIN}"),
+    "source is a socket": (PREPARE, socket_file("text/source.txt"), f"text/source.txt is a socket, {AGAIN}"),
+    "source is a device": (PREPARE.replace("text/source.txt", "/dev/null"), None, f"/dev/null is a device, {AGAIN}"),
+    "destination that fairseq splits": (PREPARE.replace("destdir out", "destdir a:b/out"), None, SPLIT.format("a:b/out")),
+    "destination that fairseq splits, absolute": (PREPARE.replace("destdir out", "destdir /tmp/a:b"), None, SPLIT.format("/tmp/a:b")),
     "empty source": (PREPARE, write("text/source.txt", ""), "text/source.txt is empty"),
     "both empty": (PREPARE, both(write("text/source.txt", ""), write("text/target.txt", "")), "text/source.txt is empty"),
     "blank lines alone": (PREPARE, both(write("text/source.txt", "\n \n"), write("text/target.txt", "\n\n")), "no training pair of text/source.txt and text/target.txt is left: 2 read, 2 empty source; is the text right"),
@@ -192,6 +223,8 @@ CASES = {
     "fewer hypotheses": (SCORE, write("hyp.txt", "a man\n"), "hyp.txt has 1 sentences and the reference ref.txt has 2; both must be of one test set"),
     "hypotheses in Latin-1": (SCORE, write("hyp.txt", "a man\ncaf\u00e9\n".encode("latin-1")), "hyp.txt:2: not UTF-8"),
     "missing references": (SCORE, remove("ref.txt"), "cannot read ref.txt: No such file"),
+    "hypotheses are a folder": (SCORE.replace("hyp.txt", "text"), None, "cannot read text: Is a directory"),
+    "hypotheses are a socket": (SCORE, socket_file("hyp.txt"), "cannot read hyp.txt: No such device or address"),
     "nothing to score": (SCORE, both(write("hyp.txt", ""), write("ref.txt", "")), "ref.txt is empty"),
     "cut output of fairseq-generate": (SCORE, write("hyp.txt", "S-0\tein Mann\nT-0\ta man\nH-0\t-0.5\n"), "hyp.txt has 3 sentences and the reference ref.txt has 2"),
     "layer 99": (SCORE.replace("layer 2", "layer 99"), None, "the language model 'lm' has layers 0 .* to 3, no layer 99"),
@@ -216,9 +249,14 @@ CASES = {
     "system without a name": (COMPARE.replace("new=hyp2.txt", "hyp2.txt"), None, "--system hyp2.txt has no name: give NAME=FILE"),
     "missing run": (COMPARE.replace("new=hyp2.txt", "new=hyp2.txt,hyp3.txt"), None, "cannot read hyp3.txt: No such file"),
     "output in no folder": (COMPARE.replace("out.json", "no/out.json"), None, "--output no/out.json: there is no folder no"),
+    "output is a pipe": (COMPARE, pipe("out.json"), "out.json is a pipe: name a file, which appears when it is whole"),
+    "dictionary is a pipe": (VOCABULARY, pipe("dict.txt"), "dict.txt is a pipe: name a file"),
+    "dictionary is a device": (VOCABULARY.replace("dict.txt", "/dev/null"), None, "/dev/null is a device: name a file"),
     "dictionary in no folder": (VOCABULARY.replace("dict.txt", "no/dict.txt"), None, "no/dict.txt: there is no folder no; make it first"),
     "dictionary is a folder": (VOCABULARY.replace("dict.txt", "text"), None, "text is a folder; the dictionary would be a file, such as text/dict.txt"),
     "no archive": (EXTRACT, None, "archive does not exist; it should be an archive of WIT3"),
+    "archive is a pipe": (EXTRACT, pipe("archive"), f"archive is a pipe, {AGAIN}"),
+    "archive to download is a pipe": (EXTRACT + " --download", pipe("archive"), f"archive is a pipe, {AGAIN}"),
     "archive is text": (EXTRACT, write("archive", "hello"), "archive is damaged, cut short or no .tgz .*; fetch the archive again"),
     "truncated archive": (
         EXTRACT, both(archive(("x/train.tags.de-en.de", os.urandom(9000))),
@@ -229,10 +267,15 @@ CASES = {
     "link out of the archive": (EXTRACT, archive(link="/etc/passwd"), "archive has neither train.tags.de-en.de nor texts/de/en/de-en.tgz"),
     "another pair's archive": (EXTRACT, archive(("zh-en/train.tags.zh-en.zh", b"x"), ("zh-en/train.tags.zh-en.en", b"x")), "archive has neither train.tags.de-en.de nor"),
     "no files": (PLAIN, lambda h: (h / "plain").mkdir(), "plain has no set 'train', only none at all"),
+    "set is a pipe": (PLAIN, both(pipe("plain/train.de"), write("plain/train.en", "x\n")), f"plain/train.de is a pipe, {AGAIN}"),
+    "set is a folder": (PLAIN, both(lambda h: (h / "plain/train.de").mkdir(parents=True), write("plain/train.en", "x\n")), "plain/train.de: Is a directory"),
     "unknown split": (PLAIN + " --at-most dev=3", write("plain/train.de", "x\n"), "--at-most bounds 'dev', but what is written is train"),
     "every 0th": (PLAIN + " --valid-every 0", both(write("plain/train.de", "x\n"), write("plain/train.en", "x\n")), "--valid-every must be 2 or more, not 0"),
     "unknown set": (PLAIN + " --valid dev", both(write("plain/train.de", "x\n"), write("plain/train.en", "x\n")), "plain has no set 'dev', only train"),
     "no wheel": (WHEEL, None, "ha.whl: No such file or directory"),
+    "wheel is a pipe": (WHEEL, pipe("ha.whl"), f"ha.whl is a pipe, {AGAIN}"),
+    "wheel is a folder": (WHEEL, lambda h: (h / "ha.whl").mkdir(), "ha.whl: Is a directory"),
+    "language that the wheel lacks": (WHEEL.replace("lang de", "lang xx"), whl(**{"homeassistant/components/a/translations/en.json": "{}"}), "ha.whl has no translations into 'xx', only en"),
     "wheel is no zip": (WHEEL, write("ha.whl", "x"), "ha.whl is not a wheel: File is not a zip file"),
     "wheel without translations": (WHEEL, whl(**{"homeassistant/x.py": "x"}), "ha.whl holds no homeassistant/components/.*; is it a homeassistant wheel"),
     "no report's comparison": (REPORT, lambda h: (h / "runs").mkdir(), "there is no comparison in runs/comparison.json: write it with `bertloss compare"),
@@ -247,7 +290,12 @@ CASES = {
     "a malicious one to average": (AVERAGE, malicious_zip("model.pt"), "model.pt is not a checkpoint of fairseq-train: torch's safe loader refuses "),
     "average over a checkpoint": (AVERAGE.replace("out.pt", "model.pt"), write("model.pt", "x"), "model.pt is one of the checkpoints to average: give another --output"),
     "average in place of a folder": (AVERAGE.replace("out.pt", "text"), None, "--output text is a folder; it would be a file in one"),
+    "average that fairseq splits": (AVERAGE.replace("out.pt", "a:b.pt"), None, SPLIT.format("a:b.pt")),
     "average in no folder": (AVERAGE.replace("out.pt", "no/out.pt"), None, "--output no/out.pt: there is no folder no"),
+    "data that fairseq splits": (CURVE.replace("data", "da:ta"), None, SPLIT.format("da:ta")),
+    "baseline that fairseq splits": (CURVE.replace("model.pt", "mo:del.pt"), None, SPLIT.format("mo:del.pt")),
+    "run that fairseq splits": (CURVE.replace("a=runs", "a=ru:ns"), None, SPLIT.format("ru:ns")),
+    "entropy's data that fairseq splits": (ENTROPY.replace("data", "da:ta"), None, SPLIT.format("da:ta")),
     "no run folder": (CURVE, write("model.pt", "x"), "runs has no checkpoints from along the way: train with --save-interval-updates N"),
     "run without a name": (CURVE.replace("a=runs", "runs"), write("model.pt", "x"), "--run runs has no name: give NAME=SAVE_DIR"),
     "run without checkpoints": (CURVE, both(write("model.pt", "x"), write("runs/log", "x")), "runs has no checkpoints from along the way: train with --save-interval-updates N"),
@@ -266,3 +314,36 @@ def test_one_line(case, here, capfd):
     assert re.match(f"bertloss: error: .*(?:{message})", said[-1])
     assert not re.search(r"^(?:bertloss: error|Traceback|\w*Error\b)", "\n".join(said[:-1]), re.M)
     assert everything(here) == before and set(here.parent.iterdir()) == around, "something was left behind"
+
+
+def piped(content: bytes) -> str:
+    """The path of a pipe that holds this, as a shell's <(...) makes it."""
+    reading, writing = os.pipe()
+    with open(writing, "wb") as file:
+        file.write(content)
+    return f"/dev/fd/{reading}"
+
+
+def test_process_substitution_is_refused_where_it_would_be_read_twice(here, capfd):
+    source = piped((here / "text/source.txt").read_bytes())
+    assert cli.main(PREPARE.replace("text/source.txt", source).split()) == 2
+    assert re.search(f"bertloss: error: {source} is a pipe, {AGAIN}", capfd.readouterr().err)
+    assert not (here / "out").exists() and not (here / "out.partial").exists()
+
+
+def test_pipes_are_read_where_once_is_enough(here, capfd):
+    files = {name: (here / name).read_bytes() for name in ("ref.txt", "hyp.txt", "hyp2.txt")}
+    tables = []
+    for paths in (dict.fromkeys(files), {name: piped(content) for name, content in files.items()}):
+        line = COMPARE.replace("hyp.txt", "base=hyp.txt").replace("compare", "compare --resamples 1000")
+        for name, path in paths.items():
+            line = line.replace(name, path or name)
+        assert cli.main(line.split()) == 0
+        tables.append(capfd.readouterr().out.replace(paths["ref.txt"] or "ref.txt", "the references"))
+    assert tables[0] == tables[1] and "| base" in tables[0]
+
+
+def test_a_file_as_standard_input_is_read_as_often_as_needed(here, monkeypatch):
+    with open("text/source.txt", "rb") as file:
+        assert cli.main(PREPARE.replace("text/source.txt", f"/dev/fd/{file.fileno()}").split()) == 0
+    assert (here / "out" / "prepare.json").exists()
