@@ -63,7 +63,7 @@ class WordPieces:
         self._finish = for_bleu if cfg._name is None else str
 
     def encode(self, x: str) -> str:
-        """A raw source line as the symbols that the model reads; symbols as they are, where no source folder is named."""
+        """A raw source line as the symbols that the model reads; without a source folder it has to be these already."""
         return self._source.encode(x) if self._source else " ".join(x.split())
 
     def decode(self, x: str) -> str:

@@ -22,8 +22,8 @@ def check_readable_again(path: str | os.PathLike) -> None:
     """
     if kind := SPECIAL.get(stat.S_IFMT(os.stat(path).st_mode)):
         raise ValueError(
-            f"{path} is {kind}, and is read more than once: write what comes from it to a file first (one whose name ends in "
-            ".gz is read as it is)"
+            f"{path} is {kind}, and is read more than once: write what comes from it to a file first (one whose name ends "
+            "in .gz is read as it is)"
         )
 
 

@@ -33,7 +33,7 @@ def language_of(code: str) -> str | None:
 
 
 def script_of(code: str) -> str | None:
-    """The ISO 15924 code of the script that a language is written in, such as Latn; its usual one if the code names none.
+    """The ISO 15924 code of the script that a language is written in, such as Latn: the code's, or else the usual one.
 
     Args:
         code: as language_of's.

@@ -86,7 +86,7 @@ def test_homeassistant_finds_the_language(tmp_path):
 
 def test_rescaling_baseline_of_bert_score():
     expected = rescaling_baseline("roberta-large", 17, "en")
-    assert rescaling_baseline("roberta-large", 17, "en_XX") == rescaling_baseline("roberta-large", 17, "eng_Latn") == expected
+    assert all(rescaling_baseline("roberta-large", 17, code) == expected for code in ("en_XX", "eng_Latn"))
     assert rescaling_baseline("allenai/scibert_scivocab_uncased", 8, "en-sci") != expected
     with pytest.raises(ValueError, match="no rescaling baseline for the model 'roberta-large' and the language 'xx'"):
         rescaling_baseline("roberta-large", 17, "xx")
@@ -127,7 +127,8 @@ def test_prepare_splits_chinese_under_every_code(tiny_lm, tmp_path, capfd):
         assert "warning" not in capfd.readouterr().err
         folders[code] = contents(tmp_path / code / "data")
     assert folders["zh_CN"]["text/train.zh_CN"] == folders["zh"]["text/train.zh"]
-    assert folders["zh_CN"]["bpe.codes"] == folders["zh"]["bpe.codes"] and "train.zh_CN-en.zh_CN.bin" in folders["zh_CN"]
+    assert folders["zh_CN"]["bpe.codes"] == folders["zh"]["bpe.codes"]
+    assert "train.zh_CN-en.zh_CN.bin" in folders["zh_CN"]
 
 
 def test_an_unknown_code_is_said_once(tiny_lm, tmp_path):
@@ -140,7 +141,8 @@ def test_an_unknown_code_is_said_once(tiny_lm, tmp_path):
 
 
 def test_a_language_without_spaces_is_said_once(tiny_lm, tmp_path):
-    done = run(["bertloss", *prepare(tmp_path, tiny_lm("bert"), "th_TH", "ฉันไปกรุงเทพฯ แล้วกลับบ้าน", "--workers", "2")])
+    arguments = prepare(tmp_path, tiny_lm("bert"), "th_TH", "ฉันไปกรุงเทพฯ แล้วกลับบ้าน", "--workers", "2")
+    done = run(["bertloss", *arguments])
     assert done.returncode == 0, done.stderr
     assert done.stderr.count("warning: 'th_TH' is written without spaces") == 1
 

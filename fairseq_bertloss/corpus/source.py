@@ -58,7 +58,7 @@ class SourceText:
         """The source side of a folder that `bertloss prepare` wrote.
 
         Raises:
-            ValueError: the folder was not written by it, or by an earlier version that had other rules for its language.
+            ValueError: the folder was not written by it, or by an earlier version with other rules for its language.
         """
         record = os.path.join(folder, RECORD)
         if not os.path.isfile(record):
@@ -124,8 +124,8 @@ def spaces_warning(code: str) -> str | None:
     """One line on a source whose lines will be cut into poor words; None otherwise."""
     if script_of(code) in SPACELESS_SCRIPTS and language_of(code) != "zh":
         return (
-            f"warning: {code!r} is written without spaces, and neither Moses nor jieba knows its words: a line becomes one "
-            "word, characters or parts of them; put spaces between words first, also in what is to be translated later"
+            f"warning: {code!r} is written without spaces, and neither Moses nor jieba knows its words: a line becomes "
+            "one word, or characters; put spaces between words first, also in what is to be translated later"
         )
     return None
 
