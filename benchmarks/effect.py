@@ -26,6 +26,7 @@ import torch
 
 import fairseq_bertloss
 from fairseq_bertloss.averaging import average
+from fairseq_bertloss.checkpoints import LAST
 from fairseq_bertloss.corpus.plain import PlainText
 from fairseq_bertloss.corpus.text import write_lines
 from fairseq_bertloss.files import whole
@@ -97,7 +98,7 @@ class Experiment:
     def score(self, row: str, seed: int, subset: str, decoding: str) -> dict[str, float]:
         """How a trained row translates a subset; `forced`: how probable it finds the references."""
         if decoding == effect_rows.FORCED:
-            return forced(self._folder(row, seed) / "checkpoint_last.pt", self._work / "data", subset)
+            return forced(self._folder(row, seed) / LAST, self._work / "data", subset)
         reference = self._work / "text" / f"{subset}.en"
         translated = self.translate(row, seed, subset, decoding)
         scored = _call("bertloss", "score", "--reference", reference, *self._metrics, "--json", translated)
@@ -117,7 +118,7 @@ class Experiment:
         folder = self._folder(row, seed)
         translated = folder / f"{subset}.{decoding}.out"
         if not translated.exists():
-            checkpoint = folder / "checkpoint_last.pt"
+            checkpoint = folder / LAST
             if decoding in effect_rows.BASELINE_WEIGHT and row != effect_rows.BASELINE:
                 checkpoint = self._average(folder, seed, effect_rows.BASELINE_WEIGHT[decoding])
             with whole(translated) as (partial,):
@@ -139,7 +140,7 @@ class Experiment:
         if baseline_weight is None:
             average(checkpoints, averaged)
         else:
-            baseline = self._folder(effect_rows.BASELINE, seed) / "checkpoint_last.pt"
+            baseline = self._folder(effect_rows.BASELINE, seed) / LAST
             average(checkpoints, averaged, baseline, baseline_weight)
         return averaged
 
@@ -171,7 +172,7 @@ class Experiment:
         log = self._train(converging, seed, *criterion, *self._size.converging.split())
         best = converging / "checkpoint_best.pt"
         log += self._train(annealing, seed, *criterion, "--finetune-from-model", best, *self._size.annealing.split())
-        return annealing / "checkpoint_last.pt", [record for record in log if record["kind"] == "valid"]
+        return annealing / LAST, [record for record in log if record["kind"] == "valid"]
 
     def _train(self, folder: Path, seed: int, *arguments) -> list[dict]:
         """Runs fairseq-train unless it has finished in that folder; an interrupted training goes on, or starts anew where its
@@ -196,7 +197,8 @@ class Experiment:
                 shutil.rmtree(folder)
             folder.mkdir(parents=True, exist_ok=True)
             told.write_text(json.dumps(command), encoding="utf-8")
-            mend(folder)
+            if (folder / LAST).exists():
+                mend(folder)
             _call(*command, output=log, mode="a")
             done.touch()
         return _records(log)

@@ -17,9 +17,8 @@ from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
-import torch
 
-from fairseq_bertloss.checkpoints import check_exists, reading
+from fairseq_bertloss.checkpoints import LAST, check_exists, load, options, progress, reading
 from fairseq_bertloss.evaluation.hypotheses import check_belongs, read_references, read_translations
 from fairseq_bertloss.evaluation.metrics import Evaluator
 from fairseq_bertloss.evaluation.results import HEADLINE, Curve, Point, Run
@@ -27,8 +26,6 @@ from fairseq_bertloss.files import whole
 
 KEPT = re.compile(r"checkpoint_\d+_\d+\.pt|checkpoint\d+\.pt")
 """The checkpoints that stay as they are: of --save-interval-updates, and of the ends of epochs."""
-
-LAST = "checkpoint_last.pt"
 
 GENERATION = "--beam 5 --required-batch-size-multiple 1 --log-format none"
 """How fairseq-generate translates; its default multiple of 8 leaves sentences out."""
@@ -134,22 +131,15 @@ def read_checkpoint(path: str) -> Checkpoint:
     Raises:
         ValueError: not a checkpoint of fairseq-train.
     """
+    state = load(path)
     with reading(path):
-        state = torch.load(path, map_location="cpu", mmap=True, weights_only=True)
-        updates = state["optimizer_history"][-1]["num_updates"]
-        iterator = state["extra_state"]["train_iterator"]
-        options = state["cfg"]
-        accumulated = options["optimization"]["update_freq"]
+        updates, epoch, batches = progress(state)
+        accumulated = options(state, "optimization")["update_freq"]
         # Batches become updates in groups, whose size may change with the epoch.
-        group = accumulated[min(iterator["epoch"], len(accumulated)) - 1]
-        return Checkpoint(
-            path,
-            updates,
-            iterator["epoch"],
-            updates - iterator["iterations_in_epoch"] / group,
-            options["checkpoint"]["save_interval_updates"],
-            options["checkpoint"]["keep_interval_updates"],
-        )
+        group = accumulated[min(epoch, len(accumulated)) - 1]
+        saving = options(state, "checkpoint")
+        interval, keep = saving["save_interval_updates"], saving["keep_interval_updates"]
+    return Checkpoint(path, updates, epoch, updates - batches / group, interval, keep)
 
 
 def epoch_ends(checkpoints: Sequence[Checkpoint]) -> list[float]:

@@ -27,7 +27,7 @@ evaluation=(--lm "$lm" --layer "$layer" --lowercase)
 train() {
   local name=$1
   shift
-  bertloss mend "$work/$name"
+  [ ! -e "$work/$name/checkpoint_last.pt" ] || bertloss mend "$work/$name"
   fairseq-train "$work/data" --save-dir "$work/$name" "${model[@]}" "${training[@]}" "$@"
 }
 

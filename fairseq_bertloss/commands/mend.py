@@ -1,6 +1,7 @@
 """`bertloss mend`: what a killed training left is made ready to go on."""
 
 import argparse
+import os
 
 from fairseq_bertloss.commands.common import report
 
@@ -13,9 +14,14 @@ def add_mend(subparsers) -> None:
 
 
 def run_mend(args: argparse.Namespace) -> None:
-    """Mends it and says so; a whole one is left as it is."""
+    """Mends it and says what was done; a whole one is left as it is."""
+    from fairseq_bertloss.checkpoints import LAST
     from fairseq_bertloss.resumption import mend
 
-    source = mend(args.folder)
-    if source is not None:
-        report(f"{args.folder}/checkpoint_last.pt was broken, its training killed while it was written; it is {source.name} now")
+    last = os.path.join(args.folder, LAST)
+    source, updates, was_missing = mend(args.folder)
+    if source is None:
+        report(f"{last} is whole, of update {updates}: nothing to do")
+    else:
+        state = "missing" if was_missing else "broken, its training killed while it was written"
+        report(f"{last} was {state}; it is {source.name} now, of update {updates}")
