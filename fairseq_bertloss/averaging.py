@@ -16,14 +16,20 @@ import torch
 from torch import Tensor
 from tqdm import tqdm
 
-from fairseq_bertloss.checkpoints import check_exists, reading
+from fairseq_bertloss.checkpoints import check_exists, load, options, reading
 from fairseq_bertloss.files import whole
 
 WITHOUT_MEANING = re.compile(r"(.*\.)?(_float_tensor|version)")
 """Buffers that some versions of fairseq save and none reads."""
 
-OF_ONE_MODEL = ("best", "val_loss")
-"""What a checkpoint knows of how good its model is."""
+OF_ONE_MODEL = ("best", "val_loss", "ema", "ema_fp32_params")
+"""What a checkpoint knows of how good its model is, and that model's own moving average (--store-ema)."""
+
+OF_ITS_TRAINING = ("last_optimizer_state", "criterion")
+"""What goes with the parameters of one model while it is trained: the optimizer's state, a criterion's parameters."""
+
+Models = Mapping[str | os.PathLike, Mapping[str, Tensor]]
+"""Checkpoint -> its model's parameters and buffers by name."""
 
 
 def average(
@@ -34,8 +40,9 @@ def average(
 ) -> None:
     """Writes a checkpoint to translate with or to fine-tune from, whole or not at all.
 
-    It is the last of the checkpoints but for its parameters and without its optimizer, so that its training cannot be
-    resumed from it. What is no floating-point number is the last one's too.
+    It is the last of the checkpoints but for its parameters, and without what belongs to the last one's alone: its optimizer, so
+    that its training cannot be resumed, its criterion's parameters, its moving average. Whole numbers are the last one's too; only
+    single ones, such as counts, may differ.
 
     Args:
         checkpoints: of fairseq-train, with parameters of the same names and shapes; their plain mean is taken.
@@ -44,8 +51,8 @@ def average(
         baseline_weight: above 0 and below 1: parameters = (1 - baseline_weight) * mean + baseline_weight * baseline's.
 
     Raises:
-        ValueError: there is nothing to average, no such weight, a file is no checkpoint or of another model, or would be
-            overwritten.
+        ValueError: there is nothing to average, no such weight, a file is no checkpoint, or of a part of a model, or of another
+            model, or would be overwritten; something has no mean.
         OSError: a file cannot be read, or the output not be written.
     """
     share = 1 if baseline is None else 1 - baseline_weight
@@ -58,9 +65,15 @@ def average(
         raise ValueError(f"--baseline-weight must be above 0 and below 1, not {baseline_weight}")
     _check_files([path for path, _ in weighted], output)
 
-    state = _read(checkpoints[-1])
-    state["model"] = _weighted_sum(state["model"], checkpoints[-1], weighted)
-    state.pop("last_optimizer_state", None)
+    last = checkpoints[-1]
+    state = _read(last)
+    models = {path: state["model"] if path == last else _read(path)["model"] for path, _ in weighted}
+    for path in models:
+        _check_same_model(last, path, models)
+    _check_ties(models)
+    state["model"] = _weighted_sum(models, last, weighted)
+    for name in OF_ITS_TRAINING:
+        state.pop(name, None)
     for name in OF_ONE_MODEL:
         state.get("extra_state", {}).pop(name, None)
     content = io.BytesIO()  # torch.save to a full disk would say nothing of the disk
@@ -70,24 +83,31 @@ def average(
 
 
 def _weighted_sum(
-    model: Mapping[str, Tensor], origin: str | os.PathLike, weighted: Sequence[tuple[str | os.PathLike, float]]
+    models: Models, last: str | os.PathLike, weighted: Sequence[tuple[str | os.PathLike, float]]
 ) -> dict[str, Tensor]:
-    """Parameters with the names and types of a model's, summed over checkpoints; origin is the model's own."""
+    """Parameters with the names, types and ties of the last checkpoint's, summed over all."""
     sums = {
         name: torch.zeros_like(value, dtype=torch.promote_types(value.dtype, torch.float32))
-        for name, value in model.items()
-        if value.is_floating_point()
+        for name, value in models[last].items()
+        if _has_mean(value)
     }
     for path, weight in tqdm(weighted, "averaging", unit=" checkpoints", leave=False, disable=None):
-        parameters = model if path == origin else _read(path)["model"]
-        _check_same_model({origin: model, path: parameters})
-        for name in sums.keys() & parameters.keys():
-            sums[name].add_(parameters[name], alpha=weight)
-    once = {}  # parameters that share memory, to be saved once
+        for name in sums.keys() & models[path].keys():
+            sums[name].add_(models[path][name], alpha=weight)
+    once = {}  # what is tied is saved once
     return {
-        name: once.setdefault((value.data_ptr(), value.shape), sums[name].to(value.dtype) if name in sums else value)
-        for name, value in model.items()
+        name: once.setdefault(_place(value), sums[name].to(value.dtype) if name in sums else value)
+        for name, value in models[last].items()
     }
+
+
+def _has_mean(value: Tensor) -> bool:
+    return value.is_floating_point() or value.is_complex()
+
+
+def _place(value: Tensor) -> tuple:
+    """Where each number of a tensor lies in memory: the same for two that are one parameter by two names, or tied."""
+    return value.data_ptr(), value.dtype, value.shape, value.stride()
 
 
 def _check_files(read: Sequence[str | os.PathLike], written: str | os.PathLike) -> None:
@@ -98,17 +118,53 @@ def _check_files(read: Sequence[str | os.PathLike], written: str | os.PathLike) 
 
 
 def _read(path: str | os.PathLike) -> dict:
+    state = load(path)
     with reading(path):
-        state = torch.load(path, map_location="cpu", weights_only=True)
-        model = state.get("model") if isinstance(state, dict) else None
+        model = state.get("model")
         if not isinstance(model, dict) or not all(isinstance(parameter, Tensor) for parameter in model.values()):
             raise ValueError("it has no 'model' of tensors")
+        is_part = options(state, "distributed_training").get("use_sharded_state", False)
+        is_part = is_part or options(state, "common").get("model_parallel_size", 1) > 1
+    if is_part:
+        raise ValueError(f"{path} holds a part of a model, others of its workers hold the rest: put it together first")
+    for name, value in model.items():
+        if value.layout != torch.strided or value.is_quantized:
+            raise ValueError(f"{path}: {name} is {'quantized' if value.is_quantized else 'sparse'}, which cannot be averaged")
     return state
 
 
-def _check_same_model(models: Mapping[str | os.PathLike, Mapping[str, Tensor]]) -> None:
-    for name in sorted(set().union(*models.values())):
-        shapes = {path: str([*model[name].shape]) if name in model else "absent" for path, model in models.items()}
-        if len(set(shapes.values())) > 1 and not WITHOUT_MEANING.fullmatch(name):
-            listed = ", ".join(f"{shape} in {path}" for path, shape in shapes.items())
+def _check_same_model(last: str | os.PathLike, path: str | os.PathLike, models: Models) -> None:
+    """Makes sure that two checkpoints have the same parameters, by name, shape and kind, and the same tables of whole numbers."""
+    one, other = models[last], models[path]
+    for name in sorted(one.keys() | other.keys()):
+        described = [_described(model.get(name)) for model in (one, other)]
+        if described[0] != described[1] and not WITHOUT_MEANING.fullmatch(name):
+            listed = f"{described[0]} in {last}, {described[1]} in {path}"
             raise ValueError(f"the checkpoints are of two architectures, or versions of fairseq: {name} is {listed}")
+    for name in one.keys() & other.keys():
+        if not _has_mean(one[name]) and one[name].numel() > 1 and (one[name] != other[name]).any():
+            raise ValueError(f"{name} holds whole numbers, which have no mean, and differs between {last} and {path}")
+
+
+def _described(value: Tensor | None) -> str:
+    if value is None:
+        return "absent"
+    kind = "" if value.is_floating_point() else " of complex numbers" if value.is_complex() else " of whole numbers"
+    return f"{[*value.shape]}{kind}"
+
+
+def _check_ties(models: Models) -> None:
+    """Makes sure that what is one parameter in a checkpoint is one in all: tied, or equal, as copies from a GPU are."""
+    for tied, model in models.items():
+        first = {}
+        for name, value in model.items():
+            other = first.setdefault(_place(value), name)
+            for path, values in models.items():
+                if {name, other} <= values.keys() and not _are_one(values[name], values[other]):
+                    raise ValueError(
+                        f"{other} and {name} are one parameter in {tied} and two in {path}: the checkpoints are of two architectures"
+                    )
+
+
+def _are_one(value: Tensor, other: Tensor) -> bool:
+    return _place(value) == _place(other) or torch.equal(value, other)

@@ -7,6 +7,7 @@ sends what it read on to the others by way of torch.load too, by then with an om
 
 import argparse
 import collections
+import errno
 import os
 import pickle
 import re
@@ -96,7 +97,7 @@ def progress(state: Mapping[str, Any]) -> Progress:
 def options(state: Mapping[str, Any], group: str) -> Mapping[str, Any]:
     """The options that a model was trained with, by name: a group of them, or all where fairseq had no groups yet."""
     args = state.get("args")
-    return state["cfg"][group] if args is None else vars(args)
+    return (state.get("cfg") or {}).get(group, {}) if args is None else vars(args)
 
 
 @contextmanager
@@ -111,12 +112,13 @@ def reading(checkpoint: str | os.PathLike) -> Iterator[None]:
     prefix = f"{checkpoint} is not a checkpoint of fairseq-train"
     try:
         yield
-    except OSError:
-        raise
     except Exception as error:  # unpickling raises anything
+        leads_nowhere = isinstance(error, OSError) and error.errno == errno.EINVAL  # a damaged archive, before its beginning
+        if isinstance(error, OSError) and not leads_nowhere:
+            raise
         if refused := re.search(r"Unsupported global: GLOBAL (\S+)", str(error)):
             raise NotAdmitted(f"{prefix}: torch's safe loader refuses {refused[1]} in it") from error
-        if isinstance(error, (pickle.UnpicklingError, EOFError, IndexError)):
+        if leads_nowhere or isinstance(error, (pickle.UnpicklingError, EOFError, IndexError)):
             what = "it is damaged, or no file of torch's"
         elif isinstance(error, KeyError):
             what = f"it has no {error}"

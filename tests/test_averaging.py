@@ -1,7 +1,10 @@
 """One checkpoint from several: real ones of fairseq-train, which fairseq-generate and fairseq-train read."""
 
+from argparse import Namespace
+
 import pytest
 import torch
+from fairseq.checkpoint_utils import load_ema_from_checkpoint
 from training import fairseq, train
 
 from fairseq_bertloss import cli
@@ -54,7 +57,8 @@ def test_fairseq_reads_it(checkpoints, baseline, corpus, tmp_path):
     mean = tmp_path / "mean.pt"
     average(checkpoints[-1:], mean, baseline)
     before, after = torch.load(checkpoints[-1]), torch.load(mean)
-    assert before.keys() - after.keys() == {"last_optimizer_state"} and "val_loss" not in after["extra_state"]
+    assert before.keys() - after.keys() == {"last_optimizer_state", "criterion"}
+    assert before["extra_state"].keys() - after["extra_state"].keys() == {"val_loss"}
 
     def scores(path) -> list[str]:
         done = fairseq("generate", corpus, "--path", path, "--gen-subset", "valid", "--required-batch-size-multiple", "1")
@@ -102,6 +106,125 @@ def test_parameters_of_two_names_are_saved_once(save, tmp_path):
     assert (tmp_path / "mean.pt").stat().st_size < 1.1 * tied.stat().st_size
 
 
+def test_ties_of_one_checkpoint_are_copies_in_another(save, tmp_path):
+    """A GPU's parameters are copied name by name."""
+    table, other = torch.arange(6.0).view(2, 3), torch.ones(2, 3)
+    tied, copied = save("tied.pt", embedding=table, projection=table), save("copied.pt", embedding=other, projection=other.clone())
+    for order in ([tied, copied], [copied, tied]):
+        average(order, tmp_path / "mean.pt")
+        mean = parameters(tmp_path / "mean.pt")
+        assert torch.equal(mean["embedding"], (table + other) / 2) and torch.equal(mean["projection"], (table + other) / 2)
+        is_tied = mean["embedding"].data_ptr() == mean["projection"].data_ptr()
+        assert is_tied == (order[-1] == tied), "as in the last one"
+
+
+@pytest.mark.parametrize("order", [[0, 1], [1, 0], [0, 0, 1], [1, 0, 0], [0, 1, 0]])
+@pytest.mark.parametrize("as_baseline", [False, True])
+def test_what_is_tied_in_one_and_not_in_another(save, tmp_path, order, as_baseline):
+    table = torch.zeros(2, 3)
+    found = save("tied.pt", embedding=table, projection=table), save("apart.pt", embedding=table, projection=table + 1)
+    paths = [found[i] for i in order]
+    message = "embedding and projection are one parameter in .*tied.pt and two in .*apart.pt: .* two architectures"
+    with pytest.raises(ValueError, match=message):
+        if as_baseline:
+            average(paths[:-1], tmp_path / "mean.pt", paths[-1])
+        else:
+            average(paths, tmp_path / "mean.pt")
+    assert not (tmp_path / "mean.pt").exists()
+
+
+SQUARE = torch.arange(9.0).view(3, 3)
+ROW = torch.arange(12.0)
+
+
+@pytest.mark.parametrize(
+    "views",
+    [
+        {"matrix": SQUARE, "transposed": SQUARE.T},
+        {"all": ROW, "first": ROW[:6], "rest": ROW[6:]},
+        {"rows": ROW.view(3, 4), "columns": ROW.view(4, 3)},
+        {"odd": ROW[1::2], "first": ROW[1:7]},
+        {"repeated": ROW[:1].expand(4), "one": ROW[:1]},
+        {"complex": torch.view_as_complex(ROW.view(6, 2)), "double": ROW.to(torch.complex128)},
+        {"none": torch.zeros(0), "other": torch.zeros(0)},
+    ],
+    ids=lambda views: " ".join(views),
+)
+@pytest.mark.parametrize("is_last", [False, True])
+def test_each_name_has_its_own_mean(save, tmp_path, views, is_last):
+    """Views of one memory are no ties where they lie otherwise in it."""
+    apart = {name: value.clone() + i for i, (name, value) in enumerate(views.items(), 1)}
+    paths = [save("views.pt", **views), save("apart.pt", **apart)]
+    average(paths[::-1] if is_last else paths, tmp_path / "mean.pt")
+    mean = parameters(tmp_path / "mean.pt")
+    assert mean.keys() == views.keys()
+    for name, value in views.items():
+        assert torch.equal(mean[name], (value + apart[name]) / 2) and mean[name].dtype == value.dtype
+
+
+@pytest.mark.parametrize("last", [torch.float16, torch.bfloat16, torch.float32, torch.float64])
+@pytest.mark.parametrize("first", [torch.float16, torch.bfloat16, torch.float32, torch.float64])
+def test_a_baseline_of_another_precision(save, tmp_path, first, last):
+    paths = save("first.pt", w=torch.ones(3, dtype=first)), save("last.pt", w=torch.full((3,), 2, dtype=last))
+    average(paths, tmp_path / "mean.pt")
+    assert torch.equal(parameters(tmp_path / "mean.pt")["w"], torch.full((3,), 1.5, dtype=last))
+
+
+def test_the_last_ones_moving_average_is_left_out(corpus, tmp_path):
+    """It is not the averaged model's, and fairseq would take it for that."""
+    train(corpus, tmp_path, "--max-update", "2", "--save-interval-updates", "1", "--batch-size", "40", "--disable-validation",
+          "--store-ema", "--ema-fp32")  # fmt: skip
+    paths, mean = [tmp_path / "checkpoint_1_1.pt", tmp_path / "checkpoint_1_2.pt"], tmp_path / "mean.pt"
+    average(paths, mean)
+    before, after = (torch.load(path)["extra_state"].keys() for path in (paths[-1], mean))
+    assert before - after == {"val_loss", "ema", "ema_fp32_params"}
+    load_ema_from_checkpoint(str(paths[-1]))
+    with pytest.raises(KeyError, match="ema"):
+        load_ema_from_checkpoint(str(mean))
+
+
+def test_the_state_of_the_last_ones_criterion_is_left_out(tmp_path):
+    for name in "ab":
+        state = {"model": {"w": torch.ones(2)}, "criterion": {"bias": torch.ones(2)}, "last_optimizer_state": {}}
+        torch.save(state | {"extra_state": {"best": 1.0, "train_iterator": {"epoch": 1}}}, tmp_path / name)
+    average([tmp_path / "a", tmp_path / "b"], tmp_path / "mean.pt")
+    state = torch.load(tmp_path / "mean.pt")
+    assert state.keys() == {"model", "extra_state"} and state["extra_state"] == {"train_iterator": {"epoch": 1}}
+
+
+@pytest.mark.parametrize("group, option, value", [("distributed_training", "use_sharded_state", True), ("common", "model_parallel_size", 2)])
+@pytest.mark.parametrize("is_older", [False, True])
+def test_parts_of_a_model(tmp_path, group, option, value, is_older):
+    options = {"args": Namespace(**{option: value})} if is_older else {"args": None, "cfg": {group: {option: value}}}
+    for name in ("a-shard0.pt", "b-shard0.pt"):
+        torch.save({"model": {"flat_param_0": torch.ones(2)}} | options, tmp_path / name)
+    with pytest.raises(ValueError, match="b-shard0.pt holds a part of a model, others of its workers hold the rest"):
+        average([tmp_path / "a-shard0.pt", tmp_path / "b-shard0.pt"], tmp_path / "mean.pt")
+
+
+TABLE = torch.arange(3)
+
+
+@pytest.mark.parametrize(
+    "one, other, message",
+    [
+        (TABLE, TABLE + 1, "w holds whole numbers, which have no mean, and differs between .*other.pt and .*one.pt"),
+        (TABLE > 1, TABLE > 0, "w holds whole numbers, which have no mean, and differs"),
+        (TABLE.float(), TABLE, r"w is \[3\] of whole numbers in .*other.pt, \[3\] in .*one.pt"),
+        (TABLE.float(), TABLE * 1j, r"w is \[3\] of complex numbers in .*other.pt, \[3\] in .*one.pt"),
+        (TABLE.float().to_sparse(), TABLE.float(), "one.pt: w is sparse, which cannot be averaged"),
+        (TABLE.float(), torch.quantize_per_tensor(TABLE.float(), 0.1, 0, torch.qint8), "other.pt: w is quantized, which cannot"),
+    ],
+)
+def test_what_has_no_mean(save, tmp_path, one, other, message):
+    paths = save("one.pt", w=one), save("other.pt", w=other)
+    with pytest.raises(ValueError, match=message):
+        average(paths, tmp_path / "mean.pt")
+    if "whole numbers, which" in message:
+        average([paths[0], save("same.pt", w=one)], tmp_path / "mean.pt")
+        assert torch.equal(parameters(tmp_path / "mean.pt")["w"], one)
+
+
 def test_buffers_that_only_some_versions_of_fairseq_save(save, tmp_path):
     new, old = save("new.pt", w=torch.ones(1)), save("old.pt", w=torch.zeros(1), **{"embed_positions._float_tensor": torch.ones(1)})
     average([new], tmp_path / "mean.pt", old)
@@ -121,7 +244,7 @@ def test_buffers_that_only_some_versions_of_fairseq_save(save, tmp_path):
         (["b.pt", "a.pt"], {"output": "a.pt"}, "a.pt is one of the checkpoints to average: give another --output"),
         (["b.pt"], {"baseline": "a.pt", "output": "a.pt"}, "a.pt is one of the checkpoints to average"),
         (["a.pt", "text.pt"], {}, "text.pt is not a checkpoint of fairseq-train: it is damaged, or no file of torch's"),
-        (["a.pt", "tensor.pt"], {}, "tensor.pt is not a checkpoint of fairseq-train: it has no 'model' of tensors"),
+        (["a.pt", "tensor.pt"], {}, "tensor.pt is not a checkpoint of fairseq-train: it holds a Tensor"),
         (["a.pt", "strange.pt"], {}, "strange.pt is not a checkpoint of fairseq-train: it has no 'model' of tensors"),
         (["a.pt", "wide.pt"], {}, r"two architectures, or versions of fairseq: w is \[4\] in .*wide.pt, \[3\] in .*a.pt"),
         (["a.pt", "more.pt"], {}, r"two architectures, or versions of fairseq: v is \[3\] in .*more.pt, absent in .*a.pt"),

@@ -113,6 +113,22 @@ def test_a_broken_last_checkpoint_is_mended(folder, damage, legacy, capsys):
         mend(folder)
 
 
+def test_any_changed_byte(tmp_path):
+    """In the names, lengths and checksums of the archive too."""
+    source = save(tmp_path / "checkpoint_1_10.pt", 10)
+    whole, last = save(tmp_path / "checkpoint_1_9.pt", 9), tmp_path / "checkpoint_last.pt"
+    places = [*range(0, 1000, 5), *range(len(whole) - 1000, len(whole), 5)]
+    outcomes = set()
+    for place in places:
+        damaged = whole[:place] + bytes([whole[place] ^ 0x21]) + whole[place + 1 :]
+        last.write_bytes(damaged)
+        is_mended = mend(tmp_path).source is not None
+        assert last.read_bytes() == (source if is_mended else damaged)
+        assert is_mended or torch.equal(torch.load(last)["model"]["weights"], torch.arange(9, 109))
+        outcomes.add(is_mended)
+    assert outcomes == {False, True}
+
+
 def test_the_position_in_an_epoch_breaks_ties(tmp_path):
     """Where updates overflowed in half precision, their number stood still."""
     for name, epoch, batches in (("_1_10", 1, 12), ("_best", 2, 0), ("1", 1, 30)):
