@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 from tqdm import tqdm
 
-from fairseq_bertloss.checkpoints import check_exists, load, options, reading
+from fairseq_bertloss.checkpoints import check_exists, is_whole, load, options, reading
 from fairseq_bertloss.files import whole
 
 WITHOUT_MEANING = re.compile(r"(.*\.)?(_float_tensor|version)")
@@ -40,9 +40,9 @@ def average(
 ) -> None:
     """Writes a checkpoint to translate with or to fine-tune from, whole or not at all.
 
-    It is the last of the checkpoints but for its parameters, and without what belongs to the last one's alone: its optimizer, so
-    that its training cannot be resumed, its criterion's parameters, its moving average. Whole numbers are the last one's too; only
-    single ones, such as counts, may differ.
+    It is the last of the checkpoints but for its parameters, and without what belongs to the last one's alone: its
+    optimizer, so that its training cannot be resumed, its criterion's parameters, its moving average. Whole numbers are
+    the last one's too; only single ones, such as counts, may differ.
 
     Args:
         checkpoints: of fairseq-train, with parameters of the same names and shapes; their plain mean is taken.
@@ -51,8 +51,8 @@ def average(
         baseline_weight: above 0 and below 1: parameters = (1 - baseline_weight) * mean + baseline_weight * baseline's.
 
     Raises:
-        ValueError: there is nothing to average, no such weight, a file is no checkpoint, or of a part of a model, or of another
-            model, or would be overwritten; something has no mean.
+        ValueError: there is nothing to average, no such weight, a file is no checkpoint, damaged, of a part of a model or
+            of another model, or would be overwritten; something has no mean.
         OSError: a file cannot be read, or the output not be written.
     """
     share = 1 if baseline is None else 1 - baseline_weight
@@ -125,6 +125,8 @@ def _read(path: str | os.PathLike) -> dict:
             raise ValueError("it has no 'model' of tensors")
         is_part = options(state, "distributed_training").get("use_sharded_state", False)
         is_part = is_part or options(state, "common").get("model_parallel_size", 1) > 1
+    if not is_whole(path):
+        raise ValueError(f"{path} is damaged: it is not what its checksums are of")
     if is_part:
         raise ValueError(f"{path} holds a part of a model, others of its workers hold the rest: put it together first")
     for name, value in model.items():
@@ -134,7 +136,7 @@ def _read(path: str | os.PathLike) -> dict:
 
 
 def _check_same_model(last: str | os.PathLike, path: str | os.PathLike, models: Models) -> None:
-    """Makes sure that two checkpoints have the same parameters, by name, shape and kind, and the same tables of whole numbers."""
+    """Makes sure that two checkpoints have the same parameters, by name, shape and kind, and the same whole numbers."""
     one, other = models[last], models[path]
     for name in sorted(one.keys() | other.keys()):
         described = [_described(model.get(name)) for model in (one, other)]
@@ -161,9 +163,8 @@ def _check_ties(models: Models) -> None:
             other = first.setdefault(_place(value), name)
             for path, values in models.items():
                 if {name, other} <= values.keys() and not _are_one(values[name], values[other]):
-                    raise ValueError(
-                        f"{other} and {name} are one parameter in {tied} and two in {path}: the checkpoints are of two architectures"
-                    )
+                    counts = f"one parameter in {tied} and two in {path}"
+                    raise ValueError(f"{other} and {name} are {counts}: the checkpoints are of two architectures")
 
 
 def _are_one(value: Tensor, other: Tensor) -> bool:

@@ -87,6 +87,23 @@ def load(checkpoint: str | os.PathLike) -> dict:
     return state
 
 
+def is_whole(checkpoint: str | os.PathLike) -> bool:
+    """Whether a file is as torch has written it, by its checksums, which torch does not look at; before 1.6 it wrote none."""
+    with open(checkpoint, "rb") as file:
+        is_archive = file.read(2) == b"PK"
+    try:
+        if is_archive:
+            with reading(checkpoint), zipfile.ZipFile(checkpoint) as archive:
+                if archive.testzip() is not None:
+                    return False
+        load(checkpoint)
+    except NotAdmitted:
+        return True
+    except ValueError:
+        return False
+    return True
+
+
 def progress(state: Mapping[str, Any]) -> Progress:
     """How far the training of a checkpoint had come; to be called within `reading`."""
     iterator = state["extra_state"]["train_iterator"]

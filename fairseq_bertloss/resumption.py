@@ -9,25 +9,24 @@ training in the middle of that leaves half of a file, from which no training sta
 import os
 import re
 import shutil
-import zipfile
 from pathlib import Path
 from typing import NamedTuple
 
-from fairseq_bertloss.checkpoints import LAST, NotAdmitted, Progress, load, progress, reading
+from fairseq_bertloss.checkpoints import LAST, NotAdmitted, Progress, is_whole, load, progress, reading
 from fairseq_bertloss.files import whole
 
 SAVED = re.compile(r"checkpoint(\d+|_\d+_\d+|_best|\.best_\S+)\.pt")
 """Names that fairseq gives to its other checkpoints."""
 
 OF_PARTS = re.compile(r"checkpoint_last.+\.pt")
-"""Names that fairseq gives to the last one with --checkpoint-suffix, or where several workers hold a part of the model each."""
+"""Names that fairseq gives to the last one with --checkpoint-suffix, or where each worker holds a part of the model."""
 
 
 class Mended(NamedTuple):
     """What has become of a folder's last checkpoint.
 
-    source: the checkpoint that has taken its place, or None where nothing was to do; updates: how many it is of; was_missing: not
-    broken.
+    source: the checkpoint that has taken its place, or None where nothing was to do; updates: how many it is of;
+    was_missing: not broken.
     """
 
     source: Path | None
@@ -44,8 +43,8 @@ def mend(folder: str | os.PathLike) -> Mended:
         folder: fairseq-train's --save-dir.
 
     Raises:
-        ValueError: there is no such folder, or nothing that training can go on from; the last checkpoint is whole, but none of
-            fairseq-train's; there is something in a checkpoint that torch's safe loader refuses.
+        ValueError: there is no such folder, or nothing that training can go on from; the last checkpoint is whole, but
+            none of fairseq-train's; there is something in a checkpoint that torch's safe loader refuses.
         OSError: a file cannot be read or written.
     """
     if not os.path.isdir(folder):
@@ -62,23 +61,6 @@ def mend(folder: str | os.PathLike) -> Mended:
     with whole(last) as (partial,):
         shutil.copyfile(source, partial)
     return Mended(source, reached.updates, is_missing)
-
-
-def is_whole(checkpoint: Path) -> bool:
-    """Whether all of a file is there that torch has written; a changed byte is not noticed in torch's format before 1.6."""
-    with checkpoint.open("rb") as file:
-        is_archive = file.read(2) == b"PK"
-    try:
-        if is_archive:
-            with reading(checkpoint), zipfile.ZipFile(checkpoint) as archive:
-                if archive.testzip() is not None:
-                    return False
-        load(checkpoint)
-    except NotAdmitted:
-        return True
-    except ValueError:
-        return False
-    return True
 
 
 def _furthest(folder: Path) -> tuple[Progress, Path] | None:

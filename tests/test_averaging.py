@@ -202,6 +202,17 @@ def test_parts_of_a_model(tmp_path, group, option, value, is_older):
         average([tmp_path / "a-shard0.pt", tmp_path / "b-shard0.pt"], tmp_path / "mean.pt")
 
 
+def test_a_changed_byte(save, tmp_path):
+    """In the weights, where torch does not notice."""
+    good, bad = save("good.pt", w=torch.arange(1000.0)), save("bad.pt", w=torch.arange(1000.0))
+    content = bytearray(bad.read_bytes())
+    content[content.index(torch.arange(500.0, 503).numpy().tobytes())] ^= 1
+    bad.write_bytes(content)
+    assert not torch.equal(parameters(bad)["w"], parameters(good)["w"])
+    with pytest.raises(ValueError, match="bad.pt is damaged: it is not what its checksums are of"):
+        average([good, bad], tmp_path / "mean.pt")
+
+
 TABLE = torch.arange(3)
 
 

@@ -87,7 +87,8 @@ def zeros(whole: bytes) -> bytes:
 
 
 @pytest.mark.parametrize("legacy", [False, True], ids=["", "before 1.6"])
-@pytest.mark.parametrize("damage", [lambda whole: b"", lambda whole: whole[:1], lambda whole: whole[: len(whole) // 2], flipped, zeros],
+@pytest.mark.parametrize("damage", [lambda whole: b"", lambda whole: whole[:1], lambda whole: whole[: len(whole) // 2],
+                                    flipped, zeros],
                          ids=["empty", "one byte", "half", "flipped", "zeros"])  # fmt: skip
 def test_a_broken_last_checkpoint_is_mended(folder, damage, legacy, capsys):
     if legacy and damage is flipped:
