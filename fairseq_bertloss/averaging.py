@@ -51,8 +51,8 @@ def average(
         baseline_weight: above 0 and below 1: parameters = (1 - baseline_weight) * mean + baseline_weight * baseline's.
 
     Raises:
-        ValueError: there is nothing to average, no such weight, a file is no checkpoint, damaged, of a part of a model or
-            of another model, or would be overwritten; something has no mean.
+        ValueError: there is nothing to average, no such weight, a file is no checkpoint, damaged, of a part of a model
+            or of another model, or would be overwritten; something has no mean.
         OSError: a file cannot be read, or the output not be written.
     """
     share = 1 if baseline is None else 1 - baseline_weight
@@ -131,7 +131,8 @@ def _read(path: str | os.PathLike) -> dict:
         raise ValueError(f"{path} holds a part of a model, others of its workers hold the rest: put it together first")
     for name, value in model.items():
         if value.layout != torch.strided or value.is_quantized:
-            raise ValueError(f"{path}: {name} is {'quantized' if value.is_quantized else 'sparse'}, which cannot be averaged")
+            kind = "quantized" if value.is_quantized else "sparse"
+            raise ValueError(f"{path}: {name} is {kind}, which cannot be averaged")
     return state
 
 

@@ -74,7 +74,7 @@ def check_exists(checkpoint: str | os.PathLike) -> None:
 
 
 def load(checkpoint: str | os.PathLike) -> dict:
-    """What a checkpoint holds; weights stay on the disk until they are used, but for those in torch's format before 1.6.
+    """What a checkpoint holds; weights stay on the disk until they are used, but for torch's format before 1.6.
 
     Raises:
         ValueError: not a checkpoint, or one with something in it that the safe loader refuses (NotAdmitted).
@@ -88,7 +88,7 @@ def load(checkpoint: str | os.PathLike) -> dict:
 
 
 def is_whole(checkpoint: str | os.PathLike) -> bool:
-    """Whether a file is as torch has written it, by its checksums, which torch does not look at; before 1.6 it wrote none."""
+    """Whether a file is as torch has written it, by its checksums, which torch ignores; before 1.6 it wrote none."""
     with open(checkpoint, "rb") as file:
         is_archive = file.read(2) == b"PK"
     try:
@@ -130,7 +130,8 @@ def reading(checkpoint: str | os.PathLike) -> Iterator[None]:
     try:
         yield
     except Exception as error:  # unpickling raises anything
-        leads_nowhere = isinstance(error, OSError) and error.errno == errno.EINVAL  # a damaged archive, before its beginning
+        # A damaged archive may name a place before its beginning.
+        leads_nowhere = isinstance(error, OSError) and error.errno == errno.EINVAL
         if isinstance(error, OSError) and not leads_nowhere:
             raise
         if refused := re.search(r"Unsupported global: GLOBAL (\S+)", str(error)):
