@@ -124,8 +124,8 @@ class ModelDistribution(NamedTuple):
 
     masses: Tensor  # (n, vocabulary), probabilities times `total`
     total: Tensor  # (n, 1)
-    log_total: Tensor  # (n, 1), logarithm of the exponentials' sum
-    most_probable: Tensor  # (n, 1), symbol
+    largest: Tensor  # (n, 1), logit, which all others are taken relative to: they may share a large offset
+    most_probable: Tensor  # (n, 1), its symbol
 
     @classmethod
     def of(cls, scores: Tensor) -> "ModelDistribution":
@@ -133,17 +133,19 @@ class ModelDistribution(NamedTuple):
         largest, most_probable = scores.max(dim=-1, keepdim=True)
         masses = (scores - largest).exp_()
         total = masses.sum(dim=-1, keepdim=True)
-        return cls(masses, total, largest + total.log(), most_probable)
+        return cls(masses, total, largest, most_probable)
 
     def statistics(self, scores: Tensor, target: Tensor, of: Tensor, eos: int, with_uniform: bool) -> TokenStatistics:
         """Of targets (targets,), each asked of the row `of` of the logits; without a graph."""
-        log_total, uniform = self.log_total.squeeze(1), None
+        total, largest = self.total.squeeze(1), self.largest.squeeze(1)
+        nll, uniform = total.log()[of] + (largest[of] - scores[of, target]), None
         if with_uniform:
             possible = ~scores.isneginf()
-            uniform = (self.log_total - scores).masked_fill_(~possible, 0.0).sum(dim=-1)[of]
-        p_eos = self.masses[:, eos] / self.total.squeeze(1)
+            below = (self.largest - scores).masked_fill_(~possible, 0.0).sum(dim=-1)
+            uniform = (below + possible.sum(dim=-1) * total.log())[of]
+        p_eos = self.masses[:, eos] / total
         correct = self.most_probable.squeeze(1)[of].eq(target)
-        return TokenStatistics(log_total[of] - scores[of, target], uniform, correct, p_eos[of])
+        return TokenStatistics(nll, uniform, correct, p_eos[of])
 
     def gradient(
         self, scores: Tensor | None, target: Tensor, of: Tensor, nll: Tensor | None, uniform: Tensor | None

@@ -72,7 +72,7 @@ class SoftPrediction:
     def of_scores(self, scores: Tensor) -> Tensor:
         """The points on the simplex that noisy logits become, (..., vocabulary)."""
         if self.temperature != 1:
-            scores = scores / self.temperature
+            scores = relative_to_the_largest(scores) / self.temperature
         if self.kind in ("softmax", "gumbel_softmax"):
             return torch.softmax(scores, dim=-1)
         sparse = entmax.sparsemax if self.kind == "sparsemax" else entmax.entmax15
@@ -122,7 +122,7 @@ def soft_prediction(
 def with_gumbel_noise(
     scores: Tensor, generator: torch.Generator | None = None, drawn: Tensor | None = None
 ) -> Tensor:
-    """Scores plus Gumbel noise, -log of exponential numbers.
+    """Scores relative to the largest of their row, plus Gumbel noise, -log of exponential numbers.
 
     Args:
         scores: (..., symbols).
@@ -130,11 +130,18 @@ def with_gumbel_noise(
         drawn: (...), the symbol of each row that the noise has made the largest. Noise given what it drew is independent
             noise again, if the symbols are drawn from softmax(scores) (Maddison, Tarlow and Minka, 2014, section 3).
     """
+    scores = relative_to_the_largest(scores)
     noisy = scores - torch.empty_like(scores).exponential_(generator=generator).log_()
     if drawn is None:
         return noisy
-    largest = with_gumbel_noise(scores.logsumexp(dim=-1, keepdim=True), generator)
+    total = scores.logsumexp(dim=-1, keepdim=True)
+    largest = total - torch.empty_like(total).exponential_(generator=generator).log_()
     return -torch.logaddexp(-noisy, -largest).scatter_(-1, drawn.unsqueeze(-1), -largest)
+
+
+def relative_to_the_largest(scores: Tensor) -> Tensor:
+    """Scores without what all of a row share, beside which a temperature or noise would lose digits."""
+    return scores - scores.amax(dim=-1, keepdim=True).detach()
 
 
 def one_hot_of_largest(probabilities: Tensor) -> Tensor:

@@ -90,6 +90,24 @@ def test_symbols_that_the_model_rules_out():
     assert_same([gradient], [expected])
 
 
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float16, torch.bfloat16], ids=str)
+@pytest.mark.parametrize("offset", [0.0, 1e4, -1e4, 1e6, -1e6])
+def test_logits_may_share_a_large_offset(offset, dtype):
+    """Exact for the logits as they are, which have been rounded with their offset; half precision holds less of one."""
+    case = Case(dtype=torch.float64)
+    offset = offset if dtype == torch.float32 else offset / 1e3
+    logits = (case.logits.detach() + offset).to(dtype)
+    logits[:, [1, 4]] = -torch.inf
+    case.target[(case.target == 1) | (case.target == 4)] = 5
+    lprobs = logits.double().log_softmax(dim=-1)
+    nll = -lprobs.gather(1, case.target.unsqueeze(1)).squeeze(1)
+    uniform = -lprobs.masked_fill(logits.isneginf(), 0.0).sum(dim=-1)
+    ours = token_statistics(logits, case.target, eos=EOS, with_uniform=True, chunk_tokens=7)
+    for value, expected in zip((ours.nll, ours.uniform, ours.p_eos), (nll, uniform, lprobs[:, EOS].exp())):
+        assert value.dtype == torch.float32
+        torch.testing.assert_close(value.double(), expected, rtol=1e-6, atol=1e-6)
+
+
 @pytest.mark.parametrize(
     "features, target, options, message",
     [

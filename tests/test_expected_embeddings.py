@@ -82,6 +82,23 @@ def test_gumbel_softmax_equals_its_twin_with_the_same_noise(temperature, hard, k
     assert_same(case.gradients(ours), case.gradients(case.twin(soft, noise)[0]), 1e-9)
 
 
+@pytest.mark.parametrize("drawn", [False, True])
+@pytest.mark.parametrize("soft", [*KINDS, SoftPrediction("gumbel_softmax", 0.5)], ids=lambda soft: f"{soft.kind} {soft.temperature}")
+def test_logits_may_share_a_large_offset(soft, drawn):
+    """Sixteenths, which float32 holds beside a million. A support may list a symbol more, whose probability is next to 0."""
+    case = Case()
+    logits = (case.logits.detach() * 16).round() / 16
+
+    def outputs(scores):
+        torch.manual_seed(3)
+        return expected_embeddings(scores, case.target, case.table, soft, with_uniform=True, target_is_drawn=drawn)[:-1]
+
+    for offset in (1e4, -1e6):
+        for ours, expected in zip(outputs(logits + offset), outputs(logits)):
+            if expected is not None:
+                torch.testing.assert_close(ours, expected, rtol=1e-5, atol=1e-5)
+
+
 @pytest.mark.parametrize("soft", KINDS[:-1], ids=lambda soft: f"{soft.kind} {soft.temperature}")
 @pytest.mark.parametrize("peak", [0.0, 8.0], ids=["flat", "peaked"])
 def test_gradcheck(soft, peak):

@@ -122,6 +122,22 @@ def test_masked_symbols_and_large_logits(kind):
     assert (p[:, 10:] == 0).all()
 
 
+@pytest.mark.parametrize("offset", [1e4, -1e4, 1e6, -1e6])
+@pytest.mark.parametrize("temperature", [0.1, 0.7])
+@pytest.mark.parametrize("kind", SOFT_PREDICTIONS)
+def test_logits_may_share_a_large_offset(kind, temperature, offset):
+    """Sixteenths, which float32 holds beside a million."""
+    logits = (torch.randn(6, 40) * 16).round() / 16
+
+    def predict(scores):
+        torch.manual_seed(2)
+        return soft_prediction(scores, kind, temperature)
+
+    torch.testing.assert_close(predict(logits + offset), predict(logits), rtol=0, atol=1e-6)
+    exact = soft_prediction((logits + offset).double(), kind, temperature, noise=False)
+    torch.testing.assert_close(soft_prediction(logits + offset, kind, temperature, noise=False).double(), exact, rtol=0, atol=1e-6)
+
+
 def test_unknown_kind_and_bad_temperature():
     with pytest.raises(ValueError, match="unknown soft prediction 'hardmax'.*sparsemax"):
         soft_prediction(torch.zeros(2), "hardmax", 1.0)
