@@ -6,8 +6,6 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from fairseq_bertloss.soft_predictions import at_least_float32
-
 
 class BERTScore(NamedTuple):
     """Precision, recall and F1 of a batch, (batch,) each."""
@@ -50,10 +48,11 @@ def greedy_cosine_match(
     """
     _check_shapes(predicted, predicted_weights, predicted_mask, "predicted")
     _check_shapes(reference, reference_weights, reference_mask, "reference")
-    with torch.autocast(predicted.device.type, enabled=False):  # half precision would round the cosines
-        cosine = F.normalize(at_least_float32(predicted), dim=-1) @ (
-            F.normalize(at_least_float32(reference), dim=-1).transpose(1, 2)
-        )  # (batch, k, l)
+    # Half precision would round the cosines; a cache's references are float32 whatever the predictions are.
+    exact = torch.promote_types(torch.promote_types(predicted.dtype, reference.dtype), torch.float32)
+    with torch.autocast(predicted.device.type, enabled=False):
+        predicted, reference = (F.normalize(side.to(exact), dim=-1) for side in (predicted, reference))
+        cosine = predicted @ reference.transpose(1, 2)  # (batch, k, l)
     precision = _weighted_mean(_best_match(cosine, reference_mask), predicted_weights)
     recall = _weighted_mean(_best_match(cosine.transpose(1, 2), predicted_mask), reference_weights)
     return BERTScore(precision, recall, _harmonic_mean(precision, recall))

@@ -40,6 +40,7 @@ class FrozenLanguageModel:
         self.layer = layer
         self.dtype = dtype
         self.max_length = max_length(encoder, name)
+        self.changes = 0  # of device or precision so far: half precision and back leaves other weights
         if dtype not in (None, "float32"):
             _hold_products_in(encoder, DTYPES[dtype])
 
@@ -89,6 +90,7 @@ class FrozenLanguageModel:
 
         Where dtype is set the weights follow to the device only: half precision and back would round them.
         """
+        self.changes += 1
         if self.dtype is None:
             self._encoder._apply(function)
         else:

@@ -150,7 +150,7 @@ class ReferenceCaches:
             ValueError: the folder cannot be written to.
         """
         model = self._language_model
-        if model.precision not in self._caches:
-            cache = ReferenceCache(self._folder, model.fingerprint(), model.hidden_size, self._limit)
-            self._caches[model.precision] = cache
-        return self._caches[model.precision]
+        present = model.precision, model.changes
+        if present not in self._caches:
+            self._caches[present] = ReferenceCache(self._folder, model.fingerprint(), model.hidden_size, self._limit)
+        return self._caches[present]

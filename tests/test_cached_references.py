@@ -122,6 +122,39 @@ def test_another_precision_has_a_cache_of_its_own(batch, tmp_path):
     assert len(list(tmp_path.iterdir())) == 3
 
 
+@pytest.mark.parametrize("opened_first", [False, True], ids=["moved", "moved after the cache was opened"])
+@pytest.mark.parametrize("lm_dtype", [None, "float32"])
+@pytest.mark.parametrize("dtype", [torch.float64, torch.float16, torch.bfloat16], ids=str)
+def test_a_loss_of_another_type(batch, tmp_path, dtype, lm_dtype, opened_first):
+    loss, logits, target = batch(lm_dtype=lm_dtype)
+    if opened_first:
+        loss.cache_references(str(tmp_path), 10**9)
+        loss(logits, target)
+    loss.to(dtype)
+    if not opened_first:
+        loss.cache_references(str(tmp_path), 10**9)
+    logits = logits.detach().to(dtype).requires_grad_()
+    first, gradient = f1_and_gradient(loss, logits, target)
+    again, _ = f1_and_gradient(loss, logits, target)
+    hard = loss.score_ids(target.flip(0), target, [1] * len(target)).f1
+    loss.reference_caches = None
+    exact, exact_gradient = f1_and_gradient(loss, logits, target)
+    assert torch.equal(first, again) and first.dtype == exact.dtype
+    torch.testing.assert_close(first, exact, rtol=0, atol=2**-10)
+    if dtype == torch.float64:
+        torch.testing.assert_close(gradient, exact_gradient, rtol=0, atol=2**-8 * float(exact_gradient.abs().max()))
+    torch.testing.assert_close(hard, loss.score_ids(target.flip(0), target, [1] * len(target)).f1, rtol=0, atol=2**-10, check_dtype=False)
+
+
+def test_weights_that_half_precision_has_rounded_have_a_cache_of_their_own(batch, tmp_path):
+    loss, logits, target = batch()
+    loss.cache_references(str(tmp_path), 10**9)
+    loss(logits, target)
+    loss.bfloat16().float()
+    loss(logits, target)
+    assert len(list(tmp_path.iterdir())) == 2
+
+
 def test_training_and_validation_in_other_precisions_do_not_mix(batch, tmp_path):
     """Under --amp fairseq trains in autocast and validates without."""
     loss, logits, target = batch()
