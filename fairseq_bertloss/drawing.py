@@ -9,14 +9,13 @@ import torch
 from fairseq.data.data_utils import collate_tokens
 from fairseq.dataclass import FairseqDataclass
 from fairseq.dataclass.configs import GenerationConfig
-from fairseq.search import Sampling
 from omegaconf import DictConfig, OmegaConf
 from torch import Tensor, nn
 
 from fairseq_bertloss.candidates import Rows
 from fairseq_bertloss.cross_entropy import TokenStatistics, token_statistics
 from fairseq_bertloss.decoder_output import decoder_outputs, one_pass_an_update
-from fairseq_bertloss.generation import check_generation, evaluating, generation_config
+from fairseq_bertloss.generation import check_generation, evaluating, generation_config, translations
 from fairseq_bertloss.layout import batches, cost_of_a_batch
 from fairseq_bertloss.loss import BERTScoreLoss
 from fairseq_bertloss.output_layer import Projection
@@ -103,6 +102,9 @@ class Drawing:
         learns_references: whether anything learns from the references' probabilities, as cross-entropy does.
         training: options of the generators whose translations come together, in training.
         validation: the same in validation.
+
+    Raises:
+        ValueError: translations would be too long for the language model.
     """
 
     def __init__(
@@ -116,6 +118,9 @@ class Drawing:
         self._task, self._bertscore, self._learns_references = task, bertscore, learns_references
         self._specials = bertscore.specials
         self._generations = {True: training, False: validation}
+        needed, room = training[0].min_len, bertscore.max_target_length - 1
+        if needed > room:
+            raise ValueError(f"{OPTION}: min_len {needed} is more than the {room} symbols that the language model has room for")
 
     def __call__(self, model: nn.Module, sample: dict, chosen: Tensor, with_references: bool = False) -> Decoded:
         """Draws translations of some of a batch's sentences and decodes them.
@@ -152,18 +157,12 @@ class Drawing:
             model: a fairseq encoder-decoder, as it comes or wrapped for distributed training.
             sample: of the translation task.
         """
-        found = [[] for _ in sample["target"]]
+        found, room = [[] for _ in sample["target"]], self._bertscore.max_target_length
         if torch.stack([parameter.isnan().any() for parameter in model.parameters()]).any():
             return found
         with evaluating(model):
             for config in self._generations[self._bertscore.training]:
-                generator = self._task.build_generator([model], config)
-                generator.max_len = min(generator.max_len, self._bertscore.max_target_length)
-                if config.sampling:
-                    generator.search = _Sampling(
-                        self._task.target_dictionary, config.sampling_topk, config.sampling_topp
-                    )
-                for own, more in zip(found, self._task.inference_step(generator, [model], sample, prefix_tokens=None)):
+                for own, more in zip(found, translations(self._task, model, sample, config, room)):
                     own += [one["tokens"] for one in more]
         # Older torch would take the half-precision weights of this for those that learn, without gradients (pytorch#112583).
         torch.clear_autocast_cache()
@@ -205,17 +204,6 @@ class Drawing:
     def _target_side(self, symbols: Sequence[Sequence[int]], **options) -> Tensor:
         """(rows, length), padded on the right; on the CPU."""
         return collate_tokens([torch.tensor(row) for row in symbols], self._specials.pad, self._specials.eos, **options)
-
-
-class _Sampling(Sampling):
-    """fairseq's, from probabilities that sum to 1.
-
-    fairseq rules symbols out (</s> at the start, all but </s> at the end) and leaves the others' probabilities as they are:
-    those of a model that is certain of another symbol may be 0 in float32 then, and nothing is left to draw from.
-    """
-
-    def step(self, step: int, lprobs: Tensor, *state):
-        return super().step(step, lprobs.log_softmax(dim=-1), *state)
 
 
 def _of_like_lengths(rows: Sequence[int], lengths: Sequence[int], sources: Tensor) -> list[list[int]]:

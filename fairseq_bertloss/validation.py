@@ -17,12 +17,13 @@ from torch import Tensor
 
 from fairseq_bertloss.evaluation.f_bert import FBertScorer
 from fairseq_bertloss.evaluation.moverscore import MoverScorer
-from fairseq_bertloss.generation import generation_config
+from fairseq_bertloss.generation import check_generation, generation_config, translations
 from fairseq_bertloss.pretrained import encoder_config, scoring_layer
 from fairseq_bertloss.vocabulary import UNKNOWN, detokenize, load_tokenizer
 
 logger = logging.getLogger(__name__)
 
+OPTION = "--eval-generation-args"
 PREFIX = "translated_"
 SENTENCES = f"{PREFIX}sentences"
 
@@ -77,7 +78,8 @@ class TranslationMetrics:
 
     def __init__(self, cfg: TranslationMetricsConfig, task):
         self._task = task
-        self._generation = generation_config("--eval-generation-args", cfg.eval_generation_args)
+        self._generation = generation_config(OPTION, cfg.eval_generation_args)
+        check_generation(OPTION, self._generation, task)
         self._tokenizer = load_tokenizer(cfg.bert_model)
         self._lm = cfg.eval_bert_model or cfg.bert_model
         load_tokenizer(self._lm)  # for its error, which is not to come after the first epoch
@@ -104,9 +106,9 @@ class TranslationMetrics:
         return sums | {SENTENCES: len(references)}
 
     def _translate(self, model, sample) -> tuple[list[str], list[str]]:
-        generator = self._task.build_generator([model], self._generation)
-        candidates = self._task.inference_step(generator, [model], sample, prefix_tokens=None)
-        return [self._text(best["tokens"]) for best, *_ in candidates], list(map(self._text, sample["target"]))
+        found = translations(self._task, model, sample, self._generation)
+        best = [self._text(own[0]["tokens"]) if own else "" for own in found]  # a model may rule </s> out
+        return best, list(map(self._text, sample["target"]))
 
     def _text(self, ids: Tensor) -> str:
         dictionary = self._task.target_dictionary

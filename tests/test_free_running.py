@@ -74,8 +74,9 @@ def test_mixed_with_cross_entropy_of_the_references(free, build):  # noqa: F811
     pure = free(*options)[0]
     control, _, _ = build(*options, "--cross-entropy-weight", "1")
     loss, _, log = criterion(network, sample)
-    of_references, _, their_log = control(network, sample)
-    torch.testing.assert_close(loss, 0.7 * pure(network, sample)[0] + 0.3 * of_references, rtol=1e-5, atol=1e-5)
+    of_references, tokens, their_log = control(network, sample)
+    expected = 0.7 * pure(network, sample)[0] + 0.3 * of_references / tokens * 3
+    torch.testing.assert_close(loss, expected, rtol=1e-5, atol=1e-5)
     for name in ("nll_loss", "ce_loss", "accuracy", "p_eos_end", "p_eos_before"):
         torch.testing.assert_close(log[name], their_log[name], rtol=1e-5, atol=1e-5)
 
