@@ -14,6 +14,7 @@ from torch import Tensor
 
 from fairseq_bertloss.bertscore import BERTScore
 from fairseq_bertloss.criterion_config import BERTScoreCriterionConfig, check_options_of_objectives
+from fairseq_bertloss.control import CrossEntropyAlone
 from fairseq_bertloss.cross_entropy import TokenStatistics
 from fairseq_bertloss.decoder_output import decoder_output
 from fairseq_bertloss.drawing import Drawing
@@ -33,12 +34,13 @@ logger = logging.getLogger(__name__)
 class BERTScoreCriterion(FairseqCriterion):
     """Sum of -F, or of the risk, over the sentences of a batch; sample_size is the number of sentences scored.
 
-    With a cross-entropy weight w, each part is a mean in its own unit. fairseq divides gradients by one
+    With a cross-entropy weight w between 0 and 1, each part is a mean in its own unit. fairseq divides gradients by one
     sample_size, so the mean per token is that of a batch, and batches that make up one update (of several
-    workers or --update-freq) weigh by their sentences; the logged loss has both means exact.
+    workers or --update-freq) weigh by their sentences; the logged loss has both means exact. With w = 1 the loss and
+    sample_size are those of label_smoothed_cross_entropy.
 
-    Targets longer than the language model's positions are left out of the loss and of every statistic,
-    and counted as `skipped`.
+    Targets longer than the language model's positions are left out of the loss, unless w = 1, and of every statistic of
+    what it cannot score, and counted as `skipped`.
     """
 
     def __init__(self, cfg: BERTScoreCriterionConfig, task):
@@ -86,6 +88,9 @@ class BERTScoreCriterion(FairseqCriterion):
                 self._objective = MinimumRisk(cfg, drawing, self.bertscore)
             else:
                 self._predicted = FreeRunning(drawing, self.bertscore, cfg.label_smoothing > 0)
+        alone = cfg.cross_entropy_weight == 1
+        self._control = CrossEntropyAlone(self._objective, self.bertscore, cfg.label_smoothing > 0) if alone else None
+        self._sentence_average = cfg.sentence_avg
         self._sums = sums_of(str(cfg.objective))
         self._cache = cfg.cache_references, int(cfg.cache_references_limit * 1e9)
         self.translation_metrics = TranslationMetrics(cfg, task) if cfg.eval_f_bert or cfg.eval_moverscore else None
@@ -113,20 +118,20 @@ class BERTScoreCriterion(FairseqCriterion):
         counts = {
             "ntokens": sample["ntokens"],
             "nsentences": sentences,
-            "sample_size": len(chosen),
+            "nsentences_scored": len(chosen),
             "skipped": sentences - len(chosen),
         }
-        if len(chosen) == 0:
+        if len(chosen) == 0 and not self._control:
             # A sum over nothing still belongs to the graph, and its gradient is exactly zero.
             features, projection = decoder_output(model, sample["net_input"])
             nothing = sum(part[:0].sum() for part in (features, *(projection or ())) if part is not None)
             # Tensors, as from a scored batch: workers add up their logs by device and name.
-            logging_output = {name: features.new_zeros(()) for name in self._sums} | counts
+            logging_output = {name: features.new_zeros(()) for name in self._sums} | counts | {"sample_size": 0}
             return nothing if reduce else nothing.expand(0), 0, logging_output
 
-        target = _part(sample["target"], chosen)
-        self._prepare_cache(target.device)
-        scored = self._objective(model, sample, chosen)
+        self._prepare_cache(sample["target"].device)
+        scored = (self._control or self._objective)(model, sample, chosen)
+        target = sample["target"] if self._control else _part(sample["target"], chosen)
         real = target.ne(self.padding_idx)
         cross_entropy = _at(real, self._cross_entropy(scored.tokens)).sum(dim=1)
         loss = self._mixed(scored.objective, cross_entropy, real)
@@ -138,8 +143,10 @@ class BERTScoreCriterion(FairseqCriterion):
             **self._token_statistics(scored.tokens, target, real),
             **scored.sums,
         }
-        logging_output = {name: sums[name].detach() for name in self._sums} | counts
-        return loss.sum() if reduce else loss, len(target), logging_output
+        zero = loss.new_zeros(())  # for the figures of a control's batch in which no sentence is scored
+        size = sample["ntokens"] if self._control and not self._sentence_average else len(target)
+        logging_output = {name: sums.get(name, zero).detach() for name in self._sums} | counts | {"sample_size": size}
+        return loss.sum() if reduce else loss, size, logging_output
 
     def _soft(self, model, sample, chosen: Tensor) -> Scored:
         """The objective `soft`: BERTScore of soft predictions."""
@@ -203,12 +210,12 @@ class BERTScoreCriterion(FairseqCriterion):
         return (1 - self.label_smoothing - share) * tokens.nll + share * tokens.uniform
 
     def _mixed(self, objective: Tensor, cross_entropy: Tensor, real: Tensor) -> Tensor:
-        """(1 - w) * objective + w * cross-entropy, (sentences,), the latter per token of the batch."""
+        """(1 - w) * objective + w * cross-entropy, (sentences,), the latter per token of the batch, unless it is alone."""
         if self.cross_entropy_weight == 0:
             return objective
-        per_token = cross_entropy * (len(real) / real.sum())
         if self.cross_entropy_weight == 1:
-            return per_token  # nothing of F for the backward pass
+            return cross_entropy
+        per_token = cross_entropy * (len(real) / real.sum())
         return (1 - self.cross_entropy_weight) * objective + self.cross_entropy_weight * per_token
 
     def _token_statistics(self, tokens: TokenStatistics, target: Tensor, real: Tensor) -> dict[str, Tensor]:
@@ -222,6 +229,7 @@ class BERTScoreCriterion(FairseqCriterion):
             "p_eos_before": (p_eos * before_end).sum(),
             "ntokens_scored": real.sum(),
             "ntokens_before_end": before_end.sum(),
+            "ntokens_end": (real & end).sum(),
         }
 
     @classmethod

@@ -104,6 +104,7 @@ class BERTScoreCriterionConfig(RiskConfig, TranslationMetricsConfig):
     cache_references_limit: float = field(
         default=50.0, metadata={"help": "GB that --cache-references may take for one language model"}
     )
+    sentence_avg: bool = II("optimization.sentence_avg")
     ddp_backend: str = II("distributed_training.ddp_backend")
     best_checkpoint_metric: str = II("checkpoint.best_checkpoint_metric")
 

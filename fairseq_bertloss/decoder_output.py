@@ -76,11 +76,11 @@ def one_pass_an_update(model: nn.Module) -> bool:
     """Whether torch's DistributedDataParallel wraps the model, which counts what each pass leaves unused and may wait for
     the other workers at each.
     """
-    _, wrappers = _unwrapped(model)
+    _, wrappers = unwrapped(model)
     return any(isinstance(wrapper, DistributedDataParallel) for wrapper in wrappers)
 
 
-def _unwrapped(model: nn.Module) -> tuple[nn.Module, list[nn.Module]]:
+def unwrapped(model: nn.Module) -> tuple[nn.Module, list[nn.Module]]:
     """The model itself, and what wraps it for distributed training, from the outside inwards."""
     wrappers = []
     while isinstance(model, WRAPPERS):
@@ -91,7 +91,7 @@ def _unwrapped(model: nn.Module) -> tuple[nn.Module, list[nn.Module]]:
 
 def _projects_last(model: nn.Module) -> bool:
     """Whether the logits are a linear layer's, whose weight may get its gradient outside of the model's forward."""
-    model, wrappers = _unwrapped(model)
+    model, wrappers = unwrapped(model)
     if any(getattr(wrapper, "find_unused_parameters", False) for wrapper in wrappers):
         return False  # DDP would take the projection for unused
     decoder = getattr(model, "decoder", None)  # another wrapper may hide it

@@ -19,21 +19,21 @@ class Mean(NamedTuple):
 
 
 MEANS = {
-    "_objective": Mean("sample_size"),  # the two parts of the loss
+    "_objective": Mean("nsentences_scored"),  # the two parts of the loss
     "_cross_entropy": Mean("ntokens_scored"),
-    "f_bert": Mean("sample_size"),
-    "p_bert": Mean("sample_size"),
-    "r_bert": Mean("sample_size"),
-    "f_expected": Mean("sample_size"),
-    "f_first": Mean("sample_size"),
-    "f_best": Mean("sample_size"),
-    "candidates": Mean("sample_size", digits=2),
+    "f_bert": Mean("nsentences_scored"),
+    "p_bert": Mean("nsentences_scored"),
+    "r_bert": Mean("nsentences_scored"),
+    "f_expected": Mean("nsentences_scored"),
+    "f_first": Mean("nsentences_scored"),
+    "f_best": Mean("nsentences_scored"),
+    "candidates": Mean("nsentences_scored", digits=2),
     "nll_loss": Mean("ntokens_scored", 1 / math.log(2), 3),  # bits, as in fairseq's own criteria
     "ce_loss": Mean("ntokens_scored", 1 / math.log(2), 3),
     "accuracy": Mean("ntokens_scored", 100.0, 3),
     "entropy": Mean("ntokens_predicted"),
     "support": Mean("ntokens_predicted", digits=2),
-    "p_eos_end": Mean("sample_size"),
+    "p_eos_end": Mean("ntokens_end"),
     "p_eos_before": Mean("ntokens_before_end", digits=6),
 }
 
@@ -41,8 +41,8 @@ SOFT_SUMS = ("f_bert", "p_bert", "r_bert", "entropy", "support", "ntokens_predic
 NOT_LOGGED = {"soft": RISK_SUMS, "risk": SOFT_SUMS}
 """The objectives, and the other one's sums."""
 
-SUMS = (*MEANS, "ntokens_scored", "ntokens_before_end", "ntokens_predicted")
-COUNTS = ("sample_size", "skipped")
+SUMS = (*MEANS, "ntokens_scored", "ntokens_before_end", "ntokens_end", "ntokens_predicted")
+COUNTS = ("nsentences_scored", "skipped")
 
 
 def sums_of(objective: str) -> list[str]:
