@@ -24,6 +24,7 @@ from fairseq_bertloss.loss import BERTScoreLoss
 from fairseq_bertloss.objective import Scored
 from fairseq_bertloss.risk import MinimumRisk, candidate_generation
 from fairseq_bertloss.soft_predictions import DEFAULT_TEMPERATURE, TemperatureSchedule
+from fairseq_bertloss.suitable import check_model, check_task, target_language
 from fairseq_bertloss.training_log import SOFT_SUMS, log_means, sums_of
 from fairseq_bertloss.validation import TranslationMetrics
 
@@ -45,6 +46,7 @@ class BERTScoreCriterion(FairseqCriterion):
 
     def __init__(self, cfg: BERTScoreCriterionConfig, task):
         super().__init__(task)
+        check_task(task)
         if not cfg.bert_model:
             raise ValueError("--criterion bertscore_loss needs --bert-model: a hub name or a folder")
         if not 0 <= cfg.cross_entropy_weight <= 1:
@@ -73,7 +75,7 @@ class BERTScoreCriterion(FairseqCriterion):
             idf_references=cfg.bert_idf,
             rescale_with_baseline=cfg.rescale_with_baseline,
             baseline_path=cfg.baseline_path,
-            lang=task.cfg.target_lang,
+            lang=target_language(task),
             soft_prediction=kind,
             gumbel_hard=cfg.gumbel_hard,
             score=str(cfg.score),
@@ -107,6 +109,7 @@ class BERTScoreCriterion(FairseqCriterion):
             The summed loss (with reduce=False: of each scored sentence, (sentences,)), the number of
             sentences scored, and sums for the log.
         """
+        check_model(model)
         loss, sample_size, logging_output = self._scored(model, sample, reduce)
         if self.translation_metrics and not self.training:
             logging_output |= self.translation_metrics.sums(model, sample)

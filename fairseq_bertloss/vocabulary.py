@@ -18,8 +18,8 @@ from fairseq_bertloss.corpus.text import composed
 from fairseq_bertloss.files import whole
 from fairseq_bertloss.lm_config import not_loadable, quiet_loading, read_config
 
-PADDING_SYMBOL = re.compile(r"madeupword\d{4}")
-"""What fairseq's Dictionary.finalize adds to round the dictionary's size up."""
+ADDED_SYMBOL = re.compile(r"madeupword\d{4}|__[\w-]+__")
+"""What fairseq's Dictionary.finalize adds to round the dictionary's size up, and translation_multi_simple_epoch's languages."""
 
 UNKNOWN = "⁇"
 """Text of an unknown symbol, as SentencePiece has it: a word to BLEU, the unknown token to every language model."""
@@ -96,7 +96,7 @@ def align(symbols: Sequence[str], tokenizer, specials: Specials = Specials()) ->
         specials: which of the symbols play the four roles.
 
     Returns:
-        (len(symbols),) int64. fairseq's padding symbols (madeupword0000, ...) get [UNK]'s id.
+        (len(symbols),) int64. what fairseq adds by itself (madeupword0000, __en__, ...) gets [UNK]'s id.
 
     Raises:
         ValueError: symbols that the language model does not have, or a special that is not there.
@@ -111,7 +111,7 @@ def align(symbols: Sequence[str], tokenizer, specials: Specials = Specials()) ->
     ids, unknown = [], []
     for symbol in symbols:
         token_id = by_role.get(symbol, vocabulary.get(symbol))
-        if token_id is None and PADDING_SYMBOL.fullmatch(symbol):
+        if token_id is None and ADDED_SYMBOL.fullmatch(symbol):
             token_id = roles.unk
         if token_id is None:
             unknown.append(symbol)

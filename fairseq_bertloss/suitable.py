@@ -1,0 +1,48 @@
+"""Which of fairseq's tasks and models the criterion can train, said before anything is learned."""
+
+from fairseq.models import FairseqEncoderDecoderModel
+from fairseq.models.nat import FairseqNATModel
+from fairseq.tasks.language_modeling import LanguageModelingTask
+from fairseq.tasks.multilingual_translation import MultilingualTranslationTask
+from fairseq.tasks.translation_from_pretrained_bart import TranslationFromPretrainedBARTTask
+from fairseq.tasks.translation_lev import TranslationLevenshteinTask
+from torch import nn
+
+from fairseq_bertloss.decoder_output import unwrapped
+
+AUTOREGRESSIVE = "take --task translation and a model that predicts one symbol after the other, such as --arch transformer"
+
+UNSUITABLE = {
+    TranslationLevenshteinTask: f"trains models that do not predict from left to right: {AUTOREGRESSIVE}",
+    MultilingualTranslationTask: "has a model and a dictionary for each language: take --task translation_multi_simple_epoch",
+    TranslationFromPretrainedBARTTask: "ends sentences with a language's symbol, which no language model has as a piece: take "
+    "--task translation",
+    LanguageModelingTask: f"has no translations that references could be compared with: {AUTOREGRESSIVE}",
+}
+"""Tasks that the criterion cannot train, and why."""
+
+
+def check_task(task) -> None:
+    """Raises ValueError unless the task translates, from left to right, with one target dictionary."""
+    for unsuitable, why in UNSUITABLE.items():
+        if isinstance(task, unsuitable):
+            raise ValueError(f"--criterion bertscore_loss: {type(task).__name__} {why}")
+    if getattr(task, "target_dictionary", None) is None:
+        raise ValueError(f"--criterion bertscore_loss: {type(task).__name__} has no target dictionary: {AUTOREGRESSIVE}")
+    if getattr(getattr(task, "args", None), "decoder_langtok", False):
+        raise ValueError("leave out --decoder-langtok: a language's symbol is no piece of a language model's")
+
+
+def check_model(model: nn.Module) -> None:
+    """Raises ValueError unless the model, wrapped or not, has an encoder and a decoder that goes from left to right."""
+    model, _ = unwrapped(model)
+    if isinstance(model, FairseqNATModel) or not isinstance(model, FairseqEncoderDecoderModel):
+        raise ValueError(f"--criterion bertscore_loss cannot train a {type(model).__name__}: {AUTOREGRESSIVE}")
+
+
+def target_language(task) -> str | None:
+    """The code of the language that the task translates into; None where there are several, or it does not say."""
+    options = getattr(task, "cfg", None) or getattr(task, "args", None)
+    given = getattr(options, "target_lang", None)
+    several = set(getattr(task, "target_langs", ()))
+    return given or (several.pop() if len(several) == 1 else None)

@@ -1,0 +1,62 @@
+"""Tasks and models of fairseq: what the criterion can train is trained, the rest is refused in one line."""
+
+from types import SimpleNamespace
+
+import pytest
+from test_criterion import PIECES, build, make_sample  # noqa: F401, build is a fixture
+from training import logged, train
+
+from fairseq_bertloss.suitable import check_task, target_language
+
+SIMPLE_EPOCH = ["--task", "translation_multi_simple_epoch", "--langs", "de,en", "--lang-pairs", "de-en"]
+
+
+def criterion_options(lm):
+    return ["--criterion", "bertscore_loss", "--bert-model", lm, "--bert-layer", "2", "--max-update", "2"]
+
+
+def test_a_task_without_cfg_trains(corpus, tiny_lm, tmp_path):
+    done = train(corpus, tmp_path, *criterion_options(tiny_lm("bert")), *SIMPLE_EPOCH, "--eval-f-bert")
+    updates, validations = logged(done, "train_inner"), logged(done, "valid")
+    assert len(updates) == 2 and all(update["f_expected"] > 0 for update in updates)
+    assert validations[-1]["valid_f_bert"] > 0
+
+
+@pytest.mark.parametrize(
+    "arguments, message",
+    [
+        ([*SIMPLE_EPOCH, "--decoder-langtok"], "leave out --decoder-langtok: a language's symbol is no piece"),
+        (["--task", "translation_lev"], "do not predict from left to right: take --task translation"),
+        (["--task", "translation_from_pretrained_bart", "--langs", "de,en"], "ends sentences with a language's symbol"),
+    ],
+)
+@pytest.mark.parametrize("objective", ["soft", "risk"])
+def test_tasks_that_cannot_be_trained(build, arguments, objective, message):  # noqa: F811
+    with pytest.raises(ValueError, match=message):
+        build(*arguments, "--objective", objective)
+
+
+def test_a_model_for_each_language(corpus, tiny_lm, tmp_path):
+    done = train(corpus, tmp_path, *criterion_options(tiny_lm("bert")), "--task", "multilingual_translation",
+                 "--lang-pairs", "de-en", "--arch", "multilingual_transformer", check=False)  # fmt: skip
+    assert done.returncode != 0
+    assert "MultilingualTranslationTask has a model and a dictionary for each language" in (done.stdout + done.stderr).splitlines()[-1]
+
+
+@pytest.mark.parametrize("objective", ["soft", "risk"])
+def test_models_that_do_not_go_from_left_to_right(build, objective):  # noqa: F811
+    criterion, network, task = build("--objective", objective, "--arch", "nonautoregressive_transformer")
+    with pytest.raises(ValueError, match="cannot train a NATransformerModel: take --task translation and a model that"):
+        criterion(network, make_sample(task, PIECES))
+
+
+def test_a_task_without_a_target_dictionary():
+    with pytest.raises(ValueError, match="SimpleNamespace has no target dictionary"):
+        check_task(SimpleNamespace(target_dictionary=None))
+
+
+def test_the_target_language():
+    config, none = SimpleNamespace(target_lang="en"), SimpleNamespace(target_lang=None)
+    assert target_language(SimpleNamespace(cfg=config)) == target_language(SimpleNamespace(cfg=None, args=config)) == "en"
+    assert target_language(SimpleNamespace(cfg=None, args=none, target_langs=["tr", "tr"])) == "tr"
+    assert target_language(SimpleNamespace(cfg=None, args=none, target_langs=["tr", "en"])) is None
