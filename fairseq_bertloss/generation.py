@@ -71,21 +71,20 @@ def check_generation(option: str, config: DictConfig, task) -> None:
         raise ValueError(f"{option}: {error}") from error
     if not isinstance(generator, SequenceGenerator):
         raise ValueError(
-            f"{option}: the model's own translations are drawn symbol by symbol, which {type(task).__name__} does not: take "
-            "--task translation and an autoregressive model"
+            f"{option}: translations are drawn symbol by symbol, which {type(task).__name__} does not do: "
+            "take --task translation"
         )
     shortest = int(config.max_len_a + config.max_len_b)  # what is longest for an empty source, which is its </s>
     if config.max_len_a < 0 or shortest < config.min_len:
         raise ValueError(
-            f"{option}: max_len_a * 1 + max_len_b is {shortest}, the longest translation of an empty source: it must be at "
-            f"least min_len, {config.min_len}, and max_len_a must not be negative"
+            f"{option}: max_len_a * 1 + max_len_b is {shortest}, the longest translation of an empty source: "
+            f"it must be at least min_len, {config.min_len}, and max_len_a must not be negative"
         )
     if config.beam < 1:
         raise ValueError(f"{option}: beam must be at least 1, not {config.beam}")
     if config.sampling_topk > len(task.target_dictionary):
-        raise ValueError(
-            f"{option}: sampling_topk {config.sampling_topk} is more than the {len(task.target_dictionary)} symbols there are"
-        )
+        symbols = len(task.target_dictionary)
+        raise ValueError(f"{option}: sampling_topk {config.sampling_topk} is more than the {symbols} symbols there are")
 
 
 def translations(task, model: nn.Module, sample: dict, config: DictConfig, room: int | None = None) -> list[list[dict]]:
@@ -115,7 +114,8 @@ def translations(task, model: nn.Module, sample: dict, config: DictConfig, room:
     if config.sampling:
         generator.search = _Sampling(dictionary, config.sampling_topk, config.sampling_topp)
     generator.search = _OwnLengths(generator.search, dictionary, generator.eos, longest, sources.device)
-    places = torch.arange(len(longest), device=sources.device)  # the search would get the sentences' numbers in the data
+    # The search would get the sentences' numbers in the data.
+    places = torch.arange(len(longest), device=sources.device)
     return task.inference_step(generator, [model], sample | {"id": places}, prefix_tokens=None)
 
 

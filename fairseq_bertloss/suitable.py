@@ -10,13 +10,16 @@ from torch import nn
 
 from fairseq_bertloss.decoder_output import unwrapped
 
-AUTOREGRESSIVE = "take --task translation and a model that predicts one symbol after the other, such as --arch transformer"
+AUTOREGRESSIVE = (
+    "take --task translation and a model that predicts one symbol after the other, such as --arch transformer"
+)
 
 UNSUITABLE = {
     TranslationLevenshteinTask: f"trains models that do not predict from left to right: {AUTOREGRESSIVE}",
-    MultilingualTranslationTask: "has a model and a dictionary for each language: take --task translation_multi_simple_epoch",
-    TranslationFromPretrainedBARTTask: "ends sentences with a language's symbol, which no language model has as a piece: take "
-    "--task translation",
+    MultilingualTranslationTask: "has a model and a dictionary for each language: take "
+    "--task translation_multi_simple_epoch",
+    TranslationFromPretrainedBARTTask: "ends sentences with a language's symbol, which is no piece of a language model's: "
+    "take --task translation",
     LanguageModelingTask: f"has no translations that references could be compared with: {AUTOREGRESSIVE}",
 }
 """Tasks that the criterion cannot train, and why."""
@@ -28,7 +31,8 @@ def check_task(task) -> None:
         if isinstance(task, unsuitable):
             raise ValueError(f"--criterion bertscore_loss: {type(task).__name__} {why}")
     if getattr(task, "target_dictionary", None) is None:
-        raise ValueError(f"--criterion bertscore_loss: {type(task).__name__} has no target dictionary: {AUTOREGRESSIVE}")
+        name = type(task).__name__
+        raise ValueError(f"--criterion bertscore_loss: {name} has no target dictionary: {AUTOREGRESSIVE}")
     if getattr(getattr(task, "args", None), "decoder_langtok", False):
         raise ValueError("leave out --decoder-langtok: a language's symbol is no piece of a language model's")
 

@@ -19,7 +19,7 @@ from fairseq_bertloss.files import whole
 from fairseq_bertloss.lm_config import not_loadable, quiet_loading, read_config
 
 ADDED_SYMBOL = re.compile(r"madeupword\d{4}|__[\w-]+__")
-"""What fairseq's Dictionary.finalize adds to round the dictionary's size up, and translation_multi_simple_epoch's languages."""
+"""What fairseq adds to a dictionary: to round its size up, and translation_multi_simple_epoch's languages."""
 
 UNKNOWN = "⁇"
 """Text of an unknown symbol, as SentencePiece has it: a word to BLEU, the unknown token to every language model."""

@@ -47,7 +47,9 @@ def assert_same_update(ours, theirs, network, samples):
         torch.testing.assert_close(gradient[name], part, rtol=1e-5, atol=1e-7, msg=lambda text: f"{name}: {text}")
 
 
-@pytest.mark.parametrize("arguments", [[], ["--label-smoothing", "0.1"], ["--sentence-avg", "--label-smoothing", "0.1"]], ids=str)
+@pytest.mark.parametrize(
+    "arguments", [[], ["--label-smoothing", "0.1"], ["--sentence-avg", "--label-smoothing", "0.1"]], ids=str
+)
 @pytest.mark.parametrize("objective", OBJECTIVES)
 def test_an_updates_gradient_is_fairseqs(both, objective, arguments):
     """Of short sentences, and of one that is long: with dropout, whose masks are the same."""

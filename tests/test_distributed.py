@@ -163,6 +163,23 @@ def test_uneven_workers_learn_in_twenty_updates_what_one_learns(train, uneven, u
     assert any(0 < min(pair) < max(pair) for pair in sizes), "no workers with different numbers of sentences"
 
 
+@pytest.mark.parametrize("average", [[], ["--sentence-avg"]], ids=str)
+def test_workers_of_unequal_tokens_learn_cross_entropy_as_one_does(train, uneven, average):
+    """An update's mean is over all of its tokens, or sentences; targets too long for the language model learn too."""
+    options = ["--bert-model", uneven.lm, "--max-update", "6", "--batch-size", "5", "--cross-entropy-weight", "1",
+               "--label-smoothing", "0.1", "--soft-prediction", "sparsemax", *average]  # fmt: skip
+    expected = train(1, "--update-freq", "2", *options, data=uneven.data)
+    together = train(2, "--ddp-backend", "c10d", *options, data=uneven.data)
+    for name, parameter in expected.parameters.items():
+        torch.testing.assert_close(together.parameters[name], parameter, rtol=0, atol=1e-5)
+    assert any(update["skipped"] for update in expected.updates)
+    for update, its_update in zip(together.updates, expected.updates, strict=True):
+        for name in ("loss", "ce_loss", "f_bert", "gnorm", "skipped"):
+            assert update[name] == pytest.approx(its_update[name], abs=2e-3, rel=2e-3), name
+    batch = together.batches[0][0]
+    assert batch["sample_size"] == (5 if average else batch["ntokens"])
+
+
 def test_workers_logs_of_gumbel_softmax_are_weighted_means(train, uneven):
     options = ["--soft-prediction", "gumbel_softmax", "--bert-model", uneven.lm, "--max-update", "6", "--batch-size", "5"]
     together = train(2, "--ddp-backend", "legacy_ddp", *options, data=uneven.data)

@@ -83,7 +83,7 @@ def test_gumbel_softmax_equals_its_twin_with_the_same_noise(temperature, hard, k
 
 
 @pytest.mark.parametrize("drawn", [False, True])
-@pytest.mark.parametrize("soft", [*KINDS, SoftPrediction("gumbel_softmax", 0.5)], ids=lambda soft: f"{soft.kind} {soft.temperature}")
+@pytest.mark.parametrize("soft", [*KINDS, SoftPrediction("gumbel_softmax", 0.5)], ids=lambda soft: f"{soft.kind} {soft.temperature}")  # fmt: skip
 def test_logits_may_share_a_large_offset(soft, drawn):
     """Sixteenths, which float32 holds beside a million. A support may list a symbol more, whose probability is next to 0."""
     case = Case()

@@ -16,7 +16,8 @@ KINDS = {
     "free-running": ["--objective", "soft", "--free-running"],
     "validation": ["--objective", "soft", "--eval-f-bert"],
 }
-OPTION = {"risk": "--candidate-generation-args", "free-running": "--candidate-generation-args", "validation": "--eval-generation-args"}
+CANDIDATES = "--candidate-generation-args"
+OPTION = {"risk": CANDIDATES, "free-running": CANDIDATES, "validation": "--eval-generation-args"}
 
 
 def drawing_of(criterion, kind):
@@ -51,7 +52,9 @@ def test_candidates_and_their_risk_are_those_of_the_sentence_alone(build, option
         assert max(map(len, drawn[i])) == min(longest + 1, criterion.bertscore.max_target_length)
 
 
-@pytest.mark.parametrize("options", [{}, {"sampling": True}, {"sampling": True, "sampling_topk": 5}, {"sampling": True, "sampling_topp": 0.7}], ids=str)  # fmt: skip
+@pytest.mark.parametrize(
+    "options", [{}, *({"sampling": True} | more for more in ({}, {"sampling_topk": 5}, {"sampling_topp": 0.7}))], ids=str
+)
 @pytest.mark.parametrize("kind", ["risk", "free-running"])
 def test_samples_are_no_longer_than_their_own_source_allows(build, kind, options):  # noqa: F811
     criterion, network, task = build(*KINDS[kind], OPTION[kind], json.dumps(options), "--max-target-positions", "40")

@@ -134,8 +134,8 @@ def test_logits_may_share_a_large_offset(kind, temperature, offset):
         return soft_prediction(scores, kind, temperature)
 
     torch.testing.assert_close(predict(logits + offset), predict(logits), rtol=0, atol=1e-6)
-    exact = soft_prediction((logits + offset).double(), kind, temperature, noise=False)
-    torch.testing.assert_close(soft_prediction(logits + offset, kind, temperature, noise=False).double(), exact, rtol=0, atol=1e-6)
+    ours, exact = (soft_prediction(part, kind, temperature, noise=False) for part in (logits + offset, logits.double()))
+    torch.testing.assert_close(ours.double(), exact, rtol=0, atol=1e-6)
 
 
 def test_unknown_kind_and_bad_temperature():

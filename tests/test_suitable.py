@@ -40,7 +40,8 @@ def test_a_model_for_each_language(corpus, tiny_lm, tmp_path):
     done = train(corpus, tmp_path, *criterion_options(tiny_lm("bert")), "--task", "multilingual_translation",
                  "--lang-pairs", "de-en", "--arch", "multilingual_transformer", check=False)  # fmt: skip
     assert done.returncode != 0
-    assert "MultilingualTranslationTask has a model and a dictionary for each language" in (done.stdout + done.stderr).splitlines()[-1]
+    last = (done.stdout + done.stderr).splitlines()[-1]
+    assert "MultilingualTranslationTask has a model and a dictionary for each language" in last
 
 
 @pytest.mark.parametrize("objective", ["soft", "risk"])
