@@ -2,7 +2,6 @@
 
 import subprocess
 import sys
-import time
 
 import pytest
 from fairseq.data import Dictionary
@@ -62,13 +61,11 @@ def test_interrupt_is_quiet(monkeypatch, capsys):
     assert capsys.readouterr() == ("", "")
 
 
-def test_help_is_fast_and_imports_nothing_heavy():
+def test_help_imports_nothing_heavy():
     program = (
         "import sys; from fairseq_bertloss import cli\n"
         "try: cli.main(['--help'])\n"
         "except SystemExit: sys.exit(bool({'torch', 'transformers', 'fairseq', 'tqdm'} & set(sys.modules)))"
     )
-    start = time.perf_counter()
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
     assert done.returncode == 0 and "prepare" in done.stdout
-    assert time.perf_counter() - start < 1

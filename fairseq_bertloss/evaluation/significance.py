@@ -150,13 +150,16 @@ def _estimate(
 ) -> _Estimate:
     scores = [np.array([run.score() for run in side]) for side in sides]
     contrast = np.concatenate([np.full(len(side), sign / len(side)) for side, sign in zip(sides, (1, -1))])
-    value, rounding = contrast @ np.concatenate(scores), TIE * np.abs(np.concatenate(scores)).max()
+    # No product with the contrast, whose order of addition is the BLAS's: exchanged sides change the sign alone.
+    value = scores[0].mean() - sum(side.mean() for side in scores[1:])
+    rounding = TIE * np.abs(np.concatenate(scores)).max()
     value = float(value) if abs(value) > rounding else 0.0
     runs = [run for side in sides for run in side]
     deviations = contrast @ _bootstrap(runs, resamples, rng) - value
     sentences = len(runs[0].statistics)
     of_sentences = deviations.var() * sentences / (sentences - 1)
-    samples = [np.subtract(*scores)] if paired_runs else scores
+    in_pairs = paired_runs and min(map(len, scores)) > 1
+    samples = [np.subtract(*scores)] if in_pairs else scores
     of_runs = [(sample.var(ddof=1) / len(sample), len(sample) - 1) for sample in samples if len(sample) > 1]
     return _Estimate(value, deviations, [(of_sentences, sentences - 1), *of_runs], rounding)
 
