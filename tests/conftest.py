@@ -7,11 +7,29 @@ from pathlib import Path
 from types import ModuleType, SimpleNamespace
 
 import pytest
+import torch
+from hypothesis import settings
 from lms import real_pairs, tiny_lm  # noqa: F401, fixtures
 from prepared import command, run, write_corpus
-from training import train
+from training import SEED, train
 
 REPOSITORY = Path(__file__).resolve().parent.parent
+
+# The same examples on every machine; `--hypothesis-profile default` looks for others.
+settings.register_profile("everywhere", derandomize=True)
+settings.load_profile("everywhere")
+
+
+def pytest_configure(config):
+    """`-m trains` and `-m "not trains"` choose."""
+    config.addinivalue_line("markers", "trains: trains models by fairseq, or builds them on its data")
+
+
+def pytest_collection_modifyitems(items):
+    """What trains needs the corpus, so that no test can be forgotten."""
+    for item in items:
+        if "corpus" in item.fixturenames:
+            item.add_marker("trains")
 
 
 def pytest_make_parametrize_id(val, argname):
@@ -26,6 +44,12 @@ def import_benchmark(name: str) -> ModuleType:
         return importlib.import_module(name)
     finally:
         sys.path.pop(0)
+
+
+@pytest.fixture(autouse=True)
+def seeded():
+    """What a test draws does not depend on which tests ran before it."""
+    torch.manual_seed(SEED)
 
 
 @pytest.fixture(scope="session")

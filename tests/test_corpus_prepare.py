@@ -5,11 +5,11 @@ import shutil
 import signal
 import subprocess
 import sys
-import time
 
 import pytest
 from fairseq.data import Dictionary, data_utils
 from prepared import PAIRS, command, contents, run, write_corpus
+from waiting import wait_for
 
 from fairseq_bertloss.corpus.prepare import Settings, prepare
 from fairseq_bertloss.corpus.source import SourceText
@@ -76,14 +76,6 @@ def test_killed_run_is_not_trusted_and_two_workers_give_the_same_bytes(prepared,
     assert done.returncode == 0, done.stderr
     assert contents(destdir) == contents(prepared.destdir)
     assert not partial.exists()
-
-
-def wait_for(condition, seconds: float = 60):
-    """Returns when the condition holds, and fails when it never does."""
-    end = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < end
-        time.sleep(0.01)
 
 
 def test_prepared_folder_is_left_alone_and_other_settings_are_an_error(prepared, tmp_path):

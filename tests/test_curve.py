@@ -13,6 +13,7 @@ import pytest
 import torch
 from sacrebleu.metrics import BLEU, CHRF
 from training import logged, train
+from waiting import HANG, wait_for
 
 from fairseq_bertloss import curve
 from fairseq_bertloss.curve import Checkpoint, curves, epoch_ends, find_checkpoints
@@ -141,14 +142,16 @@ def test_an_interrupt_ends_the_translation(tuning, tmp_path):
     command = subprocess.Popen([sys.executable, "-c", program, tuning.data, "valid", checkpoint, tuning.lm],
                                stderr=subprocess.DEVNULL)  # fmt: skip
     partial = tmp_path / "valid" / "untrained.out.partial"
-    for _ in range(600):
-        children = Path(f"/proc/{command.pid}/task/{command.pid}/children").read_text().split()
-        if partial.exists() and children:
-            break
-        time.sleep(0.1)
+    children = []
+
+    def at_work() -> bool:
+        children[:] = Path(f"/proc/{command.pid}/task/{command.pid}/children").read_text().split()
+        return partial.exists() and children
+
+    wait_for(at_work)
     command.send_signal(signal.SIGINT)
-    assert command.wait(timeout=30) != 0
-    assert children and not any(Path(f"/proc/{child}").exists() for child in children)
+    assert command.wait(timeout=HANG) != 0
+    assert not any(Path(f"/proc/{child}").exists() for child in children)
     assert os.listdir(tmp_path / "valid") == []
 
 

@@ -16,15 +16,16 @@ import pytest
 import torch
 from lms import save_tiny
 from torch.nn.parallel import DistributedDataParallel
-from training import MODELS, PACKAGE, logged
+from training import MODELS, PACKAGE, SEED, logged
 from transformers import AutoTokenizer
+from waiting import HANG
 
 from fairseq_bertloss.checkpoints import allow_fairseq_classes
 
 allow_fairseq_classes()
 
 # With its usual epsilon Adam would magnify the rounding of gradients next to 0.
-OPTIONS = """--optimizer adam --adam-eps 1 --lr 0.5 --max-update 2 --seed 1 --log-format json --log-interval 1
+OPTIONS = f"""--optimizer adam --adam-eps 1 --lr 0.5 --max-update 2 --seed {SEED} --log-format json --log-interval 1
     --num-workers 0 --cpu --dropout 0 --batch-size 3 --required-batch-size-multiple 1 --disable-validation
     --no-epoch-checkpoints --criterion bertscore_loss --objective soft --bert-layer 2
     --cross-entropy-weight 0.3"""
@@ -85,7 +86,7 @@ def train(corpus, tiny_lm, tmp_path_factory):
         for process in processes:
             process.start()
         for process in processes:
-            process.join(timeout=100)
+            process.join(timeout=HANG)
             process.kill()  # one that waits for another which has failed
         texts = [Path(log).read_text(encoding="utf-8") for log in logs]
         assert [process.exitcode for process in processes] == [0] * workers, "\n".join(text[-4000:] for text in texts)
@@ -205,7 +206,7 @@ def test_two_commands_that_meet_at_a_port(corpus, tiny_lm, tmp_path):
                "--distributed-world-size", "2", "--ddp-backend", "legacy_ddp", *MEETING.split(), address, "--distributed-rank"]  # fmt: skip
     pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT, "text": True}
     workers = [subprocess.Popen([*command, rank], **pipes) for rank in ("0", "1")]
-    outputs = [worker.communicate(timeout=120)[0] for worker in workers]
+    outputs = [worker.communicate(timeout=HANG)[0] for worker in workers]
     assert [worker.returncode for worker in workers] == [0, 0], "\n".join(output[-3000:] for output in outputs)
     updates = logged(SimpleNamespace(stdout=outputs[0], stderr=""), "train_inner")
     assert len(updates) == 2 and all(update["bsz"] == 6 for update in updates)

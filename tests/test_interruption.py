@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 import torch
 from training import logged, start, train
+from waiting import HANG
 
 from fairseq_bertloss import cli
 from fairseq_bertloss.checkpoints import allow_fairseq_classes
@@ -37,7 +38,7 @@ def updates(text: str) -> dict[float, tuple]:
 
 def kill(process, log: Path, after: int, number: int, generator: random.Random) -> None:
     """Within the update that follows so many logged ones."""
-    deadline = time.monotonic() + 60
+    deadline = time.monotonic() + HANG
     while len(updates(log.read_text(encoding="utf-8") if log.exists() else "")) < after:
         assert process.is_alive() and time.monotonic() < deadline, log.read_text(encoding="utf-8")[-2000:]
         time.sleep(0.01)

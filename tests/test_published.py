@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 from results import comparison, system, write
+from waiting import HANG
 
 from fairseq_bertloss.cli import main
 from fairseq_bertloss.evaluation import published, tables
@@ -143,7 +144,7 @@ def test_five_systems_of_three_runs_fit_the_page(tmp_path):
         [browser, *options, "--window-size=1200,800", f"file://{tmp_path}/page.html"],
         capture_output=True,
         text=True,
-        timeout=120,
+        timeout=HANG,
     )
     assert "<title>overflow: 0</title>" in done.stdout
 

@@ -16,6 +16,7 @@ import matplotlib
 import numpy as np
 import pytest
 from results import OUTPUTS, SICK, comparison, curves, entropies, similarity, system, with_outputs, write
+from waiting import HANG
 
 from fairseq_bertloss.evaluation import figures, report, tables
 from fairseq_bertloss.evaluation.markup import POLICY
@@ -94,7 +95,7 @@ def test_a_browser_shows_every_image_and_finds_no_error(evil, tmp_path):
     options = ["--headless", "--no-sandbox", "--disable-gpu", "--enable-logging=stderr", "--virtual-time-budget=10000"]
     options += [f"--user-data-dir={tmp_path / 'profile'}", "--window-size=400,800", "--dump-dom"]
     done = subprocess.run(
-        [browser, *options, f"file://{tmp_path}/page.html"], capture_output=True, text=True, timeout=120
+        [browser, *options, f"file://{tmp_path}/page.html"], capture_output=True, text=True, timeout=HANG
     )
     # What the policy refuses is reported here too.
     assert "CONSOLE" not in done.stderr, done.stderr

@@ -62,7 +62,10 @@ def _command(command: list[str], stdout: str, stderr: str) -> None:
     importlib.import_module(f"fairseq_cli.{command[0]}").cli_main()
 
 
-OPTIONS = """--optimizer adam --lr 2e-3 --seed 1 --log-format json --log-interval 1 --num-workers 0 --max-tokens 20000
+SEED = int(os.environ.get("TEST_SEED", 1))
+"""Of trainings, and of what tests draw: no test depends on it, and another may be tried (CONTRIBUTING.md)."""
+
+OPTIONS = f"""--optimizer adam --lr 2e-3 --seed {SEED} --log-format json --log-interval 1 --num-workers 0 --max-tokens 20000
     --required-batch-size-multiple 1 --no-epoch-checkpoints --dropout 0"""
 
 
@@ -83,6 +86,13 @@ def _training(data: Path, save_dir: Path, model: str, gpu: bool = False) -> list
     """The command of a training, but for what each adds."""
     device = [] if gpu else ["--cpu"]
     return ["train", str(data), "--save-dir", str(save_dir), *MODELS[model].split(), *OPTIONS.split(), *device]
+
+
+def rise(updates: list[dict], name: str) -> float:
+    """By how much a logged figure grew: its mean over the last five updates less that over the first five."""
+    figures = [update[name] for update in updates]
+    assert len(figures) >= 10
+    return (sum(figures[-5:]) - sum(figures[:5])) / 5
 
 
 def logged(done: subprocess.CompletedProcess, name: str) -> list[dict]:
