@@ -1,5 +1,5 @@
 # make quickstart   installs into .venv, then trains, fine-tunes, translates and scores (scripts/quickstart.sh)
-# make test         installs into .venv, then runs the whole test suite
+# make test         installs into .venv, then runs the whole test suite; TESTS="..." are more options of pytest
 
 PYTHON ?= python3
 VENV := .venv
@@ -17,7 +17,7 @@ quickstart: install
 	PATH="$(CURDIR)/$(VENV)/bin:$$PATH" scripts/quickstart.sh
 
 test: install
-	OMP_NUM_THREADS=1 $(VENV)/bin/python -m pytest -q -n 2 --dist loadfile --no-loadscope-reorder tests
+	OMP_NUM_THREADS=$${OMP_NUM_THREADS:-1} $(VENV)/bin/python -m pytest -q -n 2 --dist loadfile --no-loadscope-reorder $(TESTS) tests
 
 install: $(INSTALLED)
 
