@@ -45,7 +45,7 @@ def gumbel_run(fine_tune):
 
 @pytest.mark.parametrize("kind", SOFT_PREDICTIONS)
 def test_f_bert_rises_on_the_training_batch(fine_tune, kind):
-    """It rises by 0.0154 at least (sparsemax), by 0.019 with Gumbel noise: seeds 1 to 7, rounded in three ways."""
+    """It rises by 0.014 at least (sparsemax), by 0.019 with Gumbel noise: seeds 1 to 7, rounded in three ways."""
     run = fine_tune("--soft-prediction", kind, "--max-update", "50")
     updates = logged(run.done, "train_inner")
     assert len(updates) == 50 and {u["bsz"] for u in updates} == {256.0}, "not one batch"

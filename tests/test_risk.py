@@ -371,7 +371,10 @@ def test_bad_options(build, arguments, message):  # noqa: F811
 
 
 def test_training_raises_what_candidates_score(corpus, tiny_lm, tmp_path):
-    """Without any cross-entropy, by 0.0139 at least: seeds 3 to 6, rounded in three ways. Samples, since beam search finds nothing worth it in a model that knows nothing."""
+    """Without any cross-entropy, by 0.0139 at least: seeds 3 to 6, rounded in three ways.
+
+    Samples, since beam search finds nothing worth it in a model that knows nothing.
+    """
     done = train(corpus, tmp_path, "--criterion", "bertscore_loss", "--bert-model", tiny_lm("bert"), "--bert-layer", "2",
                  "--candidates", "8", "--sampled-candidates", "0", "--risk-alpha", "10", "--max-update", "20",
                  "--candidate-generation-args", '{"sampling":true,"max_len_a":0,"max_len_b":15}',
