@@ -6,6 +6,7 @@ import sys
 from pathlib import Path
 from types import ModuleType, SimpleNamespace
 
+import fairseq  # noqa: F401, before any test imports the package, which registers itself then
 import pytest
 import torch
 from hypothesis import settings

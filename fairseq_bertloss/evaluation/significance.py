@@ -160,8 +160,15 @@ def _estimate(
     of_sentences = deviations.var() * sentences / (sentences - 1)
     in_pairs = paired_runs and min(map(len, scores)) > 1
     samples = [np.subtract(*scores)] if in_pairs else scores
+    if len(sides) > 1 and _outputs(sides[0]) == _outputs(sides[1]):  # the seeds are the same ones, and add nothing
+        samples = [np.zeros_like(sample) for sample in samples]
     of_runs = [(sample.var(ddof=1) / len(sample), len(sample) - 1) for sample in samples if len(sample) > 1]
     return _Estimate(value, deviations, [(of_sentences, sentences - 1), *of_runs], rounding)
+
+
+def _outputs(side: Sequence[Evidence]) -> list[bytes]:
+    """What says whether two sides have the same runs, in whatever order."""
+    return sorted(run.statistics.tobytes() for run in side)
 
 
 def _bootstrap(runs: Sequence[Evidence], resamples: int, rng: np.random.Generator) -> np.ndarray:
