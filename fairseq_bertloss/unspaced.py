@@ -15,8 +15,19 @@ IDEOGRAPHIC = (
 )
 """Ideographs, kana and their punctuation, which no text has spaces between."""
 
-OTHERS = r"\p{Thai}\p{Lao}\p{Khmer}\p{Myanmar}\p{Tibetan}\p{Tai_Tham}\p{New_Tai_Lue}\p{Tai_Le}"
-"""Scripts whose spaces end clauses or sentences."""
+OTHER_SCRIPTS = {
+    "th": r"\p{Thai}",
+    "lo": r"\p{Lao}",
+    "km": r"\p{Khmer}",
+    "my": r"\p{Myanmar}",
+    "bo": r"\p{Tibetan}",
+    "nod": r"\p{Tai_Tham}",
+    "khb": r"\p{New_Tai_Lue}",
+    "tdd": r"\p{Tai_Le}",
+}
+"""Scripts whose spaces end clauses or sentences, by the language that is mostly written in them."""
+
+OTHERS = "".join(OTHER_SCRIPTS.values())
 
 CHARACTER = rf"[{IDEOGRAPHIC}{OTHERS}]"
 
@@ -25,12 +36,7 @@ LETTER = regex.compile(rf"[{CHARACTER}&&\p{{L}}]", regex.V1)
 SCRIPTS = {
     "zh": regex.compile(r"[\p{Han}\p{Bopomofo}]"),
     "ja": regex.compile(r"[\p{Hiragana}\p{Katakana}]"),
-    "th": regex.compile(r"\p{Thai}"),
-    "lo": regex.compile(r"\p{Lao}"),
-    "km": regex.compile(r"\p{Khmer}"),
-    "my": regex.compile(r"\p{Myanmar}"),
-    "bo": regex.compile(r"\p{Tibetan}"),
-}
+} | {code: regex.compile(script) for code, script in OTHER_SCRIPTS.items()}
 """What the script of a text says about its language."""
 
 LEAST_KANA = 0.1
@@ -39,11 +45,15 @@ LEAST_KANA = 0.1
 ALONE = rf"(?:[{IDEOGRAPHIC}\p{{Tibetan}}]|(?=\p{{P}})[{OTHERS}])"
 """What BERT's tokenizer splits off, and Japanese tokenizers before it."""
 
-BETWEEN = regex.compile(rf"(?<={ALONE})\s+(?={CHARACTER})|(?<={CHARACTER})\s+(?={ALONE})")
+MARK = rf"(?=\p{{P}}){CHARACTER}"
+
+BETWEEN = regex.compile(
+    rf"(?<={ALONE})\s+(?={CHARACTER})|(?<={CHARACTER})\s+(?={ALONE})|(?<={MARK})\s+|\s+(?={MARK})"
+)
 BESIDE = regex.compile(rf"(?<={ALONE})\s+|\s+(?={ALONE})")
-INSIDE_WORDS = regex.compile(r"(?<=[A-Za-z0-9])\s*([-'.,·])\s*(?=[A-Za-z0-9])")
-AT_MARKS = regex.compile(r"(?<=(\p{P}))\s+(?=\1)|(?<=[\p{Ps}\p{Pi}])\s+|\s+(?=[\p{Pe}\p{Pf}])")
-"""Between the halves of a dash, and inside of brackets and quotation marks."""
+BESIDE_MARKS = regex.compile(
+    rf"(?<={ALONE})\s+(?=\p{{P}})|(?<=\p{{P}})\s+(?={ALONE})|(?<=[\p{{Ps}}\p{{Pi}}])\s+|\s+(?=[\p{{Pe}}\p{{Pf}}])"
+)
 
 
 def words(line: str) -> list[str]:
@@ -80,11 +90,11 @@ def close_up(line: str) -> str:
 
 
 def join(line: str) -> str:
-    """Text of word pieces without the spaces that a tokenizer makes around ideographs, kana and punctuation.
+    """Text of word pieces without the spaces that a tokenizer makes around ideographs, kana and their punctuation.
 
-    In a line that is mostly of such a script, words of Latin letters stand close to their neighbours, and numbers,
-    hyphenated words and dashes of two marks are whole again; elsewhere only ideographs come together.
+    Words of Latin letters and numbers keep theirs, which may have been there. In a line that is mostly of such a script,
+    quotation marks and the like stand close to what they belong to.
     """
-    if not is_unspaced([line]):
-        return BETWEEN.sub("", line)
-    return AT_MARKS.sub("", INSIDE_WORDS.sub(r"\1", close_up(line)))
+    if is_unspaced([line]):
+        line = BESIDE_MARKS.sub("", line)
+    return BETWEEN.sub("", line)

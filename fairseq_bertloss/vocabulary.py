@@ -196,6 +196,20 @@ def detokenize(tokenizer, pieces: Sequence[str]) -> str:
     return unspaced.join(tokenizer.clean_up_tokenization(text)) if loses_spaces(tokenizer) else text.strip()
 
 
+def respaced(tokenizer, line: str) -> str:
+    """A line as `detokenize` would have its pieces, but spelt as it is: the spaces of the one, the characters of the other.
+
+    It stays what it is where its pieces record spaces, or its tokenizer (a slow one) cannot say where they stand.
+    """
+    if not loses_spaces(tokenizer) or not tokenizer.is_fast:
+        return line
+    options = dict(add_special_tokens=False, split_special_tokens=True, return_offsets_mapping=True, verbose=False)
+    encoding = tokenizer(line, **options)
+    pieces = tokenizer.convert_ids_to_tokens(encoding["input_ids"])
+    spans = (line[start:end] for start, end in encoding["offset_mapping"])
+    return detokenize(tokenizer, [f"##{span}" if piece.startswith("##") else span for piece, span in zip(pieces, spans)])
+
+
 @functools.lru_cache(maxsize=8)
 def loses_spaces(tokenizer) -> bool:
     """Whether "it's" comes back from word pieces as "it ' s"."""

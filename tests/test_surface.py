@@ -20,6 +20,14 @@ CHINESE = [
 ]
 JAPANESE = ["私は東京タワーへ行きます。", "これはiPadのケースです。", "何してるの？", "今日は６月１８日で、ムーリエルの誕生日です！"]
 THAI = ["ฉันต้องไปนอนแล้ว", "วันนี้เป็นวันที่ 18 มิถุนายน และเป็นวันเกิดของ Muiriel", "คุณกำลังทำอะไรอยู่"]
+SOFTWARE = [
+    "时间为12:30-13:45，共1,234元，是 8%。",
+    "E-mail：foo@bar.com，见 http://example.com/a_b?c=1",
+    "C++、C#、.NET 和 'D', 'F' 的“文件”(%s)",
+    "敏捷-2，参见 -X 选项，用 lshw -C 打开 Firefox……",
+    "OK 完成",
+    "OK完成",
+]
 LANGUAGES = {"zh": CHINESE, "ja": JAPANESE, "th": THAI}
 TERS = {"zh": TER(normalized=True, asian_support=True), "en": TER()}
 
@@ -63,6 +71,29 @@ def test_a_perfect_system_of_word_pieces(language, tokenized, pieces):
     assert (corpus["ter"], corpus["length_ratio"]) == (0, 1) and corpus["chrf"] == pytest.approx(100)
 
 
+@pytest.mark.parametrize("language", ["zh", None])
+def test_how_software_writes(language, pieces):
+    """Nothing tells from pieces where Latin letters, numbers and their marks had spaces: no system is blamed for them."""
+    split, tokenizer = pieces(SOFTWARE)
+    corpus, _ = SurfaceMetrics(tokenizer, language).score(translations(split, tokenizer), SOFTWARE)
+    assert corpus["bleu"] == pytest.approx(100) and (corpus["ter"], corpus["length_ratio"]) == (0, 1)
+
+
+def test_an_uncased_model_has_the_case_that_it_has(minilm):
+    tokenizer, reference = load_tokenizer(minilm), "日本 の iPad - 8 %"
+    system = translations([tokenizer.tokenize(reference)], tokenizer)
+    scores = {lower: SurfaceMetrics(tokenizer, "ja", lowercase=lower).score(system, [reference])[0] for lower in (True, False)}
+    assert scores[True]["bleu"] == pytest.approx(100) and scores[False]["bleu"] < 99
+
+
+@pytest.mark.parametrize("line, words", [("⁇ ⁇ ⁇ 的 中 文", 6), ("⁇ ⁇ ⁇ ⁇", 4), ("我 ⁇ ⁇ ， ⁇ ！", 6)])
+def test_each_unknown_counts(line, words, pieces):
+    _, tokenizer = pieces(CHINESE)
+    system = Translations("gen.out", [detokenize(tokenizer, line.split())], Generated([line.replace("⁇", "<unk>")], None, None))
+    corpus, _ = SurfaceMetrics(tokenizer, "zh").score(system, ["中" * words])
+    assert corpus["length_ratio"] == 1
+
+
 def test_real_chinese(shared, pieces):
     import gzip
 
@@ -71,8 +102,7 @@ def test_real_chinese(shared, pieces):
     split, tokenizer = pieces(references)
     metrics = SurfaceMetrics(tokenizer, target_language(None, [], references))
     corpus, _ = metrics.score(translations(split, tokenizer), references)
-    assert corpus["bleu"] > 99.9 and corpus["ter"] < 0.1
-    assert corpus["length_ratio"] == pytest.approx(1, abs=1e-3)
+    assert corpus["bleu"] == pytest.approx(100) and (corpus["ter"], corpus["length_ratio"]) == (0, 1)
 
 
 class TestPlainText:

@@ -14,14 +14,14 @@ from fairseq_bertloss import unspaced
 from fairseq_bertloss.evaluation.health import health
 from fairseq_bertloss.evaluation.hypotheses import Translations
 from fairseq_bertloss.languages import language_of
-from fairseq_bertloss.vocabulary import UNKNOWN_IN_REFERENCE, loses_spaces, tokenize
+from fairseq_bertloss.vocabulary import UNKNOWN_IN_REFERENCE, loses_spaces, respaced, tokenize
 
 logger = logging.getLogger(__name__)
 
 BLEU_TOKENIZERS = (
     dict.fromkeys(("zh", "yue", "wuu", "gan", "hsn", "cjy", "lzh"), "zh")
     | {"ja": "ja-mecab"}
-    | dict.fromkeys(("bo", "dz", "km", "ksw", "lo", "mnw", "my", "nod", "shn", "th", "tts"), "char")
+    | dict.fromkeys(("dz", "ksw", "mnw", "shn", "tts", *unspaced.OTHER_SCRIPTS), "char")
 )
 """sacrebleu's tokenizer for each language that is written without spaces; 13a for any other."""
 
@@ -111,7 +111,7 @@ class SurfaceMetrics:
         bleu = self.bleu.corpus_score(words, [reference_words])
         pairs = zip(words, reference_words)
         sentences = [self._sentence_bleu.sentence_score(line, [reference]).score for line, reference in pairs]
-        text, references = self._lines(system.text), self._lines(references)
+        text, references = self._lines(system.text), self._lines(self._spaced_alike(references, system))
         corpus = {
             "bleu": bleu.score,
             "chrf": self._chrf.corpus_score(text, [references]).score,
@@ -124,18 +124,24 @@ class SurfaceMetrics:
     def bleu_text(self, system: Translations, references: Sequence[str]) -> tuple[list[str], list[str]]:
         """Translations and references as BLEU sees them.
 
-        With `tokenized` these are words between spaces. Plain text stands as it is, its references alike.
-        fairseq-generate's output is split into the words of its language model's tokenizer, and so are its references;
-        in a language without spaces into characters.
+        Plain text stands as it is, its references alike. Where fairseq-generate's output has characters of a script without
+        spaces, its references have the spaces that their pieces have when they are joined, which are not the system's
+        doing. With `tokenized` BLEU has words between spaces: fairseq-generate's output is split into the words of its
+        language model's tokenizer, and so are its references; in a language without spaces into characters.
         """
         if not self._tokenized:
-            return self._lines(system.text), self._lines(references)
+            return self._lines(system.text), self._lines(self._spaced_alike(references, system))
         if system.generated is None:
             return system.text, list(references)
         pieces = [line.split() for line in system.generated.hypotheses]
         unknown = {self._tokenizer.unk_token: UNKNOWN_IN_REFERENCE}  # which is not to match a translation's
         read = ([unknown.get(piece, piece) for piece in line] for line in tokenize(self._tokenizer, references))
         return self._words(pieces), self._words(read)
+
+    def _spaced_alike(self, references: Sequence[str], system: Translations) -> list[str]:
+        if system.generated is None:
+            return list(references)
+        return [respaced(self._tokenizer, line) if unspaced.LETTER.search(line) else line for line in references]
 
     def _lines(self, text: Sequence[str]) -> list[str]:
         return [unspaced.close_up(line) for line in text] if self.by_character else list(text)
