@@ -1,14 +1,17 @@
 """Which of fairseq's tasks and models the criterion can train, said before anything is learned."""
 
-from fairseq.models import FairseqEncoderDecoderModel
+from fairseq.models import (
+    BaseFairseqModel,
+    FairseqEncoderModel,
+    FairseqLanguageModel,
+    FairseqMultiModel,
+)
 from fairseq.models.nat import FairseqNATModel
 from fairseq.tasks.language_modeling import LanguageModelingTask
 from fairseq.tasks.multilingual_translation import MultilingualTranslationTask
 from fairseq.tasks.translation_from_pretrained_bart import TranslationFromPretrainedBARTTask
 from fairseq.tasks.translation_lev import TranslationLevenshteinTask
 from torch import nn
-
-from fairseq_bertloss.decoder_output import unwrapped
 
 AUTOREGRESSIVE = (
     "take --task translation and a model that predicts one symbol after the other, such as --arch transformer"
@@ -24,6 +27,9 @@ UNSUITABLE = {
 }
 """Tasks that the criterion cannot train, and why."""
 
+UNSUITABLE_MODELS = (FairseqNATModel, FairseqEncoderModel, FairseqLanguageModel, FairseqMultiModel)
+"""Not an encoder and a decoder that goes from left to right."""
+
 
 def check_task(task) -> None:
     """Raises ValueError unless the task translates, from left to right, with one target dictionary."""
@@ -33,14 +39,19 @@ def check_task(task) -> None:
     if getattr(task, "target_dictionary", None) is None:
         name = type(task).__name__
         raise ValueError(f"--criterion bertscore_loss: {name} has no target dictionary: {AUTOREGRESSIVE}")
-    if getattr(getattr(task, "args", None), "decoder_langtok", False):
-        raise ValueError("leave out --decoder-langtok: a language's symbol is no piece of a language model's")
+    langtoks = getattr(getattr(task, "args", None), "langtoks", None) or {}
+    if any(target_side for _, target_side in langtoks.values()):
+        raise ValueError(
+            "leave out --decoder-langtok, and the second of each pair in --langtoks: a language's symbol is no piece of a "
+            "language model's"
+        )
 
 
 def check_model(model: nn.Module) -> None:
-    """Raises ValueError unless the model, wrapped or not, has an encoder and a decoder that goes from left to right."""
-    model, _ = unwrapped(model)
-    if isinstance(model, FairseqNATModel) or not isinstance(model, FairseqEncoderDecoderModel):
+    """Raises ValueError for a model that is known to be unsuitable, whatever wraps it."""
+    while not isinstance(model, BaseFairseqModel) and isinstance(inner := getattr(model, "module", None), nn.Module):
+        model = inner
+    if isinstance(model, UNSUITABLE_MODELS):
         raise ValueError(f"--criterion bertscore_loss cannot train a {type(model).__name__}: {AUTOREGRESSIVE}")
 
 

@@ -3,12 +3,17 @@
 from types import SimpleNamespace
 
 import pytest
+import torch
+from fairseq.distributed import ModuleProxyWrapper
 from test_criterion import PIECES, build, make_sample  # noqa: F401, build is a fixture
+from torch import nn
 from training import logged, train
 
 from fairseq_bertloss.suitable import check_task, target_language
 
 SIMPLE_EPOCH = ["--task", "translation_multi_simple_epoch", "--langs", "de,en", "--lang-pairs", "de-en"]
+
+LANGTOK = "leave out --decoder-langtok, and the second of each pair in --langtoks: a language's symbol is no piece"
 
 
 def criterion_options(lm):
@@ -25,7 +30,10 @@ def test_a_task_without_cfg_trains(corpus, tiny_lm, tmp_path):
 @pytest.mark.parametrize(
     "arguments, message",
     [
-        ([*SIMPLE_EPOCH, "--decoder-langtok"], "leave out --decoder-langtok: a language's symbol is no piece"),
+        ([*SIMPLE_EPOCH, "--decoder-langtok"], LANGTOK),
+        ([*SIMPLE_EPOCH, "--langtoks", '{"main": ["src", "tgt"]}'], LANGTOK),
+        ([*SIMPLE_EPOCH, "--langtoks", '{"main": [None, "tgt"], "mined": ("src.mined", None)}'], LANGTOK),
+        ([*SIMPLE_EPOCH, "--langtoks", '{"mined": (None, "tgt.mined")}'], LANGTOK),
         (["--task", "translation_lev"], "do not predict from left to right: take --task translation"),
         (["--task", "translation_from_pretrained_bart", "--langs", "de,en"], "ends sentences with a language's symbol"),
     ],
@@ -44,11 +52,42 @@ def test_a_model_for_each_language(corpus, tiny_lm, tmp_path):
     assert "MultilingualTranslationTask has a model and a dictionary for each language" in last
 
 
+class Wrapper(nn.Module):
+    """One that nobody knows."""
+
+    def __init__(self, model):
+        super().__init__()
+        self.module, self.encoder, self.decoder = model, model.encoder, model.decoder
+
+    def forward(self, *args, **kwargs):
+        return self.module(*args, **kwargs)
+
+
+WRAPPED = [lambda model: model, lambda model: ModuleProxyWrapper(nn.DataParallel(model)), Wrapper]
+
+
+@pytest.mark.parametrize("wrap", WRAPPED)
 @pytest.mark.parametrize("objective", ["soft", "risk"])
-def test_models_that_do_not_go_from_left_to_right(build, objective):  # noqa: F811
+def test_models_that_do_not_go_from_left_to_right(build, objective, wrap):  # noqa: F811
     criterion, network, task = build("--objective", objective, "--arch", "nonautoregressive_transformer")
     with pytest.raises(ValueError, match="cannot train a NATransformerModel: take --task translation and a model that"):
-        criterion(network, make_sample(task, PIECES))
+        criterion(wrap(network), make_sample(task, PIECES))
+
+
+@pytest.mark.parametrize("wrap", WRAPPED)
+def test_a_wrapper_is_not_in_the_way_of_a_model_that_can_be_trained(build, wrap):  # noqa: F811
+    criterion, network, task = build("--soft-prediction", "softmax")
+    sample = make_sample(task, PIECES)
+    torch.testing.assert_close(criterion(wrap(network), sample)[0], criterion(network, sample)[0])
+
+
+def test_a_model_of_a_kind_of_its_own_is_not_judged(build):  # noqa: F811
+    criterion, network, task = build("--soft-prediction", "softmax")
+    sample = make_sample(task, PIECES)
+    own = Wrapper(network)
+    del own.module
+    own.forward = network.forward
+    torch.testing.assert_close(criterion(own, sample)[0], criterion(network, sample)[0])
 
 
 def test_a_task_without_a_target_dictionary():
