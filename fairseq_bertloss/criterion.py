@@ -14,18 +14,18 @@ from torch import Tensor
 
 from fairseq_bertloss.bertscore import BERTScore
 from fairseq_bertloss.criterion_config import BERTScoreCriterionConfig, check_options_of_objectives
-from fairseq_bertloss.control import CrossEntropyAlone
 from fairseq_bertloss.cross_entropy import TokenStatistics
 from fairseq_bertloss.decoder_output import decoder_output
 from fairseq_bertloss.drawing import Drawing
 from fairseq_bertloss.expected_embeddings import TokenPredictions
 from fairseq_bertloss.free_running import FreeRunning, free_running_generation
+from fairseq_bertloss.learning import CrossEntropyAlone, Mixture, of_another_pass, part
 from fairseq_bertloss.loss import BERTScoreLoss
 from fairseq_bertloss.objective import Scored
 from fairseq_bertloss.risk import MinimumRisk, candidate_generation
 from fairseq_bertloss.soft_predictions import DEFAULT_TEMPERATURE, TemperatureSchedule
 from fairseq_bertloss.suitable import check_model, check_task, target_language
-from fairseq_bertloss.training_log import SOFT_SUMS, log_means, sums_of
+from fairseq_bertloss.training_log import OBJECTIVE_SUMS, SOFT_SUMS, log_means, sums_of
 from fairseq_bertloss.validation import TranslationMetrics
 
 logger = logging.getLogger(__name__)
@@ -90,9 +90,13 @@ class BERTScoreCriterion(FairseqCriterion):
                 self._objective = MinimumRisk(cfg, drawing, self.bertscore)
             else:
                 self._predicted = FreeRunning(drawing, self.bertscore, cfg.label_smoothing > 0)
-        alone = cfg.cross_entropy_weight == 1
-        self._control = CrossEntropyAlone(self._objective, self.bertscore, cfg.label_smoothing > 0) if alone else None
-        self._sentence_average = cfg.sentence_avg
+        names = OBJECTIVE_SUMS[str(cfg.objective)]
+        if cfg.cross_entropy_weight == 1:
+            figures = self._of_features if generation is None else of_another_pass(self._objective)
+            smooth = cfg.label_smoothing > 0
+            self._learning = CrossEntropyAlone(figures, self.bertscore, names, smooth, cfg.sentence_avg)
+        else:
+            self._learning = Mixture(self._objective, self.bertscore.specials, names)
         self._sums = sums_of(str(cfg.objective))
         self._cache = cfg.cache_references, int(cfg.cache_references_limit * 1e9)
         self.translation_metrics = TranslationMetrics(cfg, task) if cfg.eval_f_bert or cfg.eval_moverscore else None
@@ -106,8 +110,8 @@ class BERTScoreCriterion(FairseqCriterion):
         """The loss of a batch.
 
         Returns:
-            The summed loss (with reduce=False: of each scored sentence, (sentences,)), the number of
-            sentences scored, and sums for the log.
+            The summed loss (with reduce=False: of each sentence that is learned from, (sentences,)), what fairseq
+            divides it by, and sums for the log.
         """
         check_model(model)
         loss, sample_size, logging_output = self._scored(model, sample, reduce)
@@ -117,56 +121,48 @@ class BERTScoreCriterion(FairseqCriterion):
 
     def _scored(self, model, sample, reduce: bool) -> tuple[Tensor, int, dict]:
         chosen = self._fitting(sample["target"])
-        sentences = len(sample["target"])
-        counts = {
-            "ntokens": sample["ntokens"],
-            "nsentences": sentences,
-            "nsentences_scored": len(chosen),
-            "skipped": sentences - len(chosen),
-        }
-        if len(chosen) == 0 and not self._control:
-            # A sum over nothing still belongs to the graph, and its gradient is exactly zero.
-            features, projection = decoder_output(model, sample["net_input"])
-            nothing = sum(part[:0].sum() for part in (features, *(projection or ())) if part is not None)
-            # Tensors, as from a scored batch: workers add up their logs by device and name.
-            logging_output = {name: features.new_zeros(()) for name in self._sums} | counts | {"sample_size": 0}
-            return nothing if reduce else nothing.expand(0), 0, logging_output
-
         self._prepare_cache(sample["target"].device)
-        scored = (self._control or self._objective)(model, sample, chosen)
-        target = sample["target"] if self._control else _part(sample["target"], chosen)
-        real = target.ne(self.padding_idx)
+        scored, references, unit, size = self._learning(model, sample, chosen)
+        real = references.ne(self.padding_idx)
         cross_entropy = _at(real, self._cross_entropy(scored.tokens)).sum(dim=1)
-        loss = self._mixed(scored.objective, cross_entropy, real)
+        loss = self._mixed(scored.objective, unit * cross_entropy)
         sums = {
             "_objective": (1 - self.cross_entropy_weight) * scored.objective.sum(),
             "_cross_entropy": self.cross_entropy_weight * cross_entropy.sum(),
             "nll_loss": scored.tokens.nll.sum(),
             "ce_loss": cross_entropy.sum(),
-            **self._token_statistics(scored.tokens, target, real),
+            **self._token_statistics(scored.tokens, references, real),
             **scored.sums,
         }
-        zero = loss.new_zeros(())  # for the figures of a control's batch in which no sentence is scored
-        size = sample["ntokens"] if self._control and not self._sentence_average else len(target)
-        logging_output = {name: sums.get(name, zero).detach() for name in self._sums} | counts | {"sample_size": size}
+        logging_output = {name: sums[name].detach() for name in self._sums} | {
+            "ntokens": sample["ntokens"],
+            "nsentences": len(sample["target"]),
+            "nsentences_scored": len(chosen),
+            "skipped": len(sample["target"]) - len(chosen),
+            "sample_size": size,
+        }
         return loss.sum() if reduce else loss, size, logging_output
 
     def _soft(self, model, sample, chosen: Tensor) -> Scored:
         """The objective `soft`: BERTScore of soft predictions."""
         self.bertscore.temperature = self._temperature()
         score, predicted, tokens = self._predicted(model, sample, chosen)
-        parts = (score.f1, score.precision, score.recall, predicted.entropy, predicted.support)
-        sums = (*(part.sum() for part in parts), score.f1.new_tensor(len(predicted.entropy)))
-        return Scored(self.bertscore.objective(score), tokens, dict(zip(SOFT_SUMS, sums, strict=True)))
+        return Scored(self.bertscore.objective(score), tokens, _soft_sums(score, predicted))
 
     def _teacher_forced(self, model, sample, chosen: Tensor) -> tuple[BERTScore, TokenPredictions, TokenStatistics]:
         """Scores, predictions and the references' statistics, as FreeRunning has them."""
         features, projection = decoder_output(model, sample["net_input"])
         score, predicted = self.bertscore.score_features(
-            _part(features, chosen), _part(sample["target"], chosen), projection, with_uniform=self.label_smoothing > 0
+            part(features, chosen), part(sample["target"], chosen), projection, with_uniform=self.label_smoothing > 0
         )
         statistics = TokenStatistics(predicted.nll, predicted.uniform, predicted.correct, predicted.p_eos)
         return score, predicted, statistics
+
+    def _of_features(self, _, sample, chosen: Tensor, features: Tensor, projection) -> dict[str, Tensor]:
+        """Sums of the objective `soft` in teacher forcing, from features that there are already."""
+        self.bertscore.temperature = self._temperature()
+        given = part(features, chosen), part(sample["target"], chosen), projection
+        return _soft_sums(*self.bertscore.score_features(*given))
 
     def _fitting(self, target: Tensor) -> Tensor:
         """Indices of the sentences that the language model has positions for."""
@@ -212,14 +208,11 @@ class BERTScoreCriterion(FairseqCriterion):
         share = self.label_smoothing / (len(self.bertscore.embedding_table) - 1)
         return (1 - self.label_smoothing - share) * tokens.nll + share * tokens.uniform
 
-    def _mixed(self, objective: Tensor, cross_entropy: Tensor, real: Tensor) -> Tensor:
-        """(1 - w) * objective + w * cross-entropy, (sentences,), the latter per token of the batch, unless it is alone."""
-        if self.cross_entropy_weight == 0:
-            return objective
-        if self.cross_entropy_weight == 1:
-            return cross_entropy
-        per_token = cross_entropy * (len(real) / real.sum())
-        return (1 - self.cross_entropy_weight) * objective + self.cross_entropy_weight * per_token
+    def _mixed(self, objective: Tensor, cross_entropy: Tensor) -> Tensor:
+        """(1 - w) * objective + w * cross-entropy, (sentences,)."""
+        weight = self.cross_entropy_weight
+        # Nothing times what may be infinite is not nothing.
+        return objective if weight == 0 else (1 - weight) * objective + weight * cross_entropy
 
     def _token_statistics(self, tokens: TokenStatistics, target: Tensor, real: Tensor) -> dict[str, Tensor]:
         """Sums over real positions; `p_eos_*` are the model's own probabilities of </s>, without Gumbel noise."""
@@ -251,6 +244,8 @@ def _at(places: Tensor, values: Tensor) -> Tensor:
     return values.new_zeros(places.shape).masked_scatter(places, values)
 
 
-def _part(rows: Tensor, chosen: Tensor) -> Tensor:
-    """Some rows; a copy only where they are not all."""
-    return rows if len(chosen) == len(rows) else rows[chosen]
+def _soft_sums(score: BERTScore, predicted: TokenPredictions) -> dict[str, Tensor]:
+    """What the objective `soft` logs of its own."""
+    parts = (score.f1, score.precision, score.recall, predicted.entropy, predicted.support)
+    sums = (*(part.sum() for part in parts), score.f1.new_tensor(len(predicted.entropy)))
+    return dict(zip(SOFT_SUMS, sums, strict=True))

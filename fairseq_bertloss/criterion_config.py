@@ -11,7 +11,7 @@ from fairseq_bertloss.language_model import DTYPES
 from fairseq_bertloss.loss import END_OF_SENTENCE
 from fairseq_bertloss.risk import RiskConfig
 from fairseq_bertloss.soft_predictions import SOFT_PREDICTIONS
-from fairseq_bertloss.training_log import NOT_LOGGED
+from fairseq_bertloss.training_log import not_logged
 from fairseq_bertloss.validation import TranslationMetricsConfig
 
 OPTIONS_OF = {
@@ -125,7 +125,7 @@ def check_options_of_objectives(cfg: BERTScoreCriterionConfig) -> None:
             option = options[name].metadata.get("argparse_alias", f"--{name.replace('_', '-')}")
             raise ValueError(f"{option} does nothing with --objective {chosen}: leave it out, or add {others}")
     translated = ("f_bert", "p_bert", "r_bert") if cfg.eval_f_bert else ()
-    if cfg.best_checkpoint_metric in set(NOT_LOGGED[chosen]).difference(translated):
+    if cfg.best_checkpoint_metric in not_logged(chosen).difference(translated):
         raise ValueError(
             f"--best-checkpoint-metric {cfg.best_checkpoint_metric} is not logged with --objective {chosen}: add "
             "--eval-f-bert and take f_bert, or take another metric of the log"

@@ -38,8 +38,8 @@ MEANS = {
 }
 
 SOFT_SUMS = ("f_bert", "p_bert", "r_bert", "entropy", "support", "ntokens_predicted")
-NOT_LOGGED = {"soft": RISK_SUMS, "risk": SOFT_SUMS}
-"""The objectives, and the other one's sums."""
+OBJECTIVE_SUMS = {"soft": SOFT_SUMS, "risk": RISK_SUMS}
+"""The objectives, and the sums that each has of its own."""
 
 SUMS = (*MEANS, "ntokens_scored", "ntokens_before_end", "ntokens_end", "ntokens_predicted")
 COUNTS = ("nsentences_scored", "skipped")
@@ -47,7 +47,12 @@ COUNTS = ("nsentences_scored", "skipped")
 
 def sums_of(objective: str) -> list[str]:
     """What an objective logs besides COUNTS."""
-    return [name for name in SUMS if name not in NOT_LOGGED[objective]]
+    return [name for name in SUMS if name not in not_logged(objective)]
+
+
+def not_logged(objective: str) -> set[str]:
+    """The other objectives' sums."""
+    return {name for names in OBJECTIVE_SUMS.values() for name in names}.difference(OBJECTIVE_SUMS[objective])
 
 
 def log_means(logging_outputs: list[dict]) -> None:

@@ -7,6 +7,8 @@ import torch
 from fairseq.logging import metrics
 from test_criterion import PIECES, build, make_sample  # noqa: F401, build is a fixture
 
+from fairseq_bertloss.training_log import OBJECTIVE_SUMS, SOFT_SUMS
+
 OBJECTIVES = {
     "soft": ["--objective", "soft"],
     "free-running": ["--objective", "soft", "--free-running"],
@@ -110,3 +112,47 @@ def test_what_is_logged_draws_nothing_from_training(both, objective):
     ours(network, sample)
     assert torch.equal(torch.get_rng_state(), state), "without dropout"
     assert all(parameter.requires_grad for parameter in network.parameters()) and network.training
+
+
+def encoded(network, run):
+    """How often the encoder reads a batch."""
+    times = []
+    hook = network.encoder.register_forward_hook(lambda *_: times.append(1))
+    run()
+    hook.remove()
+    return len(times)
+
+
+@pytest.mark.parametrize("training", [True, False])
+def test_teacher_forced_figures_come_from_the_pass_that_learns(build, training):  # noqa: F811
+    """Of sentences of which one is too long to be scored."""
+    arguments = ["--soft-prediction", "softmax", "--label-smoothing", "0.1"]
+    (ours, network, task), (plain, _, _) = build(*arguments, *WEIGHT), build(*arguments)
+    for module in (ours, plain, network):
+        module.double().train(training)
+    sample = make_sample(task, [*PIECES, ("zwei", " ".join([PIECES[0][1]] * 12))])
+    logs = []
+    assert encoded(network, lambda: logs.append(ours(network, sample)[2])) == 1
+    expected = plain(network, sample)[2]
+    assert expected["nsentences_scored"] == 3
+    for name in SOFT_SUMS:
+        torch.testing.assert_close(logs[0][name], expected[name])
+
+
+@pytest.mark.parametrize("weight", ["0.3", "1"])
+@pytest.mark.parametrize("objective", OBJECTIVES)
+def test_a_sum_that_an_objective_forgets_is_missed(build, objective, weight):  # noqa: F811
+    ours, network, task = build(*OBJECTIVES[objective], "--cross-entropy-weight", weight)
+    names = OBJECTIVE_SUMS["risk" if objective == "risk" else "soft"]
+    for forgotten in (names[0], names[-1]):
+        learning = ours._learning
+
+        def forgetful(*given, forgotten=forgotten, learning=learning):
+            learned = learning(*given)
+            sums = {name: value for name, value in learned.scored.sums.items() if name != forgotten}
+            return learned._replace(scored=learned.scored._replace(sums=sums))
+
+        ours._learning = forgetful
+        with pytest.raises(KeyError, match=forgotten):
+            ours(network, make_sample(task, PIECES))
+        ours._learning = learning
