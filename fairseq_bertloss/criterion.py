@@ -114,6 +114,8 @@ class BERTScoreCriterion(FairseqCriterion):
             divides it by, and sums for the log.
         """
         check_model(model)
+        if self.translation_metrics:
+            self.translation_metrics.check(model)
         loss, sample_size, logging_output = self._scored(model, sample, reduce)
         if self.translation_metrics and not self.training:
             logging_output |= self.translation_metrics.sums(model, sample)

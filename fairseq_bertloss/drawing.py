@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from fairseq_bertloss.candidates import Rows
 from fairseq_bertloss.cross_entropy import TokenStatistics, token_statistics
 from fairseq_bertloss.decoder_output import decoder_outputs, one_pass_an_update
-from fairseq_bertloss.generation import check_generation, evaluating, generation_config, translations
+from fairseq_bertloss.generation import check_generation, check_positions, evaluating, generation_config, translations
 from fairseq_bertloss.layout import batches, cost_of_a_batch
 from fairseq_bertloss.loss import BERTScoreLoss
 from fairseq_bertloss.output_layer import Projection
@@ -31,10 +31,10 @@ ANCESTRAL = {"sampling": True, "sampling_topk": -1, "sampling_topp": -1.0, "temp
 DETERMINISTIC = ANCESTRAL | {"sampling": False}
 """What validation draws with, whatever training does."""
 
-ELSEWHERE = {
+REFUSED = {
     "match_source_len": "a candidate would be as long as its source, which the language model may have no positions for",
 }
-"""Options of generation that cannot be given, and why."""
+"""Options of generation that may not be given for whatever draws, and why."""
 
 
 @dataclass
@@ -61,7 +61,7 @@ def generation(cfg: DrawingConfig, task, beam: int, why: str, defaults: Mapping[
     Raises:
         ValueError: an option in --candidate-generation-args that cannot be.
     """
-    config = generation_config(OPTION, cfg.candidate_generation_args, LONGEST | (defaults or {}), ELSEWHERE | {"beam": why})
+    config = generation_config(OPTION, cfg.candidate_generation_args, LONGEST | (defaults or {}), REFUSED | {"beam": why})
     config.beam = beam
     check_generation(OPTION, config, task)
     return config
@@ -156,7 +156,11 @@ class Drawing:
         Args:
             model: a fairseq encoder-decoder, as it comes or wrapped for distributed training.
             sample: of the translation task.
+
+        Raises:
+            ValueError: the model has no positions for translations of min_len symbols.
         """
+        check_positions(OPTION, self._generations[True][0], model)
         found, room = [[] for _ in sample["target"]], self._bertscore.max_target_length
         if torch.stack([parameter.isnan().any() for parameter in model.parameters()]).any():
             return found

@@ -7,12 +7,12 @@ from collections.abc import Iterator, Mapping, Sequence
 import torch
 from fairseq.dataclass.configs import GenerationConfig
 from fairseq.search import Sampling, Search
-from fairseq.sequence_generator import SequenceGenerator
+from fairseq.sequence_generator import EnsembleModel, SequenceGenerator
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 from torch import Tensor, nn
 
-WITHOUT_EFFECT = (
+_ELSEWHERE = (
     "beam_mt", "constraints", "decoding_format", "diverse_beam_strength", "eos_token", "iter_decode_eos_penalty",
     "iter_decode_force_max_iter", "iter_decode_max_iter", "iter_decode_with_beam", "iter_decode_with_external_reranker",
     "lenpen_mt", "lm_path", "lm_weight", "max_len_a_mt", "max_len_b_mt", "nbest", "no_beamable_mm", "no_early_stop",
@@ -22,10 +22,13 @@ WITHOUT_EFFECT = (
 """What fairseq-generate itself does with its options, not the generator, what another kind of generator does, or what
 nobody does any longer."""
 
-CANNOT_WORK = {
+REFUSED = dict.fromkeys(_ELSEWHERE, "it has no effect in training and validation") | {
     "diverse_beam_groups": "fairseq's diverse beam search fails in all but the first batches, and goes on after </s>",
 }
-"""Options that training cannot have, and why."""
+"""Options of generation that may not be given, and why."""
+
+LIMIT = 2**31
+"""Of numbers among the options: larger ones, infinity and NaN mean nothing to the generator."""
 
 
 def generation_config(
@@ -40,7 +43,7 @@ def generation_config(
         option: where the text comes from, for messages.
         text: a JSON object; None: an empty one.
         defaults: values other than fairseq-generate's own, where the text has none.
-        refused: options that the text may not have, and why.
+        refused: options that the text may not have besides REFUSED, and why.
 
     Raises:
         ValueError: no JSON object, not an option of generation, or not a value of its type.
@@ -52,15 +55,17 @@ def generation_config(
         raise ValueError(f"{option} is not JSON: {error}") from error
     if not isinstance(given, dict):
         raise ValueError(f'{option} is not a JSON object such as {{"beam": 5}}')
-    for name in given:
-        if name in WITHOUT_EFFECT:
-            raise ValueError(f"{option}: {name!r} has no effect in training and validation")
-        if why := (CANNOT_WORK | (refused or {})).get(name):
+    for name, why in (REFUSED | (refused or {})).items():
+        if name in given:
             raise ValueError(f"{option}: leave out {name!r}: {why}")
     try:
-        return OmegaConf.merge(OmegaConf.structured(GenerationConfig), defaults or {}, given)
-    except OmegaConfBaseException as error:
+        config = OmegaConf.merge(OmegaConf.structured(GenerationConfig), defaults or {}, given)
+    except (OmegaConfBaseException, OverflowError) as error:
         raise ValueError(f"{option}: {str(error).splitlines()[0]}; see fairseq-generate --help") from error
+    for name, value in config.items():
+        if isinstance(value, int | float) and not abs(value) < LIMIT:  # nor is NaN
+            raise ValueError(f"{option}: {name} must be a number between -{LIMIT} and {LIMIT}")
+    return config
 
 
 def check_generation(option: str, config: DictConfig, task) -> None:
@@ -74,46 +79,70 @@ def check_generation(option: str, config: DictConfig, task) -> None:
             f"{option}: translations are drawn symbol by symbol, which {type(task).__name__} does not do: "
             "take --task translation"
         )
-    shortest = int(config.max_len_a + config.max_len_b)  # what is longest for an empty source, which is its </s>
+    shortest = longest_length(config, 1)  # an empty source is its </s>
     if config.max_len_a < 0 or shortest < config.min_len:
+        why = "match_source_len" if config.match_source_len else "max_len_a * 1 + max_len_b"
         raise ValueError(
-            f"{option}: max_len_a * 1 + max_len_b is {shortest}, the longest translation of an empty source: "
+            f"{option}: {why} is {shortest}, the longest translation of an empty source: "
             f"it must be at least min_len, {config.min_len}, and max_len_a must not be negative"
         )
     if config.beam < 1:
         raise ValueError(f"{option}: beam must be at least 1, not {config.beam}")
-    if config.sampling_topk > len(task.target_dictionary):
-        symbols = len(task.target_dictionary)
-        raise ValueError(f"{option}: sampling_topk {config.sampling_topk} is more than the {symbols} symbols there are")
+    _check_sampling(option, config, len(task.target_dictionary))
+
+
+def _check_sampling(option: str, config: DictConfig, symbols: int) -> None:
+    """Raises ValueError for a top-k or top-p that fairseq would take for none, or for which it has no symbols."""
+    topk, topp = config.sampling_topk, config.sampling_topp
+    if topk != -1 and not 1 <= topk <= symbols:
+        raise ValueError(
+            f"{option}: sampling_topk must lie between 1 and the {symbols} symbols there are, or be -1 for all, not {topk}"
+        )
+    if topp != -1 and not 0 < topp <= 1:
+        raise ValueError(f"{option}: sampling_topp must be above 0 and at most 1, or be -1 for all symbols, not {topp}")
+    if topk != -1 and topp != -1:
+        raise ValueError(f"{option}: sampling_topk has no effect beside sampling_topp: leave one of them out")
+
+
+def longest_length(config: DictConfig, source: int) -> int:
+    """Symbols of the longest translation of a source of that many, whose </s> counts and the translation's does not."""
+    return source if config.match_source_len else int(config.max_len_a * source + config.max_len_b)
+
+
+def check_positions(option: str, config: DictConfig, model: nn.Module) -> None:
+    """Raises ValueError unless the model has positions for the shortest translation that the options allow."""
+    most = EnsembleModel([model]).max_decoder_positions() - 1
+    if most < config.min_len:
+        raise ValueError(f"{option}: min_len {config.min_len} is more than the {most} symbols that the model has positions for")
 
 
 def translations(task, model: nn.Module, sample: dict, config: DictConfig, room: int | None = None) -> list[list[dict]]:
     """The translations of each sentence that fairseq's generator finds, its best first.
 
-    Each ends where its own source says, whatever else the batch has: at max_len_a * source + max_len_b symbols, </s>
-    counted among the source's and not among its own.
+    Each ends where its own source says, whatever else the batch has: at longest_length.
 
     Args:
         task: fairseq's, which builds the generator.
         model: a fairseq encoder-decoder, as it comes or wrapped for distributed training.
         sample: of the translation task.
-        config: the generator's options, checked.
+        config: the generator's options, checked, also against the model's positions.
         room: symbols that a translation may have at most, </s> included; None: as many as the model has positions for.
 
     Raises:
-        ValueError: the model has no positions for translations of min_len symbols.
+        ValueError: match_source_len, and a source is longer than the model has positions for translations.
     """
     generator = task.build_generator([model], config)
     most = min(generator.max_len, room or generator.max_len) - 1
-    if most < config.min_len:
-        raise ValueError(f"there is no room for translations of min_len {config.min_len} symbols: {most} is the most")
     sources = sample["net_input"]["src_lengths"]
-    longest = [min(int(config.max_len_a * source + config.max_len_b), most) for source in sources.tolist()]
+    longest = [longest_length(config, source) for source in sources.tolist()]
+    if config.match_source_len and max(longest) > most:
+        raise ValueError(f"match_source_len: there is a source of {max(longest)} symbols, and room for translations of {most}")
+    longest = [min(length, most) for length in longest]
     generator.max_len_a, generator.max_len_b = 0, max(longest)
     dictionary = task.target_dictionary
     if config.sampling:
         generator.search = _Sampling(dictionary, config.sampling_topk, config.sampling_topp)
-    generator.search = _OwnLengths(generator.search, dictionary, generator.eos, longest, sources.device)
+    generator.search = _OwnLengths(generator.search, dictionary, generator.eos, longest, sources)
     # The search would get the sentences' numbers in the data.
     places = torch.arange(len(longest), device=sources.device)
     return task.inference_step(generator, [model], sample | {"id": places}, prefix_tokens=None)
@@ -122,7 +151,7 @@ def translations(task, model: nn.Module, sample: dict, config: DictConfig, room:
 class _OwnLengths(Search):
     """A search that has nothing but </s> for a sentence from its own longest length on."""
 
-    def __init__(self, search: Search, dictionary, eos: int, longest: Sequence[int], device: torch.device):
+    def __init__(self, search: Search, dictionary, eos: int, longest: Sequence[int], sources: Tensor):
         """Around another search.
 
         Args:
@@ -130,23 +159,22 @@ class _OwnLengths(Search):
             dictionary: of the target.
             eos: </s>, of which a task may have one of its own.
             longest: of each sentence of the batch, without </s>.
-            device: where the batch is.
+            sources: length of each one's source, (sentences,).
         """
         super().__init__(dictionary)
         self.eos = eos
         self.stop_on_max_len = True  # a model that rules </s> out leaves translations that cannot end
-        self._search = search
-        self._longest = torch.tensor(longest, device=device)
+        self._search, self._sources = search, sources
+        self._longest = torch.tensor(longest, device=sources.device)
         self._first_end = min(longest)
-
-    def set_src_lengths(self, src_lengths: Tensor) -> None:
-        self._search.set_src_lengths(src_lengths)
 
     def step(self, step: int, lprobs: Tensor, scores: Tensor, prev_output_tokens=None, original_batch_idxs=None):
         if step >= self._first_end:
             ends = step >= self._longest[original_batch_idxs]
             going_on = torch.arange(lprobs.size(-1), device=lprobs.device) != self.eos
             lprobs = lprobs.masked_fill(ends[:, None, None] & going_on, -torch.inf)
+        # Of the sentences that are left: fairseq tells its search once, of all.
+        self._search.set_src_lengths(self._sources[original_batch_idxs])
         return self._search.step(step, lprobs, scores, prev_output_tokens, original_batch_idxs)
 
 

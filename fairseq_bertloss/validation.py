@@ -17,7 +17,7 @@ from torch import Tensor
 
 from fairseq_bertloss.evaluation.f_bert import FBertScorer
 from fairseq_bertloss.evaluation.moverscore import MoverScorer
-from fairseq_bertloss.generation import check_generation, generation_config, translations
+from fairseq_bertloss.generation import check_generation, check_positions, generation_config, translations
 from fairseq_bertloss.pretrained import encoder_config, scoring_layer
 from fairseq_bertloss.vocabulary import UNKNOWN, detokenize, load_tokenizer
 
@@ -61,9 +61,9 @@ class TranslationMetrics:
     """Translates validation batches and sums their scores.
 
     All sentences count, also those too long for the loss. Text comes from the ids of both sides through the
-    tokenizer of --bert-model, whose pieces they are. <unk> becomes the scoring model's unknown token: references
-    that the dictionary cannot spell (it may hold no more than the pieces seen in training) score otherwise than
-    their raw text. F_BERT is without idf and rescaling, MoverScore version v2 without idf.
+    tokenizer of --bert-model, whose pieces they are. <unk> becomes vocabulary.UNKNOWN, which the scoring model reads
+    as its unknown token: references that the dictionary cannot spell (it may hold no more than the pieces seen in
+    training) score otherwise than their raw text. F_BERT is without idf and rescaling, MoverScore version v2 without idf.
 
     The scoring models are loaded at the first validation, to where the batch is; one that has no room for a sentence is
     refused then.
@@ -88,12 +88,19 @@ class TranslationMetrics:
         self._layer = scoring_layer(self._lm, layer, encoder_config(self._lm)) if cfg.eval_f_bert else None
         self._f_bert_scorer = self._mover_scorer = None
 
+    def check(self, model) -> None:
+        """Raises ValueError where the model has no positions for a translation: to be asked before it is trained."""
+        check_positions(OPTION, self._generation, model)
+
     def sums(self, model, sample) -> dict[str, float]:
         """Translates a batch.
 
         Returns:
             Sums over its sentences under names that begin with PREFIX (fractions), and their number: plain
             numbers, the same names for every batch, so that workers can add them up.
+
+        Raises:
+            ValueError: a sentence has no translation.
         """
         translations, references = self._translate(model, sample)
         self._load(sample["target"].device)
@@ -107,8 +114,13 @@ class TranslationMetrics:
 
     def _translate(self, model, sample) -> tuple[list[str], list[str]]:
         found = translations(self._task, model, sample, self._generation)
-        best = [self._text(own[0]["tokens"]) if own else "" for own in found]  # a model may rule </s> out
-        return best, list(map(self._text, sample["target"]))
+        if without := found.count([]):
+            # fairseq's own validation fails here too: no translation is not an empty one, which would count as F = 0.
+            raise ValueError(
+                f"{OPTION}: {without} of a batch's {len(found)} sentences have no translation: the model or an option rules "
+                "</s> out, or what the model knows is NaN"
+            )
+        return [self._text(own[0]["tokens"]) for own in found], list(map(self._text, sample["target"]))
 
     def _text(self, ids: Tensor) -> str:
         dictionary = self._task.target_dictionary

@@ -1,6 +1,7 @@
 """The model's own translations inside of training: how long they are, and which options of fairseq-generate there are."""
 
 import json
+import re
 from dataclasses import fields
 
 import pytest
@@ -8,7 +9,7 @@ import torch
 from fairseq.dataclass.configs import GenerationConfig
 from test_criterion import PIECES, build, make_sample  # noqa: F401, build is a fixture
 
-from fairseq_bertloss.generation import WITHOUT_EFFECT, evaluating, generation_config, translations
+from fairseq_bertloss.generation import REFUSED, evaluating, generation_config, translations
 
 LONG = ("ein zwei " * 30, PIECES[0][1])
 KINDS = {
@@ -101,19 +102,59 @@ def test_a_translation_in_validation_is_that_of_the_sentence_alone(build):  # no
 
 
 def test_a_model_that_rules_the_end_out_has_no_translation(build):  # noqa: F811
+    """Which is not an empty one: fairseq's own validation fails, too."""
     criterion, network, task = build(*KINDS["risk"], "--eval-f-bert")
     ending(network, -torch.inf)
     criterion.eval(), network.eval()
     sample = make_sample(task, [*PIECES, LONG])
     assert drawing_of(criterion, "risk").drawn(network, sample) == 4 * [[]]
-    assert criterion(network, sample)[2]["translated_f_bert"] == 0
+    with pytest.raises(ValueError, match="^--eval-generation-args: 4 of a batch's 4 sentences have no translation: .*rules </s>"):
+        criterion(network, sample)
 
 
-def test_a_model_without_positions_for_a_shortest_translation(build):  # noqa: F811
+@pytest.mark.parametrize("short", [{"max_len_b": 3}, {"max_len_a": 0, "max_len_b": 1}, {}], ids=str)
+def test_match_source_len_makes_translations_as_long_as_their_sources(build, short):  # noqa: F811
+    """Whatever max_len_a and max_len_b are; the default is 200. fairseq itself has no room for sources of two lengths."""
+    _, network, task = build()
+    config = generation_config("--eval-generation-args", json.dumps(short | {"match_source_len": True}))
+    pairs = [("ein zwei " * 110, PIECES[0][1]), LONG, *PIECES, ("", "")]
+    together = make_sample(task, pairs)
+    with evaluating(network):
+        ours = translations(task, network, together, config)
+        assert together["net_input"]["src_lengths"].max() == 221
+        for own, pair in zip(ours, pairs, strict=True):
+            alone = make_sample(task, [pair])
+            theirs = task.inference_step(task.build_generator([network], config), [network], alone)[0]
+            assert {len(one["tokens"]) for one in own} == {int(alone["net_input"]["src_lengths"]) + 1}
+            assert torch.equal(own[0]["tokens"], theirs[0]["tokens"])
+
+
+def test_match_source_len_in_validation_is_without_max_len(build):  # noqa: F811
+    def f_bert(**options):
+        criterion, network, task = build(*KINDS["validation"], OPTION["validation"], json.dumps(options))
+        criterion.eval(), network.eval()
+        return criterion(network, make_sample(task, [LONG, *PIECES]))[2]["translated_f_bert"]
+
+    assert f_bert(match_source_len=True, max_len_b=3) == pytest.approx(f_bert(match_source_len=True), abs=1e-6)
+
+
+def test_match_source_len_of_a_source_without_positions_for_its_translation(build):  # noqa: F811
+    options = '{"match_source_len": true}'
+    criterion, network, task = build(*KINDS["validation"], OPTION["validation"], options, "--max-target-positions", "40")
+    criterion.eval(), network.eval()
+    with pytest.raises(ValueError, match="match_source_len: there is a source of 61 symbols, and room for translations of 39"):
+        criterion(network, make_sample(task, [LONG, *PIECES]))
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_model_without_positions_for_a_shortest_translation(build, kind):  # noqa: F811
+    """At the first update, whenever the translations come."""
     options = '{"min_len": 30, "max_len_b": 30}'
-    criterion, network, task = build(*KINDS["risk"], OPTION["risk"], options, "--max-target-positions", "20")
-    with pytest.raises(ValueError, match="no room for translations of min_len 30 symbols: 19 is the most"):
+    criterion, network, task = build(*KINDS[kind], OPTION[kind], options, "--max-target-positions", "20")
+    network.train(), criterion.train()
+    with pytest.raises(ValueError, match=f"^{OPTION[kind]}: min_len 30 is more than the 19 symbols that the model has"):
         criterion(network, make_sample(task, PIECES))
+    assert all(module.training for module in network.modules())
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -124,7 +165,11 @@ def test_a_model_without_positions_for_a_shortest_translation(build):  # noqa: F
         ({"max_len_a": 0, "max_len_b": 0}, r"max_len_a \* 1 \+ max_len_b is 0, .* at least min_len, 1"),
         ({"max_len_a": -1, "max_len_b": 200}, "max_len_a must not be negative"),
         ({"min_len": 201}, "it must be at least min_len, 201"),
-        ({"sampling": True, "sampling_topk": 10**6}, "sampling_topk 1000000 is more than the [0-9]+ symbols"),
+        *(({"sampling": True, "sampling_topk": topk}, f"sampling_topk must lie between 1 and the [0-9]+ symbols .*{topk}$")
+          for topk in (10**6, 0, -2)),
+        *(({"sampling": True, "sampling_topp": topp}, f"sampling_topp must be above 0 and at most 1, .* not {topp}$")
+          for topp in (0.0, -0.5, 1.5)),
+        ({"sampling": True, "sampling_topk": 3, "sampling_topp": 0.5}, "sampling_topk has no effect beside sampling_topp"),
         ({"temperature": 0}, "--temperature must be greater than 0"),
         ({"sampling": True, "diversity_rate": 0.5}, "mutually exclusive"),
         ({"sampling_topp": 0.5, "sampling": False}, "--sampling-topp requires --sampling"),
@@ -136,11 +181,20 @@ def test_options_that_cannot_work_are_refused_before_training(build, kind, optio
         build(*KINDS[kind], OPTION[kind], json.dumps(options))
 
 
+@pytest.mark.parametrize("value", ["NaN", "Infinity", "-Infinity", "1e999", '"inf"', '"nan"', "1" + 400 * "0", "-3e9"])
+@pytest.mark.parametrize("name", ["max_len_a", "max_len_b", "lenpen", "temperature", "beam"])
+def test_numbers_that_are_none_are_refused(name, value):
+    with pytest.raises(ValueError, match="^--eval-generation-args ") as error:
+        generation_config("--eval-generation-args", f'{{"{name}": {value}}}')
+    message = str(error.value)
+    assert "\n" not in message and ("must be a number between" in message or "see fairseq-generate --help" in message)
+
+
 def test_every_option_does_something_or_is_refused():
-    for name in (*WITHOUT_EFFECT, "diverse_beam_groups"):
-        with pytest.raises(ValueError, match=f"{name}' has no effect in training|leave out '{name}'"):
+    for name in REFUSED:
+        with pytest.raises(ValueError, match=f"leave out '{name}': {re.escape(REFUSED[name])}"):
             generation_config("--eval-generation-args", json.dumps({name: None}))
-    others = {field.name for field in fields(GenerationConfig)}.difference(WITHOUT_EFFECT, ["_name", "diverse_beam_groups"])
+    others = {field.name for field in fields(GenerationConfig)}.difference(REFUSED, ["_name"])
     assert others == {
         "beam", "max_len_a", "max_len_b", "min_len", "match_source_len", "unnormalized", "lenpen", "unkpen",
         "no_repeat_ngram_size", "sampling", "sampling_topk", "sampling_topp", "temperature", "diversity_rate",

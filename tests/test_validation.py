@@ -207,7 +207,7 @@ def test_nothing_is_translated_without_the_option(build, monkeypatch):
         (["--eval-generation-args", "[5]"], r"--eval-generation-args \[5\] is not a JSON object"),
         (["--eval-generation-args", '{"beams": 5}'], "'beams' not in 'GenerationConfig'; see fairseq-generate --help"),
         (["--eval-generation-args", '{"beam": "five"}'], "'five' of type 'str' could not be converted to Integer"),
-        (["--eval-generation-args", '{"prefix_size": 1}'], "'prefix_size' has no effect in training and validation"),
+        (["--eval-generation-args", '{"prefix_size": 1}'], "leave out 'prefix_size': it has no effect in training and"),
         (["--eval-bert-model", "/nowhere"], "cannot load the language model's tokenizer from '/nowhere'"),
         (["--eval-bert-layer", "4"], r"layers 0 \(its embeddings\) to 3, no layer 4"),
         (["--eval-bert-model", "TINY"], "names no scoring layer for"),
