@@ -360,7 +360,7 @@ def test_long_references_are_left_out(risk):
         (["--candidate-generation-args", '{"beam": 4}'], "leave out 'beam': --candidates says how many there are"),
         (["--candidate-generation-args", '{"match_source_len": true}'], "leave out 'match_source_len': a candidate"),
         (["--candidate-generation-args", '{"sampling_topk": 5}'], "--sampling-topk requires --sampling"),
-        (["--candidate-generation-args", '{"nbest": 5}'], "'nbest' has no effect in training"),
+        (["--candidate-generation-args", '{"nbest": 5}'], "leave out 'nbest': it has no effect in training"),
         (["--risk-alpha", "inf"], "--risk-alpha must be positive and finite, not inf"),
         (["--candidate-generation-args", '{"topk": 4}'], "Key 'topk' not in 'GenerationConfig'"),
     ],
