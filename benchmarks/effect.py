@@ -197,7 +197,7 @@ class Experiment:
                 shutil.rmtree(folder)
             folder.mkdir(parents=True, exist_ok=True)
             told.write_text(json.dumps(command), encoding="utf-8")
-            if (folder / LAST).exists():
+            if any(folder.glob("checkpoint*.pt")):
                 mend(folder)
             _call(*command, output=log, mode="a")
             done.touch()

@@ -16,11 +16,21 @@ import torch
 from torch import Tensor
 from tqdm import tqdm
 
-from fairseq_bertloss.checkpoints import check_exists, is_whole, load, options, reading
+from fairseq_bertloss.checkpoints import check_exists, load_whole, options, reading
 from fairseq_bertloss.files import whole
+from fairseq_bertloss.same_function import check_same_function
 
-WITHOUT_MEANING = re.compile(r"(.*\.)?(_float_tensor|version)")
-"""Buffers that some versions of fairseq save and none reads."""
+WITHOUT_MEANING = re.compile(r"(.*\.)?_float_tensor")
+"""A buffer that some versions of fairseq save and none reads."""
+
+VERSION = re.compile(r"(.*\.)?version")
+"""A buffer by which fairseq decides what a model does: whether there is a last layer norm, for one."""
+
+NO_VERSION = 1
+"""What fairseq takes a model without that buffer for."""
+
+SUMMED = (torch.float16, torch.bfloat16, torch.float32, torch.float64, torch.complex64, torch.complex128)
+WHOLE = (torch.bool, torch.uint8, torch.int8, torch.int16, torch.int32, torch.int64)
 
 OF_ONE_MODEL = ("best", "val_loss", "ema", "ema_fp32_params")
 """What a checkpoint knows of how good its model is, and that model's own moving average (--store-ema)."""
@@ -42,7 +52,10 @@ def average(
 
     It is the last of the checkpoints but for its parameters, and without what belongs to the last one's alone: its
     optimizer, so that its training cannot be resumed, its criterion's parameters, its moving average. Whole numbers are
-    the last one's too; only single ones, such as counts, may differ.
+    the last one's too; only single ones, such as counts, may differ. Minus infinity stays where all have it, as masks do.
+
+    Memory holds the sums, in float32 at least, and the file to write. What is read stays on the disk, but for
+    checkpoints in torch's format before 1.6.
 
     Args:
         checkpoints: of fairseq-train, with parameters of the same names and shapes; their plain mean is taken.
@@ -52,9 +65,34 @@ def average(
 
     Raises:
         ValueError: there is nothing to average, no such weight, a file is no checkpoint, damaged, of a part of a model
-            or of another model, or would be overwritten; something has no mean.
+            or of another model, or would be overwritten; something has no mean, or is no number.
         OSError: a file cannot be read, or the output not be written.
     """
+    weighted = _weights(checkpoints, baseline, baseline_weight)
+    _check_files([path for path, _ in weighted], output)
+
+    last = checkpoints[-1]
+    states = {path: _read(path) for path, _ in weighted}
+    models = {path: state["model"] for path, state in states.items()}
+    for path in models:
+        check_same_function(last, path, states)
+        _check_same_model(last, path, models)
+        _check_finite(last, path, models)
+    _check_ties(models)
+    state = states[last]
+    state["model"] = _weighted_sum(models, last, weighted)
+    for name in OF_ONE_MODEL:
+        (state.get("extra_state") or {}).pop(name, None)
+    content = io.BytesIO()  # torch.save to a full disk would say nothing of the disk
+    torch.save(state, content)
+    with whole(output) as (partial,), partial.open("wb") as file:
+        file.write(content.getbuffer())
+
+
+def _weights(
+    checkpoints: Sequence[str | os.PathLike], baseline: str | os.PathLike | None, baseline_weight: float
+) -> list[tuple[str | os.PathLike, float]]:
+    """Each checkpoint's share of the mean."""
     share = 1 if baseline is None else 1 - baseline_weight
     weighted = [(path, share / len(checkpoints)) for path in checkpoints]
     if baseline is not None:
@@ -63,23 +101,7 @@ def average(
         raise ValueError("one checkpoint alone has no mean: name more of them, or --baseline CHECKPOINT")
     if not 0 < baseline_weight < 1:
         raise ValueError(f"--baseline-weight must be above 0 and below 1, not {baseline_weight}")
-    _check_files([path for path, _ in weighted], output)
-
-    last = checkpoints[-1]
-    state = _read(last)
-    models = {path: state["model"] if path == last else _read(path)["model"] for path, _ in weighted}
-    for path in models:
-        _check_same_model(last, path, models)
-    _check_ties(models)
-    state["model"] = _weighted_sum(models, last, weighted)
-    for name in OF_ITS_TRAINING:
-        state.pop(name, None)
-    for name in OF_ONE_MODEL:
-        state.get("extra_state", {}).pop(name, None)
-    content = io.BytesIO()  # torch.save to a full disk would say nothing of the disk
-    torch.save(state, content)
-    with whole(output) as (partial,), partial.open("wb") as file:
-        file.write(content.getbuffer())
+    return weighted
 
 
 def _weighted_sum(
@@ -89,20 +111,28 @@ def _weighted_sum(
     sums = {
         name: torch.zeros_like(value, dtype=torch.promote_types(value.dtype, torch.float32))
         for name, value in models[last].items()
-        if _has_mean(value)
+        if _has_mean(name, value)
     }
     for path, weight in tqdm(weighted, "averaging", unit=" checkpoints", leave=False, disable=None):
         for name in sums.keys() & models[path].keys():
             sums[name].add_(models[path][name], alpha=weight)
     once = {}  # what is tied is saved once
     return {
-        name: once.setdefault(_place(value), sums[name].to(value.dtype) if name in sums else value)
+        name: once.setdefault(_place(value), _rounded(sums[name], name, value) if name in sums else value)
         for name, value in models[last].items()
     }
 
 
-def _has_mean(value: Tensor) -> bool:
-    return value.is_floating_point() or value.is_complex()
+def _rounded(mean: Tensor, name: str, value: Tensor) -> Tensor:
+    """The mean in the type of a value."""
+    rounded = mean.to(value.dtype)
+    if (rounded.isinf() & ~mean.isinf()).any():
+        raise ValueError(f"{name}: the mean is too large for {value.dtype}, its type in the last one: name another last")
+    return rounded
+
+
+def _has_mean(name: str, value: Tensor) -> bool:
+    return value.dtype in SUMMED and not WITHOUT_MEANING.fullmatch(name) and not VERSION.fullmatch(name)
 
 
 def _place(value: Tensor) -> tuple:
@@ -118,35 +148,71 @@ def _check_files(read: Sequence[str | os.PathLike], written: str | os.PathLike) 
 
 
 def _read(path: str | os.PathLike) -> dict:
-    state = load(path)
+    """A checkpoint without what its training alone needs."""
+    state = load_whole(path)
     with reading(path):
         model = state.get("model")
         if not isinstance(model, dict) or not all(isinstance(parameter, Tensor) for parameter in model.values()):
             raise ValueError("it has no 'model' of tensors")
+        if not isinstance(state.get("extra_state"), dict | None):
+            raise ValueError("its 'extra_state' is of another kind")
         is_part = options(state, "distributed_training").get("use_sharded_state", False)
         is_part = is_part or options(state, "common").get("model_parallel_size", 1) > 1
-    if not is_whole(path):
-        raise ValueError(f"{path} is damaged: it is not what its checksums are of")
     if is_part:
         raise ValueError(f"{path} holds a part of a model, others of its workers hold the rest: put it together first")
     for name, value in model.items():
-        if value.layout != torch.strided or value.is_quantized:
-            kind = "quantized" if value.is_quantized else "sparse"
+        if kind := _kind_without_mean(value):
             raise ValueError(f"{path}: {name} is {kind}, which cannot be averaged")
+    for name in OF_ITS_TRAINING:
+        state.pop(name, None)
     return state
+
+
+def _kind_without_mean(value: Tensor) -> str | None:
+    if value.is_quantized:
+        return "quantized"
+    if value.is_nested:
+        return "nested"
+    if value.layout != torch.strided:
+        return "sparse"
+    if value.is_meta:
+        return "without numbers (on torch's device meta)"
+    return None if value.dtype in SUMMED + WHOLE else f"of {value.dtype}"
 
 
 def _check_same_model(last: str | os.PathLike, path: str | os.PathLike, models: Models) -> None:
     """Makes sure that two checkpoints have the same parameters, by name, shape and kind, and the same whole numbers."""
     one, other = models[last], models[path]
     for name in sorted(one.keys() | other.keys()):
-        described = [_described(model.get(name)) for model in (one, other)]
+        describe = _version if VERSION.fullmatch(name) else _described
+        described = [describe(model.get(name)) for model in (one, other)]
         if described[0] != described[1] and not WITHOUT_MEANING.fullmatch(name):
             listed = f"{described[0]} in {last}, {described[1]} in {path}"
             raise ValueError(f"the checkpoints are of two architectures, or versions of fairseq: {name} is {listed}")
     for name in one.keys() & other.keys():
-        if not _has_mean(one[name]) and one[name].numel() > 1 and (one[name] != other[name]).any():
+        if one[name].dtype in WHOLE and one[name].numel() > 1 and (one[name] != other[name]).any():
             raise ValueError(f"{name} holds whole numbers, which have no mean, and differs between {last} and {path}")
+
+
+def _check_finite(last: str | os.PathLike, path: str | os.PathLike, models: Models) -> None:
+    """Makes sure that a mean with the last checkpoint's is a number, but where both have minus infinity."""
+    for name, value in models[path].items():
+        if not _has_mean(name, value):
+            continue
+        if not (value.isfinite() | _is_lowest(value)).all():
+            raise ValueError(f"{path}: {name} has values that are no numbers (NaN or infinite): its training diverged")
+        if not torch.equal(_is_lowest(value), _is_lowest(models[last][name])):
+            raise ValueError(f"{name} is minus infinity in one of {last} and {path} alone: its training diverged")
+
+
+def _is_lowest(value: Tensor) -> Tensor:
+    """Where it is minus infinity, which no complex number is."""
+    return torch.zeros_like(value, dtype=torch.bool) if value.is_complex() else value.isneginf()
+
+
+def _version(value: Tensor | None) -> float:
+    """As fairseq reads it."""
+    return NO_VERSION if value is None or value.numel() == 0 else value.flatten()[0].item()
 
 
 def _described(value: Tensor | None) -> str:

@@ -9,7 +9,6 @@ import argparse
 import collections
 import errno
 import os
-import pickle
 import re
 import typing
 import zipfile
@@ -24,6 +23,8 @@ from fairseq.logging import meters
 from omegaconf import DictConfig, ListConfig
 from omegaconf.base import ContainerMetadata, Metadata
 from omegaconf.nodes import AnyNode
+
+from fairseq_bertloss.damage import is_damaged
 
 LAST = "checkpoint_last.pt"
 """Where fairseq keeps what a training goes on from."""
@@ -46,8 +47,25 @@ class Progress(NamedTuple):
     batches: int
 
 
+class Damaged(ValueError):
+    """A file that was cut or changed, or that torch did not write."""
+
+
 class NotAdmitted(ValueError):
     """A whole file with something in it that torch's safe loader refuses."""
+
+
+DAMAGE = re.compile(
+    r"unexpected EOF, expected \d+ more bytes|invalid header or archive is corrupted|not a ZIP archive|too many files"
+    r"|unsupported (multidisk|encryption)|failed finding central directory"
+)
+"""What torch says of a file in its format before 1.6 that ends too early, and of an archive's headers."""
+
+NO_MEMORY = re.compile(r"allocate memory|unable to mmap|bad_alloc")
+"""What torch says of a file that may well be whole."""
+
+REFUSED = re.compile(r"Unsupported global: GLOBAL (\S+)|but got <class '(\S+)'>|unrecognized function (.+)")
+"""What torch's safe loader says of a class or function that it does not admit."""
 
 
 def allow_fairseq_classes() -> None:
@@ -77,8 +95,9 @@ def load(checkpoint: str | os.PathLike) -> dict:
     """What a checkpoint holds; weights stay on the disk until they are used, but for torch's format before 1.6.
 
     Raises:
-        ValueError: not a checkpoint, or one with something in it that the safe loader refuses (NotAdmitted).
-        OSError: the file cannot be read.
+        ValueError: no checkpoint; Damaged, where the file was cut or changed as far as torch can tell; NotAdmitted,
+            where something in it is refused by the safe loader.
+        OSError: the file cannot be read, or there is too little memory.
     """
     with reading(checkpoint):
         state = torch.load(checkpoint, map_location="cpu", mmap=zipfile.is_zipfile(checkpoint), weights_only=True)
@@ -87,21 +106,16 @@ def load(checkpoint: str | os.PathLike) -> dict:
     return state
 
 
-def is_whole(checkpoint: str | os.PathLike) -> bool:
-    """Whether a file is as torch has written it, by its checksums, which torch ignores; before 1.6 it wrote none."""
-    with open(checkpoint, "rb") as file:
-        is_archive = file.read(2) == b"PK"
-    try:
-        if is_archive:
-            with reading(checkpoint), zipfile.ZipFile(checkpoint) as archive:
-                if archive.testzip() is not None:
-                    return False
-        load(checkpoint)
-    except NotAdmitted:
-        return True
-    except ValueError:
-        return False
-    return True
+def load_whole(checkpoint: str | os.PathLike) -> dict:
+    """What a checkpoint holds, all of it compared with its checksums, which torch ignores; before 1.6 it wrote none.
+
+    Raises:
+        ValueError: as of `load`; Damaged, where the file was cut or changed.
+        OSError: the file cannot be read.
+    """
+    if is_damaged(checkpoint):
+        raise _damaged(checkpoint)
+    return load(checkpoint)
 
 
 def progress(state: Mapping[str, Any]) -> Progress:
@@ -114,35 +128,47 @@ def progress(state: Mapping[str, Any]) -> Progress:
 def options(state: Mapping[str, Any], group: str) -> Mapping[str, Any]:
     """The options that a model was trained with, by name: a group of them, or all where fairseq had no groups yet."""
     args = state.get("args")
-    return (state.get("cfg") or {}).get(group, {}) if args is None else vars(args)
+    found = (state.get("cfg") or {}).get(group) if args is None else args
+    return vars(found) if isinstance(found, argparse.Namespace) else found or {}
 
 
 @contextmanager
 def reading(checkpoint: str | os.PathLike) -> Iterator[None]:
-    """Whatever is wrong with what is read within becomes a ValueError that names the checkpoint.
+    """Whatever is wrong with what is read within becomes an error that names the checkpoint.
 
     Raises:
-        NotAdmitted: this ValueError, where torch's safe loader refuses something.
-        OSError: the file cannot be read.
+        Damaged: the file was cut or changed.
+        NotAdmitted: it is whole, and torch's safe loader refuses something.
+        ValueError: it is another file than it should be.
+        OSError: it cannot be read, or there is too little memory.
     """
     allow_fairseq_classes()
-    prefix = f"{checkpoint} is not a checkpoint of fairseq-train"
     try:
         yield
     except Exception as error:  # unpickling raises anything
+        said = str(error)
         # A damaged archive may name a place before its beginning.
-        leads_nowhere = isinstance(error, OSError) and error.errno == errno.EINVAL
-        if isinstance(error, OSError) and not leads_nowhere:
+        if isinstance(error, OSError) and error.errno != errno.EINVAL:
             raise
-        if refused := re.search(r"Unsupported global: GLOBAL (\S+)", str(error)):
-            raise NotAdmitted(f"{prefix}: torch's safe loader refuses {refused[1]} in it") from error
-        if leads_nowhere or isinstance(error, (pickle.UnpicklingError, EOFError, IndexError)):
-            what = "it is damaged, or no file of torch's"
-        elif isinstance(error, KeyError):
-            what = f"it has no {error}"
-        else:
-            what = reason(error)
-        raise ValueError(f"{prefix}: {what}") from error
+        if isinstance(error, MemoryError) or NO_MEMORY.search(said):
+            raise OSError(errno.ENOMEM, os.strerror(errno.ENOMEM), os.fspath(checkpoint)) from error
+        if DAMAGE.search(said) or is_damaged(checkpoint):
+            raise _damaged(checkpoint) from error
+        if isinstance(error, OSError):
+            raise
+        if refused := REFUSED.search(said):
+            what = next(filter(None, refused.groups()))
+            raise NotAdmitted(f"{checkpoint} cannot be read: torch's safe loader refuses {what} in it") from error
+        what = f"it has no {error}" if isinstance(error, KeyError) else reason(error)
+        raise ValueError(_not_a_checkpoint(checkpoint, what)) from error
+
+
+def _damaged(checkpoint: str | os.PathLike) -> Damaged:
+    return Damaged(_not_a_checkpoint(checkpoint, "it is damaged, or no file of torch's"))
+
+
+def _not_a_checkpoint(checkpoint: str | os.PathLike, what: str) -> str:
+    return f"{checkpoint} is not a checkpoint of fairseq-train: {what}"
 
 
 def reason(error: Exception) -> str:

@@ -124,7 +124,7 @@ train() {
   shift 2
   read -r -a more <<<"${TRAINING:-}"
   mkdir -p "$folder"
-  [ ! -e "$folder/checkpoint_last.pt" ] || bertloss mend "$folder"
+  mend "$folder"
   fairseq-train "$work/data" --user-dir fairseq_bertloss --save-dir "$folder" --log-file "$folder/train.log" \
     --seed "$seed" --distributed-world-size 1 --log-format simple --log-interval 50 \
     --eval-bleu-detok-args "{\"word_pieces_lm\": \"$lm\"}" "${training[@]}" "$@" "${more[@]}"

@@ -11,7 +11,6 @@ set -euo pipefail
 cd "$(dirname "$0")/.."
 
 source scripts/small_model.sh
-source scripts/steps.sh
 
 fetch() {
   pip download --no-deps --dest "$work/wheel" homeassistant==2024.3.3

@@ -5,6 +5,7 @@ work=${QUICKSTART_DIR:-quickstart}
 baseline_updates=${BASELINE_UPDATES:-1500}
 fine_tuning_updates=${FINE_TUNING_UPDATES:-300}
 fine_tuning_lr=1e-4
+source scripts/steps.sh
 source scripts/minilm.sh
 lm=$minilm
 layer=$minilm_layer
@@ -27,7 +28,7 @@ evaluation=(--lm "$lm" --layer "$layer" --lowercase)
 train() {
   local name=$1
   shift
-  [ ! -e "$work/$name/checkpoint_last.pt" ] || bertloss mend "$work/$name"
+  mend "$work/$name"
   fairseq-train "$work/data" --save-dir "$work/$name" "${model[@]}" "${training[@]}" "$@"
 }
 

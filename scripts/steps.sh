@@ -29,3 +29,6 @@ begin() {
     exit 2
   fi
 }
+
+# mend FOLDER: makes what a killed training left there ready to go on; it left nothing before its first checkpoint.
+mend() { ! compgen -G "$1/checkpoint*.pt" >/dev/null || bertloss mend "$1"; }

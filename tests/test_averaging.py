@@ -1,5 +1,6 @@
 """One checkpoint from several: real ones of fairseq-train, which fairseq-generate and fairseq-train read."""
 
+import math
 from argparse import Namespace
 
 import pytest
@@ -198,7 +199,7 @@ def test_parts_of_a_model(tmp_path, group, option, value, is_older):
     options = {"args": Namespace(**{option: value})} if is_older else {"args": None, "cfg": {group: {option: value}}}
     for name in ("a-shard0.pt", "b-shard0.pt"):
         torch.save({"model": {"flat_param_0": torch.ones(2)}} | options, tmp_path / name)
-    with pytest.raises(ValueError, match="b-shard0.pt holds a part of a model, others of its workers hold the rest"):
+    with pytest.raises(ValueError, match="a-shard0.pt holds a part of a model, others of its workers hold the rest"):
         average([tmp_path / "a-shard0.pt", tmp_path / "b-shard0.pt"], tmp_path / "mean.pt")
 
 
@@ -209,7 +210,7 @@ def test_a_changed_byte(save, tmp_path):
     content[content.index(torch.arange(500.0, 503).numpy().tobytes())] ^= 1
     bad.write_bytes(content)
     assert not torch.equal(parameters(bad)["w"], parameters(good)["w"])
-    with pytest.raises(ValueError, match="bad.pt is damaged: it is not what its checksums are of"):
+    with pytest.raises(ValueError, match="bad.pt is not a checkpoint of fairseq-train: it is damaged"):
         average([good, bad], tmp_path / "mean.pt")
 
 
@@ -224,6 +225,9 @@ TABLE = torch.arange(3)
         (TABLE.float(), TABLE, r"w is \[3\] of whole numbers in .*other.pt, \[3\] in .*one.pt"),
         (TABLE.float(), TABLE * 1j, r"w is \[3\] of complex numbers in .*other.pt, \[3\] in .*one.pt"),
         (TABLE.float().to_sparse(), TABLE.float(), "one.pt: w is sparse, which cannot be averaged"),
+        (TABLE.float().to(torch.float8_e4m3fn), TABLE.float(), "one.pt: w is of torch.float8_e4m3fn, which cannot be averaged"),
+        (TABLE.float(), TABLE.float().to("meta"), "other.pt: w is without numbers .*, which cannot be averaged"),
+        (torch.nested.nested_tensor([TABLE.float(), TABLE[:2].float()]), TABLE.float(), "one.pt: w is nested, which cannot"),
         (TABLE.float(), torch.quantize_per_tensor(TABLE.float(), 0.1, 0, torch.qint8), "other.pt: w is quantized, which cannot"),
     ],
 )
@@ -234,6 +238,102 @@ def test_what_has_no_mean(save, tmp_path, one, other, message):
     if "whole numbers, which" in message:
         average([paths[0], save("same.pt", w=one)], tmp_path / "mean.pt")
         assert torch.equal(parameters(tmp_path / "mean.pt")["w"], one)
+
+
+@pytest.mark.parametrize("value", [math.nan, math.inf, -math.inf])
+@pytest.mark.parametrize("order", [["good", "bad"], ["bad", "good"], ["bad", "bad"]])
+def test_what_is_no_number(save, tmp_path, value, order):
+    """Also where it is tied, and NaN is not equal to itself."""
+    table = torch.ones(2, 3)
+    save("good", embedding=table, projection=table)
+    diverged = table.index_put((torch.tensor(1), torch.tensor(1)), torch.tensor(value))
+    save("bad", embedding=diverged, projection=diverged)
+    if order == ["bad", "bad"] and value == -math.inf:
+        pytest.skip("a mask has it in all")
+    with pytest.raises(ValueError, match="bad: embedding has values that are no|embedding is minus infinity in one of .* diverged"):
+        average([tmp_path / name for name in order], tmp_path / "mean.pt")
+    assert not (tmp_path / "mean.pt").exists()
+
+
+def test_a_mask_stays(save, tmp_path):
+    mask = torch.full((3, 3), -math.inf).triu(1)
+    average([save(f"{i}.pt", w=torch.ones(1) * i, mask=mask) for i in range(3)], tmp_path / "mean.pt")
+    assert torch.equal(parameters(tmp_path / "mean.pt")["mask"], mask) and parameters(tmp_path / "mean.pt")["w"] == 1
+
+
+def test_a_mean_too_large_for_its_type(save, tmp_path):
+    paths = save("wide.pt", w=torch.full((1,), 1e30)), save("half.pt", w=torch.ones(1, dtype=torch.float16))
+    with pytest.raises(ValueError, match="w: the mean is too large for torch.float16"):
+        average(paths, tmp_path / "mean.pt")
+
+
+@pytest.mark.parametrize("count", [3, 7])
+def test_the_version_stays(save, tmp_path, count):
+    """fairseq takes it for 1 where it is absent."""
+    version = {"decoder.version": torch.tensor([2.0])}
+    paths = [save(f"{i}.pt", w=torch.ones(1), **version) for i in range(count)]
+    average(paths, tmp_path / "mean.pt")
+    assert parameters(tmp_path / "mean.pt")["decoder.version"] == 2
+    one, absent = save("one.pt", w=torch.ones(1), **{"decoder.version": torch.ones(1)}), save("absent.pt", w=torch.ones(1))
+    average([one, absent], tmp_path / "mean.pt")
+    for other, listed in ((one, "1.0"), (absent, "1")):
+        with pytest.raises(ValueError, match=f"decoder.version is {listed} in .*, 2.0 in .*0.pt"):
+            average([paths[0], other], tmp_path / "mean.pt")
+
+
+def configured(kind: str, group: str, option: str, value) -> dict:
+    """What a checkpoint says of an option: of fairseq-train's, of fairseq-hydra-train's, and of fairseq before 0.11."""
+    if kind == "older":
+        return {"args": Namespace(**{option: value})}
+    part, _, name = option.partition("_")
+    if kind == "hydra" and part in ("encoder", "decoder"):
+        return {"args": None, "cfg": {group: {part: {name: value}}}}
+    return {"args": None, "cfg": {group: {option: value} if kind == "hydra" else Namespace(**{option: value})}}
+
+
+@pytest.mark.parametrize("kinds", [("now", "now"), ("older", "now"), ("now", "hydra"), ("hydra", "older")], ids=" ".join)
+@pytest.mark.parametrize(
+    "group, option, one, other",
+    [
+        ("model", "encoder_attention_heads", 2, 4),
+        ("model", "decoder_attention_heads", 2, 4),
+        ("model", "activation_fn", "relu", "gelu"),
+        ("model", "decoder_normalize_before", False, True),
+        ("task", "target_lang", "en", "fr"),
+        ("task", "source_lang", "zh", "ja"),
+    ],
+)
+def test_options_that_change_the_function(tmp_path, kinds, group, option, one, other):
+    model = {"model": {"w": torch.ones(2)}}
+    for name, kind, value in zip("ab", kinds, (one, other)):
+        torch.save(model | configured(kind, group, option, value), tmp_path / name)
+    torch.save(model | configured(kinds[0], group, option, None), tmp_path / "silent")
+    torch.save(model | configured(kinds[1], group, "dropout", 0.5), tmp_path / "dropout")
+    with pytest.raises(ValueError, match=f"{option} is {other} in .*b and {one} in .*a, and their mean is neither"):
+        average([tmp_path / "a", tmp_path / "b"], tmp_path / "mean.pt")
+    assert not (tmp_path / "mean.pt").exists()
+    average([tmp_path / name for name in ("a", "a", "silent", "dropout")], tmp_path / "mean.pt")
+
+
+def test_two_codes_of_a_language(tmp_path):
+    for code in ("zh", "zh_CN"):
+        torch.save({"model": {"w": torch.ones(2)}} | configured("now", "task", "target_lang", code), tmp_path / code)
+    average([tmp_path / "zh", tmp_path / "zh_CN"], tmp_path / "mean.pt")
+
+
+def test_other_heads(corpus, checkpoints, tmp_path):
+    """Of real trainings."""
+    heads = "8" if torch.load(checkpoints[0])["cfg"]["model"].decoder_attention_heads != 8 else "4"
+    train(corpus, tmp_path, "--max-update", "1", "--disable-validation", "--batch-size", "40", "--decoder-attention-heads", heads)
+    with pytest.raises(ValueError, match="decoder_attention_heads is"):
+        average([*checkpoints, tmp_path / "checkpoint_last.pt"], tmp_path / "mean.pt")
+
+
+@pytest.mark.parametrize("extra", [{"extra_state": None}, {}])
+def test_nothing_is_known_of_its_training(tmp_path, extra):
+    torch.save({"model": {"w": torch.ones(2)}} | extra, tmp_path / "a")
+    average([tmp_path / "a"] * 2, tmp_path / "mean.pt")
+    assert torch.load(tmp_path / "mean.pt").keys() == {"model"} | extra.keys()
 
 
 def test_buffers_that_only_some_versions_of_fairseq_save(save, tmp_path):

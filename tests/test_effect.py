@@ -12,6 +12,7 @@ from conftest import import_benchmark
 from fairseq import options
 from fairseq.dataclass.utils import convert_namespace_to_omegaconf
 from test_criterion import PIECES, build, gradients, make_sample  # noqa: F401, build is a fixture
+from test_interruption import save
 from training import logged, train
 
 import fairseq_bertloss
@@ -102,7 +103,7 @@ def trainings(effect, monkeypatch):
     def call(*command, output=None, mode="w"):
         calls.append([str(part) for part in command])
         if command[0] == "fairseq-train":
-            (output.parent / "checkpoint_last.pt").write_bytes(b"whole")
+            save(output.parent / "checkpoint_last.pt", updates=10)
         if output:
             output.write_text("H-0\t-0.5\tb\n", encoding="utf-8")
         return ""
@@ -146,6 +147,27 @@ def test_an_interruption_of_what_cannot_be_resumed(effect, trainings, monkeypatc
         (checkpoint.parent / "test.beam5.out").unlink(missing_ok=True)
     run_effect(effect, monkeypatch, [*line, "--rows", "control", "--no-scores"])
     assert [checkpoint.exists() for checkpoint in left] == [True, False]
+
+
+def test_an_interruption_without_a_last_checkpoint(effect, trainings, monkeypatch, tmp_path, minilm):
+    """A training goes on from another, not from its beginning."""
+    work = tmp_path / "multi30k.paper"
+    work.mkdir()
+    (work / "prepared").touch()
+    line = ["multi30k", "--size", "paper", "--data", tmp_path, "--work", tmp_path, "--results", tmp_path / "results"]
+    run_effect(effect, monkeypatch, [*line, "--rows", "baseline", "--no-scores"])
+    converging = work / "converging-1"
+    (converging / "done").unlink()
+    (converging / "checkpoint_last.pt").rename(converging / "checkpoint_1_10.pt")
+    going_on = []
+
+    def call(*command, output=None, mode="w"):
+        going_on.append((converging / "checkpoint_last.pt").exists())
+        output.write_text("", encoding="utf-8")
+
+    monkeypatch.setattr(effect, "_call", call)
+    run_effect(effect, monkeypatch, [*line, "--rows", "baseline", "--no-scores"])
+    assert going_on[0]
 
 
 def test_scores_need_a_judge(effect, monkeypatch, tmp_path):

@@ -2,10 +2,14 @@
 
 import os
 import random
+import shutil
 import signal
+import subprocess
+import sys
 import time
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from training import logged, start, train
@@ -94,23 +98,26 @@ def zeros(whole: bytes) -> bytes:
 def test_a_broken_last_checkpoint_is_mended(folder, damage, legacy, capsys):
     if legacy and damage is flipped:
         pytest.skip("torch's format before 1.6 has no checksums")
-    last = folder / "checkpoint_last.pt"
-    before = sorted(folder.iterdir())
-    last.write_bytes(damage(save(last, 10, legacy=legacy)))
+    last, kept = folder / "checkpoint_last.pt", folder / "checkpoint_last.pt.broken"
+    before, damaged = set(folder.iterdir()), damage(save(last, 10, legacy=legacy))
+    last.write_bytes(damaged)
     assert cli.main(["mend", str(folder)]) == 0
     assert capsys.readouterr().err.endswith(
-        "/checkpoint_last.pt was broken, its training killed while it was written; it is checkpoint_1_10.pt now, of update 10\n"
+        "/checkpoint_last.pt was broken and is checkpoint_last.pt.broken now; checkpoint_1_10.pt has taken its place, of update 10\n"
     )
-    assert last.read_bytes() == (folder / "checkpoint_1_10.pt").read_bytes() and sorted(folder.iterdir()) == before
+    assert last.read_bytes() == (folder / "checkpoint_1_10.pt").read_bytes() and set(folder.iterdir()) == before | {kept}
+    assert kept.read_bytes() == damaged
     assert cli.main(["mend", str(folder)]) == 0
     assert capsys.readouterr().err == f"{last} is whole, of update 10: nothing to do\n"
 
     (folder / "checkpoint_1_10.pt").write_bytes(damage(save(folder / "checkpoint_1_10.pt", 10, legacy=legacy)))
     last.write_bytes(damage(last.read_bytes()))
-    assert mend(folder) == (folder / "checkpoint_best.pt", 7, False)
+    mended = mend(folder)
+    assert mended[:2] == (folder / "checkpoint_best.pt", 7)
+    assert any("checkpoint_1_10.pt is " in reason and "damaged" in reason for reason in mended.passed_over)
     for path in folder.glob("checkpoint*.pt"):
         path.write_bytes(b"")
-    message = "is broken, and no whole checkpoint that training can go on from stands beside it: remove it"
+    message = "is broken, and no whole checkpoint that training can go on from stands beside it: look at checkpoint.best_bleu"
     with pytest.raises(ValueError, match=message):
         mend(folder)
 
@@ -124,7 +131,11 @@ def test_any_changed_byte(tmp_path):
     for place in places:
         damaged = whole[:place] + bytes([whole[place] ^ 0x21]) + whole[place + 1 :]
         last.write_bytes(damaged)
-        is_mended = mend(tmp_path).source is not None
+        try:
+            is_mended = mend(tmp_path).source is not None
+        except ValueError:  # its checksums hold
+            assert last.read_bytes() == damaged
+            continue
         assert last.read_bytes() == (source if is_mended else damaged)
         assert is_mended or torch.equal(torch.load(last)["model"]["weights"], torch.arange(9, 109))
         outcomes.add(is_mended)
@@ -143,7 +154,7 @@ def test_a_missing_last_checkpoint(folder, capsys):
     """Without it fairseq would start from the beginning without a word."""
     (folder / "checkpoint_last.pt").unlink()
     assert cli.main(["mend", str(folder)]) == 0
-    assert "/checkpoint_last.pt was missing; it is checkpoint_1_10.pt now, of update 10" in capsys.readouterr().err
+    assert "/checkpoint_last.pt was missing; checkpoint_1_10.pt has taken its place, of update 10" in capsys.readouterr().err
     assert (folder / "checkpoint_last.pt").read_bytes() == (folder / "checkpoint_1_10.pt").read_bytes()
 
 
@@ -162,28 +173,98 @@ def test_nothing_to_mend(folder, capsys, legacy):
         ("none", "'{here}/none' does not exist: name fairseq-train's --save-dir"),
         ("checkpoint_1_3.pt", "'{here}/checkpoint_1_3.pt' is a file, not a folder: name fairseq-train's --save-dir"),
         ("empty", "{here}/empty has no checkpoint that training can go on from: name fairseq-train's --save-dir"),
-        ("averages", "{here}/averages has no checkpoint that training can go on from: name"),
-        ("parts", "{here}/parts has no checkpoint that training can go on from; checkpoint_last-shard0.pt is of a name that is not mended"),
+        ("averages", "{here}/averages has no checkpoint that training can go on from: look at checkpoint_averaged.pt first"),
+        ("parts", "{here}/parts has no checkpoint that training can go on from: look at checkpoint_last-shard0.pt first"),
+        ("broken alone", "checkpoint_last.pt is broken, and no whole checkpoint that training can go on from stands beside it: remove it, and"),
+        ("broken, parts", "beside it: look at checkpoint_last-rank-1.pt, checkpoint_last-shard0.pt, checkpoint_last.pt.bak first, of which none"),
+        ("folder", "checkpoint_last.pt is no file, and fairseq-train would write one there: move it away, and mend again"),
         ("another", "checkpoint_last.pt is not a checkpoint of fairseq-train: it has no 'extra_state'"),
-        ("strange", "checkpoint_last.pt is not a checkpoint of fairseq-train: torch's safe loader refuses pathlib"),
-        ("strange one beside", "checkpoint_1_9.pt is not a checkpoint of fairseq-train: torch's safe loader refuses pathlib"),
+        ("strange", "checkpoint_last.pt cannot be read: torch's safe loader refuses pathlib"),
     ],
 )
 def test_what_cannot_be_mended(folder, name, message, capsys):
-    for made in ("empty", "averages", "parts", "another", "strange", "strange one beside"):
-        (folder / made).mkdir()
+    for made in ("empty", "averages", "parts", "another", "strange", "broken alone", "broken, parts", "folder/checkpoint_last.pt"):
+        (folder / made).mkdir(parents=True)
     save(folder / "averages" / "checkpoint_averaged.pt", 3)
     save(folder / "parts" / "checkpoint_last-shard0.pt", 3)
     torch.save({"a": torch.zeros(1)}, folder / "another" / "checkpoint_last.pt")
     torch.save({"a": Path("a")}, folder / "strange" / "checkpoint_last.pt")
-    (folder / "strange one beside" / "checkpoint_last.pt").write_bytes(b"")
-    save(folder / "strange one beside" / "checkpoint_1_3.pt", 3)
-    torch.save({"a": Path("a")}, folder / "strange one beside" / "checkpoint_1_9.pt")
-    before = {path: path.read_bytes() for path in folder.rglob("*.pt")}
+    for broken in ("broken alone", "broken, parts"):
+        (folder / broken / "checkpoint_last.pt").write_bytes(b"")
+    for part in ("checkpoint_last-rank-1.pt", "checkpoint_last-shard0.pt", "checkpoint_last.pt.bak"):
+        save(folder / "broken, parts" / part, 3)
+    before = {path: path.read_bytes() for path in folder.rglob("*.pt") if path.is_file()}
     assert cli.main(["mend", str(folder / name)]) == 2
     (said,) = capsys.readouterr().err.splitlines()
     assert said.startswith("bertloss: error: ") and message.format(here=folder) in said
-    assert {path: path.read_bytes() for path in folder.rglob("*.pt")} == before
+    assert {path: path.read_bytes() for path in folder.rglob("*.pt") if path.is_file()} == before
+
+
+REFUSED = [np.str_("x"), np.bytes_(b"x"), np.complex128(1), np.datetime64("2020-01-01"), np.zeros(2, [("a", "i4")]),
+           np.array(["a", "b"]), np.array([None, {}], dtype=object), Path("a")]  # fmt: skip
+
+
+@pytest.mark.parametrize("legacy", [False, True], ids=["", "before 1.6"])
+@pytest.mark.parametrize("value", REFUSED, ids=lambda value: getattr(value, "dtype", type(value)).__class__.__name__)
+def test_what_the_safe_loader_refuses_is_whole(folder, value, legacy, capsys):
+    """It stays where it is, newer than all others; beside a broken one it is named and passed over."""
+    last = folder / "checkpoint_last.pt"
+    state = torch.load(last)
+    state["extra_state"]["best"] = value
+    torch.save(state, last, _use_new_zipfile_serialization=not legacy)
+    before = {path: path.read_bytes() for path in folder.iterdir()}
+    assert cli.main(["mend", str(folder)]) == 2
+    assert "checkpoint_last.pt cannot be read: torch's safe loader refuses " in capsys.readouterr().err
+    assert {path: path.read_bytes() for path in folder.iterdir()} == before
+    shutil.copy(last, folder / "checkpoint_1_80.pt")
+    last.write_bytes(b"")
+    assert cli.main(["mend", str(folder)]) == 0
+    said = capsys.readouterr().err
+    assert f"passed over: {folder}/checkpoint_1_80.pt cannot be read: torch's safe loader refuses " in said
+    assert "checkpoint_1_10.pt has taken its place" in said
+
+
+@pytest.mark.parametrize("name", ["checkpoint_last.pt", "checkpoint_1_10.pt"])
+@pytest.mark.parametrize(
+    "error",
+    [
+        MemoryError(),
+        RuntimeError("unable to mmap 160001485 bytes from file <checkpoint_last.pt>: Cannot allocate memory (12)"),
+        RuntimeError("[enforce fail at alloc_cpu.cpp:127] err == 0. DefaultCPUAllocator: can't allocate memory: you tried to allocate 9 bytes."),
+    ],
+)
+def test_too_little_memory_breaks_nothing(folder, name, error, monkeypatch, capsys):
+    if name != "checkpoint_last.pt":
+        (folder / "checkpoint_last.pt").write_bytes(b"")
+    before = {path: path.read_bytes() for path in folder.iterdir()}
+    load = torch.load
+
+    def fail(path, **options):
+        if Path(path).name == name:
+            raise error
+        return load(path, **options)
+
+    monkeypatch.setattr(torch, "load", fail)
+    assert cli.main(["mend", str(folder)]) == 2
+    assert capsys.readouterr().err == f"bertloss: error: {folder}/{name}: Cannot allocate memory\n"
+    assert {path: path.read_bytes() for path in folder.iterdir()} == before
+
+
+def test_a_limit_of_memory(folder):
+    """A real one."""
+    torch.save(torch.load(folder / "checkpoint_last.pt") | {"more": torch.zeros(2**26)}, folder / "checkpoint_last.pt")
+    program = f"""if True:
+        import resource
+        from fairseq_bertloss.checkpoints import load
+        from fairseq_bertloss.resumption import mend
+        used = int(open("/proc/self/statm").read().split()[0]) * resource.getpagesize()
+        resource.setrlimit(resource.RLIMIT_AS, (used + 2**26, used + 2**26))
+        mend({str(folder)!r})
+    """
+    size = (folder / "checkpoint_last.pt").stat().st_size
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
+    assert done.stderr.splitlines()[-1] == f"OSError: [Errno 12] Cannot allocate memory: '{folder}/checkpoint_last.pt'"
+    assert (folder / "checkpoint_last.pt").stat().st_size == size and not (folder / "checkpoint_last.pt.broken").exists()
 
 
 @pytest.mark.parametrize("kind", KINDS)

@@ -164,14 +164,16 @@ def test_a_step_that_failed_is_done_again(script):
     assert "seed 1: done before" in done.stdout and len(calls) == 1
 
 
-def test_what_a_killed_training_left_is_mended_before_it_goes_on(script, tmp_path):
+@pytest.mark.parametrize("left", ["checkpoint_last.pt", "checkpoint_1_10.pt"])
+def test_what_a_killed_training_left_is_mended_before_it_goes_on(script, tmp_path, left):
+    """Also where it left no last one, without which fairseq would start from the beginning."""
     for name, folder in (("train_baseline.sh", tmp_path / "runs/de-en/baseline/1"), ("quickstart.sh", tmp_path / "quickstart/baseline")):
         arguments = ["de-en"] if name != "quickstart.sh" else []
         environment = dict(SEEDS="1", QUICKSTART_DIR=str(tmp_path / "quickstart"))
         _, first = script(name, *arguments, FAILING="fairseq-train", **environment)
         assert not any(call.startswith("bertloss mend") for call in first)
         folder.mkdir(exist_ok=True)
-        (folder / "checkpoint_last.pt").touch()
+        (folder / left).touch()
         _, calls = script(name, *arguments, **environment)
         assert calls[0] == f"bertloss mend {folder}" and f"--save-dir {folder} " in calls[1]
 

@@ -19,9 +19,11 @@ def run_mend(args: argparse.Namespace) -> None:
     from fairseq_bertloss.resumption import mend
 
     last = os.path.join(args.folder, LAST)
-    source, updates, was_missing = mend(args.folder)
-    if source is None:
-        report(f"{last} is whole, of update {updates}: nothing to do")
-    else:
-        state = "missing" if was_missing else "broken, its training killed while it was written"
-        report(f"{last} was {state}; it is {source.name} now, of update {updates}")
+    mended = mend(args.folder)
+    if mended.source is None:
+        report(f"{last} is whole, of update {mended.updates}: nothing to do")
+        return
+    for reason in mended.passed_over:
+        report(f"passed over: {reason}")
+    state = f"broken and is {mended.kept.name} now" if mended.kept else "missing"
+    report(f"{last} was {state}; {mended.source.name} has taken its place, of update {mended.updates}")
