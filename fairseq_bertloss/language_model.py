@@ -8,7 +8,6 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-from fairseq_bertloss.corpus.text import composed
 from fairseq_bertloss.files import check_readable_again
 from fairseq_bertloss.languages import language_of
 from fairseq_bertloss.lm_config import is_hub_name
@@ -153,7 +152,7 @@ def idf_weights(path: str, tokenizer) -> dict[int, float]:
     try:
         check_readable_again(path)  # each worker reads it, and again whoever goes on
         with open(path, encoding="utf-8-sig", newline="\n") as file:
-            references = [composed(line).strip() for line in file]
+            references = [line.strip() for line in file]
     except (OSError, UnicodeDecodeError) as error:
         raise ValueError(f"cannot read the references for idf weights from {path!r}: {error}") from error
     if not any(references):

@@ -14,7 +14,7 @@ from typing import NamedTuple
 import torch
 
 from fairseq_bertloss import unspaced
-from fairseq_bertloss.corpus.text import composed
+from fairseq_bertloss.canonical import composed
 from fairseq_bertloss.files import whole
 from fairseq_bertloss.lm_config import not_loadable, quiet_loading, read_config
 
@@ -172,12 +172,12 @@ def encode(tokenizer, lines: Sequence[str], max_length: int | None = None) -> li
 
     Args:
         tokenizer: the language model's, as from `load_tokenizer`.
-        lines: text; white space around it does not count.
+        lines: text; white space around it does not count, nor how its accents are stored.
         max_length: ids that a line may have, markers included; the last ones before the end are cut off.
     """
     roles, specials = special_ids(tokenizer), set(tokenizer.all_special_ids)
     room = None if max_length is None else max_length - 2
-    inner = (_read(tokenizer, line.strip())[:room] for line in lines)
+    inner = (_read(tokenizer, composed(line).strip())[:room] for line in lines)
     return [[roles.bos, *(roles.unk if i in specials else i for i in ids), roles.eos] for ids in inner]
 
 

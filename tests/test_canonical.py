@@ -15,10 +15,13 @@ from fairseq_bertloss.corpus.prepare import PairTokenizer, Settings
 from fairseq_bertloss.corpus.source import SourceText
 from fairseq_bertloss.corpus.text import lowercase
 from fairseq_bertloss.encoders import WordPieces, WordPiecesConfig
+from fairseq_bertloss.evaluation.f_bert import FBertScorer
 from fairseq_bertloss.evaluation.hypotheses import read_references, read_translations
 from fairseq_bertloss.evaluation.metrics import Evaluator
+from fairseq_bertloss.evaluation.moverscore import MoverScorer
 from fairseq_bertloss.language_model import idf_weights
-from fairseq_bertloss.vocabulary import detokenize, load_tokenizer
+from fairseq_bertloss.scorers import BERTScoreLMScorer, BERTScoreScorerConfig
+from fairseq_bertloss.vocabulary import detokenize, encode, load_tokenizer, tokenize
 
 TEXTS = {
     "de": "Die Tür fällt ins Schloß.",
@@ -226,3 +229,28 @@ def test_idf(tiny_lm, tmp_path):
     forms = ([unicodedata.normalize(form, TEXTS[language]) for language in ("de", "vi")] for form in ("NFC", "NFD"))
     composed, decomposed = (idf_weights(written(tmp_path, "text", lines), tokenizer) for lines in forms)
     assert dict(composed) == dict(decomposed)
+
+
+@pytest.mark.parametrize("family", ["bert", "roberta", "xlm-roberta"])
+@pytest.mark.parametrize("language", TEXTS)
+def test_language_models_read_one_text(language, family, tiny_lm):
+    """Whoever calls them."""
+    tokenizer, texts = load_tokenizer(tiny_lm(family)), spellings(TEXTS[language])
+    for read in (encode, tokenize):
+        first, *others = read(tokenizer, texts)
+        assert others == [first] * (len(texts) - 1)
+
+
+def test_scorers_in_python(tiny_lm):
+    text = TEXTS["de"]
+    assert MoverScorer(tiny_lm("roberta")).score([apart(text)], [text]) == [1.0]
+    f_bert = FBertScorer(tiny_lm("roberta"), 2)
+    assert f_bert.score([text[4:]], [apart(text)]) == f_bert.score([apart(text[4:])], [text])
+
+
+def test_scoring_of_fairseq_generate(tiny_lm):
+    """Of text, as --tokenizer makes it of symbols that are taken apart."""
+    config = BERTScoreScorerConfig(bertscore_lm=tiny_lm("roberta"), bertscore_lm_layer=2, tokenizer="space", bpe=None, post_process=None)
+    scorer = BERTScoreLMScorer(config)
+    scorer.add_string(TEXTS["de"], apart(TEXTS["de"]))
+    assert scorer.score() == pytest.approx(100, abs=1e-3)

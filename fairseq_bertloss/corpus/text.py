@@ -12,6 +12,7 @@ import zlib
 from collections.abc import Iterable, Iterator
 from typing import BinaryIO
 
+from fairseq_bertloss.canonical import composed
 from fairseq_bertloss.languages import language_of
 
 DOTTED_I_LANGUAGES = ("tr", "az")
@@ -91,14 +92,6 @@ def read_pairs(source: str, target: str) -> Iterator[tuple[str, str]]:
 def normalize(line: str) -> str:
     """The line with composed characters, and every run of Unicode white space as one space, none at its ends."""
     return " ".join(composed(line).split())
-
-
-def composed(text: str) -> str:
-    """The text in Unicode's form NFC, in which canonically equivalent texts are equal: u and U+0308 are ü.
-
-    Other likenesses stay: ﬁ is not fi, and １ is not 1.
-    """
-    return unicodedata.normalize("NFC", text)
 
 
 def is_composed(path: str) -> bool:

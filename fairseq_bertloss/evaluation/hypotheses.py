@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from fairseq_bertloss.corpus.text import composed
+from fairseq_bertloss.canonical import composed
 from fairseq_bertloss.evaluation.generated import WHY_MISSING, Generated, parse
 from fairseq_bertloss.evaluation.subwords import warn_of_subwords
 from fairseq_bertloss.vocabulary import UNKNOWN, UNKNOWN_IN_REFERENCE, detokenize
