@@ -1,6 +1,7 @@
 """Of which family a language model is: what its config.json says, never the letters of its name or path."""
 
 import contextlib
+import json
 import os
 from collections.abc import Iterator
 
@@ -25,11 +26,13 @@ def read_config(name: str):
     if its keys are, as in Google's first models, and refused otherwise. No code of the model's own runs.
 
     Raises:
-        ValueError: it does not say of which family the model is.
+        ValueError: a folder has no config.json; it does not say of which family the model is.
         Exception: whatever transformers raises where it is not loadable (not_loadable makes a message of it).
     """
     from transformers import AutoConfig, BertConfig, PretrainedConfig
 
+    if os.path.isdir(name):
+        _check_folder(name)
     content, _ = PretrainedConfig.get_config_dict(name)  # the name is the user's, and may be a folder  # nosec B615
     if content.get("model_type"):
         return AutoConfig.from_pretrained(name, trust_remote_code=False)  # as above  # nosec B615
@@ -67,6 +70,23 @@ def quiet_loading() -> Iterator[None]:
         yield
     finally:
         logging.set_verbosity(verbosity)
+
+
+def _check_folder(name: str) -> None:
+    """Looks for what transformers passes over in silence, or ends in an error of Python's at."""
+    path = os.path.join(name, "config.json")
+    if not os.path.isfile(path):
+        raise ValueError("there is no config.json")
+    with open(path, encoding="utf-8") as file:
+        try:
+            content = json.load(file)
+        except ValueError:
+            return  # transformers says so
+    if not isinstance(content, dict):
+        raise ValueError(f"its config.json is no table of settings, but {str(content)[:40]}")
+    family = content.get("model_type")
+    if family is not None and not isinstance(family, str):
+        raise ValueError(f'the "model_type" in its config.json is no name of a family, but {str(family)[:40]}')
 
 
 def _is_berts(content: dict, bert) -> bool:

@@ -137,6 +137,30 @@ def test_identical_systems_do_not_differ(baseline, same, options, compared):
         assert comparison.test("other", "baseline", metric).difference != 0
 
 
+@pytest.mark.parametrize("change", [str.upper, lambda line: f" {line.replace(' ', '  ')} "], ids=["case", "spaces"])
+def test_what_is_the_same_to_bleu_has_no_p_of_sacrebleus(change, minilm, real_pairs, write):
+    """It would be the smallest that there is, at a difference of 0."""
+    hypotheses, references = (side[:40] for side in real_pairs)
+    texts = {"ref": references, "a": hypotheses, "b": list(map(change, hypotheses)), "c": [line[:-9] for line in hypotheses]}
+    files = {name: write(name, "".join(f"{line}\n" for line in lines)) for name, lines in texts.items()}
+    outputs = {name: [files[name]] for name in "abc"}
+    comparison = compare(files["ref"], outputs, Evaluator(minilm, 5, lowercase=True), baseline="a", resamples=1000)
+    same, other = (comparison.test(name, "a", "bleu") for name in "bc")
+    assert (same.difference, same.p, same.p_sacrebleu) == (0, 0.5, {})
+    assert other.difference < 0 and set(other.p_sacrebleu) == {"bootstrap", "randomization"}
+
+
+def test_a_bleu_of_0_has_no_p_of_sacrebleus(minilm, real_pairs, write):
+    """multi-bleu's, of lines that are too short for four words in a row."""
+    references = real_pairs[1][:40]
+    texts = {"ref": references, "a": [line.split()[0] for line in references], "b": [line.split()[1] for line in references]}
+    files = {name: write(name, "".join(f"{line}\n" for line in lines)) for name, lines in texts.items()}
+    outputs = {name: [files[name]] for name in "ab"}
+    comparison = compare(files["ref"], outputs, Evaluator(minilm, 5, tokenized=True), baseline="a", resamples=1000)
+    test = comparison.test("b", "a", "bleu")
+    assert (test.difference, test.p_sacrebleu) == (0, {}) and comparison.test("b", "a", "f_bert").difference != 0
+
+
 def test_systems_tie_where_they_share_outputs(compared):
     comparison = compared("--baseline", "{a}", "--system", "mostly={b}")
     for metric in results.HEADLINE:

@@ -111,6 +111,16 @@ def test_another_number_of_sentences(write, tokenizer):
         check(write, tokenizer, GENERATED, REFERENCES[:2])
 
 
+@pytest.mark.parametrize("hypotheses, references, shorter", [(2, 3, "gen"), (3, 2, "test.en")])
+@pytest.mark.parametrize("is_generated", [False, True])
+def test_the_shorter_one_lacks_sentences(is_generated, hypotheses, references, shorter, write, tokenizer):
+    """Whichever it is, text that was cut out of fairseq's output too."""
+    lines = [f"H-{i}\t-1\ta dog" if is_generated else "a dog" for i in range(hypotheses)]
+    message = rf"both must be of one test set. \S*{shorter}: was it made with --skip-invalid-size-inputs-valid-test"
+    with pytest.raises(ValueError, match=message):
+        check(write, tokenizer, "\n".join(lines), REFERENCES[:references])
+
+
 def test_generated_output_of_another_test_set(write, tokenizer):
     with pytest.raises(ValueError, match="another test set than test.en: sentence 2 has the target 'two men .*'Else"):
         check(write, tokenizer, GENERATED, ["Something.", "Else.", "Entirely."])

@@ -1,6 +1,7 @@
 """Which family a language model is of: config.json decides, wherever the folder lies."""
 
 import json
+import re
 import shutil
 
 import lms
@@ -98,3 +99,27 @@ def test_a_folder_has_no_known_name(tiny_lm, tmp_path, monkeypatch):
     shutil.copytree(tiny_lm("bert"), "x")
     with pytest.raises(ValueError, match="no rescaling baseline for the model"):
         rescaling_baseline(str(tmp_path / "x"), 0, "en")
+
+
+@pytest.mark.parametrize(
+    "content, message",
+    [
+        (None, "there is no config.json"),
+        ('{"model_type": ["bert"]}', """the "model_type" in its config.json is no name of a family, but ['bert']"""),
+        ('{"model_type": {}}', 'the "model_type" in its config.json is no name of a family, but {}'),
+        ('{"model_type": 5}', 'the "model_type" in its config.json is no name of a family, but 5'),
+        ('["bert"]', "its config.json is no table of settings, but ['bert']"),
+        ('"bert"', "its config.json is no table of settings, but bert"),
+        ("null", "its config.json is no table of settings, but None"),
+    ],
+)
+def test_a_configuration_that_is_none(content, message, tiny_lm, tmp_path):
+    folder = tmp_path / "lm"
+    shutil.copytree(tiny_lm("bert"), folder)
+    (folder / "config.json").unlink()
+    (folder / "tokenizer_config.json").unlink()  # the family's tokenizer
+    if content is not None:
+        (folder / "config.json").write_text(content)
+    for load in (encoder_config, load_tokenizer):
+        with pytest.raises(ValueError, match=re.escape(f"from '{folder}': {message} (the folder must hold config.json")):
+            load(str(folder))

@@ -77,7 +77,9 @@ def compare(
                 resamples=resamples,
                 seed=seed,
             )
-            sacrebleu = _sacrebleu_p(scores, evaluator, name, against, seed) if metric == "bleu" else {}
+            # Where no resample has a difference, sacrebleu's tests give the smallest p that they can.
+            is_told = metric == "bleu" and any(result.interval)
+            sacrebleu = _sacrebleu_p(scores, evaluator, name, against, seed) if is_told else {}
             tests.append(Test(name, against, metric, **asdict(result), p_sacrebleu=sacrebleu))
     return Comparison(
         reference_file=reference,
@@ -105,12 +107,12 @@ def _evidence(scores: Scores, system: System, evaluator: Evaluator) -> dict[str,
 
 
 def _sacrebleu_p(scores: Scores, evaluator: Evaluator, name: str, against: str, seed: int) -> dict[str, float]:
-    """What sacrebleu's own tests say, which know one output of each system, and nothing of equal ones."""
+    """What sacrebleu's own tests say, which know one output of each system."""
     sides = [scores.translations[name], scores.translations[against]]
     if any(len(runs) > 1 for runs in sides):
         return {}
     (system, references), (baseline, same) = (evaluator.surface.bleu_text(runs[0], scores.references) for runs in sides)
-    if system == baseline or references != same:
+    if references != same:
         return {}
     return significance.sacrebleu_p(evaluator.surface.bleu, system, baseline, references, seed=seed)
 

@@ -106,10 +106,10 @@ def check_belongs(translations: Translations, references: Sequence[str], referen
     """
     path, text, generated = translations
     if len(text) != len(references):
-        why = f"; {WHY_MISSING}?" if generated is not None and len(text) < len(references) else ""
+        shorter = path if len(text) < len(references) else reference_path
         raise ValueError(
             f"{path} has {len(text)} sentences and the reference {reference_path} has {len(references)}; "
-            f"both must be of one test set{why}"
+            f"both must be of one test set. {shorter}: {WHY_MISSING}?"
         )
     targets = generated.targets if generated is not None and generated.targets is not None else []
     telling = [i for i, target in enumerate(targets) if UNKNOWN_SYMBOL not in target]
