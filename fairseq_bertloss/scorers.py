@@ -15,11 +15,13 @@ from fairseq.dataclass import ChoiceEnum, FairseqDataclass
 from fairseq.scoring import BaseScorer, register_scorer
 from omegaconf import II
 
-from fairseq_bertloss.vocabulary import UNKNOWN, Specials, detokenize, load_tokenizer
-
-FAIRSEQS_UNKNOWN = Specials().unk
-FAIRSEQS_UNKNOWN_IN_REFERENCE = f"<{FAIRSEQS_UNKNOWN}>"
-"""fairseq-generate writes a reference's unknown symbol so, lest it match a translation's in BLEU."""
+from fairseq_bertloss.vocabulary import (
+    FAIRSEQS_UNKNOWN,
+    FAIRSEQS_UNKNOWN_IN_REFERENCE,
+    UNKNOWN,
+    detokenize,
+    load_tokenizer,
+)
 
 
 @dataclass

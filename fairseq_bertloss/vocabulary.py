@@ -36,6 +36,11 @@ class Specials(NamedTuple):
     unk: str = "<unk>"
 
 
+FAIRSEQS_UNKNOWN = Specials().unk
+FAIRSEQS_UNKNOWN_IN_REFERENCE = f"<{FAIRSEQS_UNKNOWN}>"
+"""How fairseq-generate prints an unknown symbol of a reference, lest it match a translation's in BLEU."""
+
+
 def load_tokenizer(name: str):
     """The language model's tokenizer, set up as bert-score sets it up.
 

@@ -4,6 +4,7 @@ import pytest
 from prepared import PAIRS
 
 from fairseq_bertloss.evaluation.hypotheses import read_references, read_translations
+from fairseq_bertloss.vocabulary import load_tokenizer
 
 GERMAN, ENGLISH = (list(side) for side in zip(*PAIRS))
 SUBWORDS = {
@@ -13,6 +14,7 @@ SUBWORDS = {
     "Ġ": "Two Ġun le ashed Ġdogs Ġare Ġrunning .",
     "</w>": "two</w> un lea shed</w> dogs</w> .</w>",
     "￭": "Two un￭ leashed dogs are running ￭.",
+    "■": "Two un■ leashed dogs are running ■.",
 }
 
 
@@ -36,11 +38,15 @@ def test_pieces_of_chinese_have_a_mark_a_line(write, caplog):
         *SUBWORDS.values(),
         "@@ -1,3 +1,4 @@ is the head of a hunk",
         "## A heading",
+        "■ An item of a list\n■ Another\n■ A third",
+        "write <unk> for a word that is not known",
+        "ĠURNATA TA' RAĠEL BLA ĠENB",
         "L-Imnarja hija festa f'Malta li tiġi ċċelebrata f'Ġunju, u Ġorġ jiġi dejjem.",
     ],
 )
 def test_one_such_line_among_many_is_text(line, write, caplog):
-    read_translations(write("hyp", "\n".join([*ENGLISH * 3, *GERMAN * 12, line])), None)
+    text = [other for other in [*ENGLISH * 3, *GERMAN * 12] if "<unk>" not in other]
+    read_translations(write("hyp", "\n".join([*text, line])), None)
     assert not caplog.text
 
 
@@ -50,7 +56,47 @@ def test_one_such_word_is_text(write, caplog):
 
 
 def test_what_fairseq_generate_printed_is_made_of_pieces(write, caplog, minilm):
-    from fairseq_bertloss.vocabulary import load_tokenizer
-
     read_translations(write("gen", "S-0\tun@@ gel@@ einte\nH-0\t-1\tun ##lea ##shed dogs\n"), load_tokenizer(minilm))
     assert not caplog.text
+
+
+def test_marks_in_the_place_of_spaces(write, caplog):
+    read_translations(write("hyp", "TwoĠunleashedĠdogsĠareĠrunning.\nTheĠdogĠisĠblack.\n"), None)
+    assert "2 of 2 words have the subword mark Ġ (TwoĠunleashedĠdogsĠareĠrunning)" in caplog.text
+
+
+@pytest.mark.parametrize("read", [read_translations, read_references])
+@pytest.mark.parametrize("line", ["the <unk> is blue", "<unk>, <<unk>>", "我<unk>你 <unk>。"])
+def test_fairseqs_unknown_symbol_is_warned_of_in_one_line(line, read, write, caplog):
+    path = write("hyp", "\n".join([*ENGLISH * 3, line, line]))
+    read(path, None)
+    assert caplog.text.count("\n") == 1 and "words have fairseq's unknown symbol (" in caplog.text
+    assert f"{path}: " in caplog.text and "pass all that fairseq-generate printed" in caplog.text
+
+
+def generated(target: str, hypothesis: str) -> str:
+    return f"T-0\t{target}\nH-0\t-1\t{hypothesis}\n"
+
+
+@pytest.mark.parametrize("line", [*SUBWORDS.values(), "ora@@ nge", "▁neither", "ora@@ <<unk>>"])
+@pytest.mark.parametrize("family", ["roberta", "xlm-roberta", "electra"])
+def test_targets_of_other_pieces_are_refused(line, family, tiny_lm, write):
+    path = write("gen", generated(line, line.replace("<<unk>>", "<unk>")))
+    for read in (read_translations, read_references):
+        with pytest.raises(ValueError, match="gen: sentence 0 has '.*which is no piece of .*name the model .* --word-pieces-lm"):
+            read(path, load_tokenizer(tiny_lm(family)))
+
+
+@pytest.mark.parametrize("hypothesis", [*SUBWORDS.values(), "Two dogs of -- unleashed -- kind run."])
+def test_targets_that_are_text_already(hypothesis, minilm, write, caplog):
+    """As by --tokenizer word_pieces or --remove-bpe, whatever the hypotheses are made of."""
+    target = "Two unleashed dogs aren't running -- @ 8% or # 5."
+    assert read_references(write("gen", generated(target, hypothesis)), load_tokenizer(minilm)) == [target]
+    assert not caplog.text
+
+
+@pytest.mark.parametrize("hypothesis", ["two un ##lea ##shed dogs", "", "▁Two ▁dogs"])
+def test_targets_of_other_pieces_than_the_hypotheses(hypothesis, minilm, write, caplog):
+    """No run prints that; what the targets are cannot be told."""
+    read_references(write("gen", generated("zwei oran@@ ge hunde", hypothesis)), load_tokenizer(minilm))
+    assert caplog.text.count("\n") == 1 and "the subword mark @@ (oran@@)" in caplog.text

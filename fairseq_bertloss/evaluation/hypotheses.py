@@ -9,12 +9,15 @@ import numpy as np
 
 from fairseq_bertloss.canonical import composed
 from fairseq_bertloss.evaluation.generated import WHY_MISSING, Generated, parse
-from fairseq_bertloss.evaluation.subwords import warn_of_subwords
-from fairseq_bertloss.vocabulary import UNKNOWN, UNKNOWN_IN_REFERENCE, detokenize
+from fairseq_bertloss.evaluation.subwords import marks_in, warn_of_subwords
+from fairseq_bertloss.vocabulary import (
+    FAIRSEQS_UNKNOWN,
+    FAIRSEQS_UNKNOWN_IN_REFERENCE,
+    UNKNOWN,
+    UNKNOWN_IN_REFERENCE,
+    detokenize,
+)
 
-UNKNOWN_SYMBOL = "<unk>"
-UNKNOWN_TARGET = f"<{UNKNOWN_SYMBOL}>"
-"""fairseq's unknown symbol, and how it prints it in a target, where it shall not match a translation's."""
 ENOUGH_SENTENCES = 20
 """Fewer sentences do not tell whether translations belong to their references."""
 
@@ -82,7 +85,7 @@ def read_references(path: str, tokenizer) -> list[str]:
 
     Raises:
         ValueError: the file cannot be read, or is fairseq-generate's output but not that of one run, whole and with
-            targets.
+            targets, or these are pieces of another tokenizer.
     """
     lines = read_lines(path)
     generated = parse(path, lines)
@@ -91,7 +94,10 @@ def read_references(path: str, tokenizer) -> list[str]:
         return list(map(composed, lines))
     if generated.targets is None:
         raise ValueError(f"{path} is fairseq-generate's output without targets (T- lines): pass the references as text")
-    return [_text_of_target(target, tokenizer) for target in generated.targets]
+    _check_targets(path, generated, tokenizer)
+    text = [_text_of_target(target, tokenizer) for target in generated.targets]
+    warn_of_subwords(path, text, least=1)
+    return text
 
 
 def check_belongs(translations: Translations, references: Sequence[str], reference_path: str, tokenizer) -> None:
@@ -112,7 +118,7 @@ def check_belongs(translations: Translations, references: Sequence[str], referen
             f"both must be of one test set. {shorter}: {WHY_MISSING}?"
         )
     targets = generated.targets if generated is not None and generated.targets is not None else []
-    telling = [i for i, target in enumerate(targets) if UNKNOWN_SYMBOL not in target]
+    telling = [i for i, target in enumerate(targets) if FAIRSEQS_UNKNOWN not in target]
     if telling:
         differ = [i for i in telling if not _agree(targets[i], references[i], tokenizer)]
         if 2 * len(differ) > len(telling):
@@ -131,7 +137,7 @@ def check_belongs(translations: Translations, references: Sequence[str], referen
 def _text_of_target(target: str, tokenizer) -> str:
     """The text of a T- line, which fairseq prints as pieces or, with --tokenizer word_pieces, as text already."""
     space = tokenizer.tokenize("a")[0].removesuffix("a")  # what pieces record a space with: Ġ, ▁ or nothing
-    text = target.replace(UNKNOWN_TARGET, UNKNOWN_IN_REFERENCE)
+    text = target.replace(FAIRSEQS_UNKNOWN_IN_REFERENCE, UNKNOWN_IN_REFERENCE)
     symbols = text.split()
     has_pieces = any(symbol.startswith(space) for symbol in symbols)
     return detokenize(tokenizer, symbols) if has_pieces else composed(text)
@@ -139,19 +145,33 @@ def _text_of_target(target: str, tokenizer) -> str:
 
 def _text(symbols: Sequence[str], tokenizer) -> str:
     """The text of symbols of a dictionary."""
-    return detokenize(tokenizer, [UNKNOWN if symbol == UNKNOWN_SYMBOL else symbol for symbol in symbols])
+    return detokenize(tokenizer, [UNKNOWN if symbol == FAIRSEQS_UNKNOWN else symbol for symbol in symbols])
 
 
 def _check_pieces(path: str, lines: Sequence[str], tokenizer) -> None:
-    known = {*tokenizer.get_vocab(), UNKNOWN_SYMBOL}
-    for number, line in enumerate(lines):
-        foreign = next((symbol for symbol in line.split() if symbol not in known), None)
-        if foreign is not None:
-            raise ValueError(
-                f"{path}: sentence {number} has {foreign!r}, which is no piece of the language model "
-                f"{tokenizer.name_or_path!r}: name the model whose pieces these are with --word-pieces-lm, or pass the "
-                "translations as text"
-            )
+    if found := _foreign_piece(lines, tokenizer):
+        number, foreign = found
+        raise ValueError(
+            f"{path}: sentence {number} has {foreign!r}, which is no piece of the language model "
+            f"{tokenizer.name_or_path!r}: name the model whose pieces these are with --word-pieces-lm, or pass them as text"
+        )
+
+
+def _check_targets(path: str, generated: Generated, tokenizer) -> None:
+    """Refuses targets that are pieces of another tokenizer: the hypotheses are such pieces then as well.
+
+    Targets without their marks are text, as by --tokenizer or --remove-bpe, whatever the hypotheses are.
+    """
+    marks = [marks_in(lines, least=1).keys() for lines in (generated.targets, generated.hypotheses)]
+    if marks[0] & marks[1] and _foreign_piece(generated.hypotheses, tokenizer):
+        _check_pieces(path, generated.targets, tokenizer)
+
+
+def _foreign_piece(lines: Sequence[str], tokenizer) -> tuple[int, str] | None:
+    """The first symbol that the tokenizer has no piece for, after the number of its line."""
+    known = {*tokenizer.get_vocab(), FAIRSEQS_UNKNOWN, FAIRSEQS_UNKNOWN_IN_REFERENCE}
+    symbols = ((number, symbol) for number, line in enumerate(lines) for symbol in line.split())
+    return next((found for found in symbols if found[1] not in known), None)
 
 
 def _agree(target: str, reference: str, tokenizer) -> bool:
