@@ -7,6 +7,11 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+MOST_LINKS = 40
+"""As many as Linux follows from one to the next."""
+
+NAME_A_FILE = "name a file, which appears when it is whole"
+
 NO_ROOM = (errno.ENOSPC, errno.EDQUOT)
 
 SPECIAL = {stat.S_IFIFO: "a pipe", stat.S_IFSOCK: "a socket", stat.S_IFCHR: "a device", stat.S_IFBLK: "a device"}
@@ -27,14 +32,13 @@ def check_readable_again(path: str | os.PathLike) -> None:
         )
 
 
-def check_can_be_replaced(path: str | os.PathLike) -> None:
-    """Refuses a place for a result that is a pipe, a socket or a device, which a file would take the place of.
+def check_output(path: str | os.PathLike) -> None:
+    """Makes sure, before long work, that its result has a place.
 
     Raises:
-        ValueError: it is one.
+        ValueError: there is no such folder, or there is something else than a file.
     """
-    if os.path.exists(path) and (kind := SPECIAL.get(stat.S_IFMT(os.stat(path).st_mode))):
-        raise ValueError(f"{path} is {kind}: name a file, which appears when it is whole")
+    _destination(path)
 
 
 def check_not_split(path: str | os.PathLike) -> None:
@@ -56,21 +60,21 @@ def whole(*paths: str | os.PathLike) -> Iterator[list[Path]]:
     An error before that leaves nothing.
 
     Args:
-        paths: the files' own names. A file PATH is written as PATH.partial, of which nothing older is left.
+        paths: the files' own names. A file PATH is written as PATH.partial, of which nothing older is left. Links stay,
+            and what they lead to is written.
 
     Raises:
         ValueError: one of them is no place for a file.
     """
-    for path in paths:
-        check_can_be_replaced(path)
-    partial = [Path(f"{os.fspath(path)}.partial") for path in paths]
+    destinations = list(map(_destination, paths))
+    partial = [Path(f"{destination}.partial") for destination in destinations]
     try:
         for written in partial:
             written.unlink(missing_ok=True)  # it may be a link, or what a killed command still writes to
         with naming(", ".join(map(os.fspath, paths))):
             yield partial
-            for written, path in zip(partial, paths):
-                os.replace(written, path)
+            for written, destination in zip(partial, destinations):
+                os.replace(written, destination)
     finally:
         for written in partial:
             written.unlink(missing_ok=True)
@@ -85,3 +89,34 @@ def naming(place: str) -> Iterator[None]:
         if error.errno in NO_ROOM:
             error.filename = place
         raise
+
+
+def _destination(path: str | os.PathLike) -> str:
+    """Where a result of this name is written: where its links lead, if it has any.
+
+    Raises:
+        ValueError: that is no place for a file.
+    """
+    destination = os.fspath(path)
+    for _ in range(MOST_LINKS):
+        folder = os.path.dirname(destination) or "."
+        if not os.path.isdir(folder):
+            raise ValueError(f"{path}: there is no folder {folder}; make it first")
+        if _is_systems(folder):
+            raise ValueError(f"{path} leads to {folder}, which is the system's: {NAME_A_FILE}")
+        if not os.path.islink(destination):
+            break
+        destination = os.path.join(folder, os.readlink(destination))
+    else:
+        raise ValueError(f"{path} leads in a circle: {NAME_A_FILE}")
+    if os.path.isdir(destination):
+        raise ValueError(f"{path} is a folder: {NAME_A_FILE}")
+    if os.path.exists(destination) and (kind := SPECIAL.get(stat.S_IFMT(os.stat(destination).st_mode))):
+        raise ValueError(f"{path} is {kind}: {NAME_A_FILE}")
+    return destination
+
+
+def _is_systems(folder: str) -> bool:
+    """Whether names in a folder stand for devices and open files: in /dev itself (not in /dev/shm), and all over /proc."""
+    real = os.path.realpath(folder)
+    return real == "/dev" or f"{real}/".startswith("/proc/")

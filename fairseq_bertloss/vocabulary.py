@@ -6,7 +6,6 @@ four specials meet by role (<s> is [CLS], </s> is [SEP], <pad> is [PAD], <unk> i
 """
 
 import functools
-import os
 import re
 from collections.abc import Iterable, Sequence
 from typing import NamedTuple
@@ -156,12 +155,8 @@ def write_dictionary(path: str, symbols: Iterable[str], counts: dict[str, int] |
         counts: how often each was seen; 1 where not given, since fairseq wants a number.
 
     Raises:
-        ValueError: there is a folder of that name, or the file's folder is not there.
+        ValueError: it is no place for a file.
     """
-    if not os.path.isdir(os.path.dirname(path) or "."):
-        raise ValueError(f"{path}: there is no folder {os.path.dirname(path)}; make it first")
-    if os.path.isdir(path):
-        raise ValueError(f"{path} is a folder; the dictionary would be a file, such as {os.path.join(path, 'dict.txt')}")
     counts = counts or {}
     with whole(path) as (partial,), partial.open("w", encoding="utf-8", newline="\n") as file:
         file.writelines(f"{symbol} {counts.get(symbol, 1)}\n" for symbol in symbols)

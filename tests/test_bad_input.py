@@ -174,6 +174,10 @@ def socket_file(name: str):
     return change
 
 
+def link(name: str, target: str):
+    return lambda here: (here / name).symlink_to(target)
+
+
 LONG = "a " * 100_000 + "\n"
 AGAIN = "and is read more than once: write what comes from it to a file first .one whose name ends in .gz is read as it is"
 SPLIT = "fairseq would take {} for several paths, apart by ':': give a path that does not have it"
@@ -248,12 +252,22 @@ CASES = {
     "no resamples": (COMPARE + " --resamples 0", None, "--resamples must be at least 1000 for --level 0.01, not 0"),
     "system without a name": (COMPARE.replace("new=hyp2.txt", "hyp2.txt"), None, "--system hyp2.txt has no name: give NAME=FILE"),
     "missing run": (COMPARE.replace("new=hyp2.txt", "new=hyp2.txt,hyp3.txt"), None, "cannot read hyp3.txt: No such file"),
-    "output in no folder": (COMPARE.replace("out.json", "no/out.json"), None, "--output no/out.json: there is no folder no"),
+    "output in no folder": (COMPARE.replace("out.json", "no/out.json"), None, "no/out.json: there is no folder no; make it first"),
     "output is a pipe": (COMPARE, pipe("out.json"), "out.json is a pipe: name a file, which appears when it is whole"),
     "dictionary is a pipe": (VOCABULARY, pipe("dict.txt"), "dict.txt is a pipe: name a file"),
-    "dictionary is a device": (VOCABULARY.replace("dict.txt", "/dev/null"), None, "/dev/null is a device: name a file"),
+    "dictionary is a device": (VOCABULARY.replace("dict.txt", "/dev/null"), None, "/dev/null leads to /dev, which is the system's: name a file"),
+    "output is a link to a pipe": (COMPARE, both(pipe("pipe"), link("out.json", "pipe")), "out.json is a pipe: name a file"),
+    "output is an open file": (COMPARE.replace("out.json", "/proc/self/fd/0"), None, "/proc/self/fd/0 leads to /proc/self/fd, which is the system's: name a file"),
+    "output is a link to an open file": (COMPARE, link("out.json", "/dev/fd/0"), "out.json leads to /dev/fd, which is the system's: name a file"),
+    "output is standard output": (COMPARE.replace("out.json", "/dev/stdout"), None, "/dev/stdout leads to /dev, which is the system's: name a file"),
+    "output is a link into no folder": (COMPARE, link("out.json", "no/x.json"), "out.json: there is no folder ./no; make it first"),
+    "output is a link to a folder": (COMPARE, link("out.json", "text"), "out.json is a folder: name a file"),
+    "output is a link to itself": (COMPARE, link("out.json", "out.json"), "out.json leads in a circle: name a file"),
+    "dictionary is a link to an open file": (VOCABULARY, link("dict.txt", "/proc/self/fd/0"), "dict.txt leads to /proc/self/fd, which is the system's: name a file"),
+    "a table of the report is a link to an open file": (REPORT, both(lambda h: (h / "runs").mkdir(), link("page.table.md", "/proc/self/fd/1")), "page.table.md leads to /proc/self/fd, which is the system's"),
+    "average over a checkpoint, by a link": (AVERAGE, both(write("model.pt", "x"), link("out.pt", "model.pt")), "out.pt is one of the checkpoints to average: give another --output"),
     "dictionary in no folder": (VOCABULARY.replace("dict.txt", "no/dict.txt"), None, "no/dict.txt: there is no folder no; make it first"),
-    "dictionary is a folder": (VOCABULARY.replace("dict.txt", "text"), None, "text is a folder; the dictionary would be a file, such as text/dict.txt"),
+    "dictionary is a folder": (VOCABULARY.replace("dict.txt", "text"), None, "text is a folder: name a file"),
     "no archive": (EXTRACT, None, "archive does not exist; it should be an archive of WIT3"),
     "archive is a pipe": (EXTRACT, pipe("archive"), f"archive is a pipe, {AGAIN}"),
     "archive to download is a pipe": (EXTRACT + " --download", pipe("archive"), f"archive is a pipe, {AGAIN}"),
@@ -289,9 +303,9 @@ CASES = {
     "an empty checkpoint to average": (AVERAGE, write("model.pt", ""), "model.pt is not a checkpoint of fairseq-train: it is damaged"),
     "a malicious one to average": (AVERAGE, malicious_zip("model.pt"), "model.pt cannot be read: torch's safe loader refuses "),
     "average over a checkpoint": (AVERAGE.replace("out.pt", "model.pt"), write("model.pt", "x"), "model.pt is one of the checkpoints to average: give another --output"),
-    "average in place of a folder": (AVERAGE.replace("out.pt", "text"), None, "--output text is a folder; it would be a file in one"),
+    "average in place of a folder": (AVERAGE.replace("out.pt", "text"), None, "text is a folder: name a file"),
     "average that fairseq splits": (AVERAGE.replace("out.pt", "a:b.pt"), None, SPLIT.format("a:b.pt")),
-    "average in no folder": (AVERAGE.replace("out.pt", "no/out.pt"), None, "--output no/out.pt: there is no folder no"),
+    "average in no folder": (AVERAGE.replace("out.pt", "no/out.pt"), None, "no/out.pt: there is no folder no; make it first"),
     "data that fairseq splits": (CURVE.replace("data", "da:ta"), None, SPLIT.format("da:ta")),
     "baseline that fairseq splits": (CURVE.replace("model.pt", "mo:del.pt"), None, SPLIT.format("mo:del.pt")),
     "run that fairseq splits": (CURVE.replace("a=runs", "a=ru:ns"), None, SPLIT.format("ru:ns")),
@@ -348,3 +362,16 @@ def test_a_file_as_standard_input_is_read_as_often_as_needed(here, monkeypatch):
     with open("text/source.txt", "rb") as file:
         assert cli.main(PREPARE.replace("text/source.txt", f"/dev/fd/{file.fileno()}").split()) == 0
     assert (here / "out" / "prepare.json").exists()
+
+
+@pytest.mark.parametrize("target", ["results.json", "kept/results.json"])
+@pytest.mark.parametrize("is_there", [False, True])
+def test_a_link_stays_and_what_it_leads_to_is_written(is_there, target, here):
+    (here / "kept").mkdir()
+    (here / "middle").symlink_to(target)
+    (here / "out.json").symlink_to(here / "middle")
+    if is_there:
+        (here / target).write_text("older", encoding="utf-8")
+    assert cli.main(COMPARE.split() + ["--resamples", "1000"]) == 0
+    assert (here / "out.json").is_symlink() and (here / "middle").is_symlink()
+    assert json.loads((here / target).read_text(encoding="utf-8")) and not [*here.rglob("*.partial")]

@@ -273,7 +273,7 @@ def test_bad_input_is_one_line_and_status_2(arguments, message, bertloss, files,
 
 def test_an_output_that_cannot_be_written_is_found_first(bertloss, capsys):
     assert bertloss("compare", "--baseline", "{fair}", "--system", "x={good}", "--output", "no/such/c.json") == 2
-    assert capsys.readouterr().err == "bertloss: error: --output no/such/c.json: there is no folder no/such\n"
+    assert capsys.readouterr().err == "bertloss: error: no/such/c.json: there is no folder no/such; make it first\n"
 
 
 def test_no_such_language_model(bertloss, tmp_path, capsys):

@@ -2,8 +2,8 @@
 
 import argparse
 
-from fairseq_bertloss.commands.common import check_output, report
-from fairseq_bertloss.files import check_not_split
+from fairseq_bertloss.commands.common import report
+from fairseq_bertloss.files import check_not_split, check_output
 
 
 def add_average(subparsers) -> None:

@@ -1,15 +1,23 @@
 """What several subcommands share: options, and lines for the user."""
 
 import argparse
-import os
 import sys
 
-from fairseq_bertloss.files import check_can_be_replaced
+from fairseq_bertloss.commands.streams import give_up
 
 
 def report(line: str) -> None:
-    """Prints a line for the user to stderr; stdout is for results."""
-    print(line, file=sys.stderr)
+    """Prints a line for the user to stderr, if it can be written; stdout is for results.
+
+    Raises:
+        BrokenPipeError: nobody reads stderr any more.
+    """
+    try:
+        print(line, file=sys.stderr)
+    except BrokenPipeError:
+        raise
+    except OSError:  # a full disk under a log is no reason to give up work
+        give_up(sys.stderr)
 
 
 def report_folder(destdir: str, is_new: bool) -> None:
@@ -38,13 +46,3 @@ def add_destdir(parser: argparse.ArgumentParser) -> None:
     """The options of a command that writes a folder."""
     parser.add_argument("--destdir", required=True, metavar="DIR", help="folder to write, whole or not at all")
     parser.add_argument("--overwrite", action="store_true", help="replace a folder that this command wrote")
-
-
-def check_output(path: str) -> None:
-    """Makes sure, before long work, that its result can be written."""
-    folder = os.path.dirname(path) or "."
-    if not os.path.isdir(folder):
-        raise ValueError(f"--output {path}: there is no folder {folder}")
-    check_can_be_replaced(path)
-    if os.path.isdir(path):
-        raise ValueError(f"--output {path} is a folder; it would be a file in one")

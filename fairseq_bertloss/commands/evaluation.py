@@ -4,9 +4,9 @@ import argparse
 import logging
 import os
 
-from fairseq_bertloss.commands.common import add_lm, check_output, report
+from fairseq_bertloss.commands.common import add_lm, report
 from fairseq_bertloss.commands.streams import check_stdout, show
-from fairseq_bertloss.files import check_not_split
+from fairseq_bertloss.files import check_not_split, check_output
 
 
 def add_score(subparsers) -> None:

@@ -8,7 +8,7 @@ import os
 from fairseq_bertloss.evaluation import published, tables
 from fairseq_bertloss.evaluation.checks import check
 from fairseq_bertloss.evaluation.results import Comparison, Curve, Entropy, read
-from fairseq_bertloss.files import whole
+from fairseq_bertloss.files import check_output, whole
 
 FILES = {Comparison: "comparison.json", Entropy: "entropy.json", Curve: "curve.json"}
 
@@ -43,13 +43,9 @@ def _output_paths(output: str) -> list[str]:
     stem, extension = os.path.splitext(output)
     if extension != ".html":
         raise ValueError(f"--output {output} must end in .html")
-    folder = os.path.dirname(output) or "."
-    if not os.path.isdir(folder):
-        raise ValueError(f"--output {output}: there is no folder {folder}")
     paths = [output, *(f"{stem}.table.{extension}" for extension in ("md", "tex", "json"))]
     for path in paths:
-        if os.path.isdir(path):
-            raise ValueError(f"--output {output}: {path} is a folder")
+        check_output(path)
     return paths
 
 
