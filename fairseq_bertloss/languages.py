@@ -15,6 +15,10 @@ NEAR = 10
 """The largest distance, as langcodes counts it, that readers do not mind; zh-Hans and zh-Hant are further apart."""
 
 
+NO_LANGUAGES = frozenset(("art", "mis", "mul", "und", "zxx"))
+"""Codes of ISO 639 for what is artificial, without a code, in several languages, unknown, or no language."""
+
+
 @functools.cache
 def language_of(code: str) -> str | None:
     """The shortest ISO 639 code of a language, two letters where there are two.
@@ -23,13 +27,15 @@ def language_of(code: str) -> str | None:
         code: of a language, with or without script and region: de, ger, deu, de_DE (mBART), deu_Latn (FLORES), pt-BR.
 
     Returns:
-        The code in lower case; None if there is no such language.
+        The code in lower case; None if there is no such language: codes that are free for private use mean none.
     """
     try:
         language = langcodes.get(code)
     except ValueError:  # also what it raises of a code that is no code
         return None
-    return language.prefer_macrolanguage().language if language.is_valid() else None
+    if not language.is_valid() or language.language in NO_LANGUAGES or "qaa" <= str(language.language) <= "qtz":
+        return None
+    return language.prefer_macrolanguage().language
 
 
 def script_of(code: str) -> str | None:

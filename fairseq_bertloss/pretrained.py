@@ -36,7 +36,8 @@ def load_encoder(name: str, config) -> torch.nn.Module:
 
     try:
         with quiet_loading():
-            encoder = AutoModel.from_pretrained(name, config=config).float()  # as above  # nosec B615
+            # The name is the user's, and may be a folder.
+            encoder = AutoModel.from_pretrained(name, config=config).float()  # nosec B615
     except Exception as error:  # safetensors and torch have errors of their own
         raise ValueError(not_loadable("weights", name, error)) from error
     if not (hasattr(encoder, "embeddings") and "inputs_embeds" in inspect.signature(encoder.forward).parameters):

@@ -81,11 +81,8 @@ class TranslationMetrics:
         self._generation = generation_config(OPTION, cfg.eval_generation_args)
         check_generation(OPTION, self._generation, task)
         self._tokenizer = load_tokenizer(cfg.bert_model)
-        self._lm = cfg.eval_bert_model or cfg.bert_model
-        load_tokenizer(self._lm)  # for its error, which is not to come after the first epoch
         self._wants_f_bert, self._wants_moverscore = cfg.eval_f_bert, cfg.eval_moverscore
-        layer = cfg.bert_layer if cfg.eval_bert_layer is None and self._lm == cfg.bert_model else cfg.eval_bert_layer
-        self._layer = scoring_layer(self._lm, layer, encoder_config(self._lm)) if cfg.eval_f_bert else None
+        self._lm, self._layer = _scoring_model(cfg)
         self._f_bert_scorer = self._mover_scorer = None
 
     def check(self, model) -> None:
@@ -134,6 +131,20 @@ class TranslationMetrics:
         if self._wants_moverscore and not self._mover_scorer:
             self._mover_scorer = MoverScorer(self._lm, device=str(device))
             logger.info("validation: moverscore by beam search is %s", self._mover_scorer.signature)
+
+
+def _scoring_model(cfg: TranslationMetricsConfig) -> tuple[str, int | None]:
+    """The language model that scores translations, and its layer for F_BERT.
+
+    What is wrong with its tokenizer or configuration is found here, not after the first epoch.
+    """
+    lm = cfg.eval_bert_model or cfg.bert_model
+    load_tokenizer(lm)
+    config = encoder_config(lm)
+    if not cfg.eval_f_bert:
+        return lm, None
+    layer = cfg.bert_layer if cfg.eval_bert_layer is None and lm == cfg.bert_model else cfg.eval_bert_layer
+    return lm, scoring_layer(lm, layer, config)
 
 
 def log_translation_scores(logging_outputs) -> set[str]:

@@ -17,6 +17,6 @@ def test_scripts_and_regions_do_not_matter(code, language):
     assert language_of(code) == language
 
 
-@pytest.mark.parametrize("code", ["xx", "english", "de1", "sr@latin", "", "_"])
+@pytest.mark.parametrize("code", ["mul", "mis", "und", "zxx", "art", "qaa", "qtz", "qab_XX", "und_Latn", "mul-Latn", "xx", "english", "de1", "sr@latin", "", "_"])
 def test_what_is_no_language_is_none(code):
     assert language_of(code) is None

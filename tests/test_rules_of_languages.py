@@ -9,7 +9,7 @@ from prepared import PAIRS, contents, run
 from fairseq_bertloss import cli
 from fairseq_bertloss.corpus.homeassistant import parallel_strings, word_count
 from fairseq_bertloss.corpus.plain import PlainText, moses_detokenizer
-from fairseq_bertloss.corpus.source import SourceText, recorded_rules, rules_warning, spaces_warning
+from fairseq_bertloss.corpus.source import SourceText, moses_words, recorded_rules, rules_warning, spaces_warning
 from fairseq_bertloss.corpus.text import lowercase
 from fairseq_bertloss.language_model import rescaling_baseline
 from fairseq_bertloss.languages import closest, script_of
@@ -160,7 +160,7 @@ def test_extract_says_an_unknown_code(tmp_path, capfd):
 def test_folders_of_an_earlier_version(tiny_lm, tmp_path, capfd):
     """It took the letters of the code for the language: where that came to the same, its folders stay good."""
     assert recorded_rules(source="de") == {} and recorded_rules(source="de_DE") == {"source_rules": "de"}
-    for code, status in (("de", 0), ("de_DE", 2)):
+    for code, status in (("de", 0), ("tl", 0), ("de_DE", 2)):
         (tmp_path / code).mkdir()
         arguments = prepare(tmp_path / code, tiny_lm("bert"), code, PAIRS[0][0])
         assert cli.main(arguments) == 0
@@ -173,3 +173,16 @@ def test_folders_of_an_earlier_version(tiny_lm, tmp_path, capfd):
     assert SourceText.load(str(tmp_path / "de" / "data")).words("ca. 5") == ["ca.", "5"]
     with pytest.raises(ValueError, match="by an earlier version, which had other rules for the language code 'de_DE'"):
         SourceText.load(str(tmp_path / "de_DE" / "data"))
+
+
+@pytest.mark.parametrize("code", ["tl", "iw", "in", "sh", "nob", "ji", "jw", "th_TH", "xx", "mul", "qaa", "he"])
+def test_other_names_of_the_same_rules(code):
+    """Moses splits by its general ones under either name."""
+    assert recorded_rules(source=code, target=code) == {}
+    line = "Dr. O'Neil's ca. 5 % Nr. 7, d'eau z.B. No. 3 I 1,000."
+    assert moses_words(code)(line) == moses_words(SourceText(code).language)(line)
+
+
+@pytest.mark.parametrize("code, language", [("mo", "ro"), ("ger", "de"), ("kor", "ko"), ("tur", "tr"), ("azj", "az"), ("cmn", "zh"), ("german", "und")])
+def test_other_names_of_other_rules(code, language):
+    assert recorded_rules(source=code) == {"source_rules": language}

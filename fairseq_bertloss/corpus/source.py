@@ -17,7 +17,7 @@ import os
 import re
 from collections.abc import Mapping
 
-from fairseq_bertloss.corpus.text import lowercase, normalize
+from fairseq_bertloss.corpus.text import DOTTED_I_LANGUAGES, lowercase, normalize
 from fairseq_bertloss.languages import language_of, script_of
 
 RECORD = "prepare.json"
@@ -31,6 +31,9 @@ CONTINUES = "@@"
 
 UNKNOWN_LANGUAGE = "und"
 """The language of a code that no language has; Moses has no rules for it but its general ones."""
+
+OTHER_RULES = ("ja", "ko", "cjk")
+"""Languages for which Moses has rules but no list of abbreviations."""
 
 SPACELESS_SCRIPTS = frozenset(("Hani", "Hans", "Hant", "Jpan", "Hira", "Kana", "Thai", "Laoo", "Khmr", "Mymr", "Tibt"))
 """Scripts that are written without spaces between words."""
@@ -66,7 +69,7 @@ class SourceText:
         with open(record, encoding="utf-8") as file:
             settings = json.load(file)["settings"]
         code = settings["source_lang"]
-        if settings.get("source_rules", code) != rules_of(code):
+        if _of_moses(settings.get("source_rules", code)) != _of_moses(rules_of(code)):
             raise ValueError(
                 f"{folder!r} was prepared by an earlier version, which had other rules for the language code {code!r}: "
                 "prepare it again and train with it, or give lines of its symbols, without --word-pieces-source"
@@ -108,9 +111,19 @@ def rules_of(code: str) -> str:
 def recorded_rules(**codes: str) -> dict[str, str]:
     """What the record of a folder says of the rules that its languages' codes chose, by side.
 
-    Nothing where a code is its language itself, as in the folders of versions that looked no further than the letters.
+    Nothing where the letters of a code chose the same rules, as in the folders of versions that looked no further: tl
+    and fil are one language, and Moses has no rules of its own for either.
     """
-    return {f"{side}_rules": rules_of(code) for side, code in codes.items() if rules_of(code) != code}
+    rules = {f"{side}_rules": (rules_of(code), code) for side, code in codes.items()}
+    return {name: language for name, (language, code) in rules.items() if _of_moses(language) != _of_moses(code)}
+
+
+def _of_moses(code: str) -> str:
+    """The code, if anything here has rules that go by its letters; else that of the general rules."""
+    from sacremoses.corpus import NonbreakingPrefixes
+
+    known = {*NonbreakingPrefixes().available_langs, *OTHER_RULES, *DOTTED_I_LANGUAGES}
+    return code if code in known else UNKNOWN_LANGUAGE
 
 
 def rules_warning(code: str) -> str | None:

@@ -11,7 +11,7 @@ from fairseq_bertloss import unspaced
 from fairseq_bertloss.evaluation.results import Comparison, System
 
 NO_CHANGE = 1e-3
-"""Percentage points. F_BERT of the same text moves by less, with the padding of its batch."""
+"""Percentage points that say nothing; in results of earlier versions F_BERT of the same text moved by less."""
 
 BUCKETS = 4
 """Groups of about equal size into which the references' lengths are divided."""
