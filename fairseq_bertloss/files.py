@@ -117,6 +117,6 @@ def _destination(path: str | os.PathLike) -> str:
 
 
 def _is_systems(folder: str) -> bool:
-    """Whether names in a folder stand for devices and open files: in /dev itself (not in /dev/shm), and all over /proc."""
+    """Whether names in a folder stand for devices or open files: in /dev itself (not /dev/shm), all over /proc."""
     real = os.path.realpath(folder)
     return real == "/dev" or f"{real}/".startswith("/proc/")

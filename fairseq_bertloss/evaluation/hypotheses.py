@@ -153,7 +153,7 @@ def _check_pieces(path: str, lines: Sequence[str], tokenizer) -> None:
         number, foreign = found
         raise ValueError(
             f"{path}: sentence {number} has {foreign!r}, which is no piece of the language model "
-            f"{tokenizer.name_or_path!r}: name the model whose pieces these are with --word-pieces-lm, or pass them as text"
+            f"{tokenizer.name_or_path!r}: name the model whose pieces these are with --word-pieces-lm, or pass text"
         )
 
 

@@ -34,7 +34,7 @@ SHOWN = 30
 
 
 def warn_of_subwords(path: str, lines: Sequence[str], least: int = LEAST) -> None:
-    """Says of text that it is full of subwords, or of fairseq's unknown symbol; the arguments are those of marks_in."""
+    """Says of text that it is full of subwords, or of fairseq's unknown symbol; arguments as of marks_in."""
     for found in marks_in(lines, least).values():
         logger.warning(
             f"{path}: {found} and are scored as they stand: join the subwords to words first, or pass all that "
