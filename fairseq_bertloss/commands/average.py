@@ -1,6 +1,7 @@
 """`bertloss average`: one model from several checkpoints."""
 
 import argparse
+import logging
 
 from fairseq_bertloss.commands.common import report
 from fairseq_bertloss.files import check_not_split, check_output
@@ -25,6 +26,7 @@ def add_average(subparsers) -> None:
 
 def run_average(args: argparse.Namespace) -> None:
     """Writes the average and says so."""
+    logging.basicConfig(level=logging.WARNING)  # before fairseq is imported, which would log everything
     from fairseq_bertloss.averaging import average
 
     check_output(args.output)

@@ -1,6 +1,7 @@
 """`bertloss mend`: what a killed training left is made ready to go on."""
 
 import argparse
+import logging
 import os
 
 from fairseq_bertloss.commands.common import report
@@ -15,6 +16,7 @@ def add_mend(subparsers) -> None:
 
 def run_mend(args: argparse.Namespace) -> None:
     """Mends it and says what was done; a whole one is left as it is."""
+    logging.basicConfig(level=logging.WARNING)  # before fairseq is imported, which would log everything
     from fairseq_bertloss.checkpoints import LAST
     from fairseq_bertloss.resumption import mend
 
