@@ -151,7 +151,7 @@ def test_an_interrupt_ends_the_translation(tuning, tmp_path):
     wait_for(at_work)
     command.send_signal(signal.SIGINT)
     assert command.wait(timeout=HANG) != 0
-    assert not any(Path(f"/proc/{child}").exists() for child in children)
+    wait_for(lambda: not any(Path(f"/proc/{child}").exists() for child in children))
     assert os.listdir(tmp_path / "valid") == []
 
 

@@ -163,14 +163,16 @@ def test_hydra_train(hydra_train):
     "cpu", [True, pytest.param(False, marks=pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU"))]
 )
 def test_bfloat16(hydra_train, cpu):
-    """fairseq-train's own --bf16 asks for a TPU, a YAML file's does not."""
+    """fairseq-train's own --bf16 asks for a TPU, a YAML file's does not.
+
+    It begins where float32 does, and learns at least half as much (the figures of the two part as they go: rounding grows).
+    """
     whole, half = (hydra_train(name, 100, cpu=cpu, bf16=name == "half") for name in ("whole", "half"))
     parameters = half.checkpoint["model"].values()  # which fairseq writes down in float32
     assert all(torch.equal(parameter, parameter.bfloat16().float()) for parameter in parameters)
-    f_bert, its_f_bert = ([update["f_bert"] for update in run.updates] for run in (half, whole))
-    assert its_f_bert[-1] > its_f_bert[0] + 0.01, "nothing was learned"
-    assert len(f_bert) == 100 and not any(map(math.isnan, f_bert))
-    assert f_bert[0] == pytest.approx(its_f_bert[0], abs=2e-3) and f_bert[-1] == pytest.approx(its_f_bert[-1], abs=2e-3)
+    assert len(half.updates) == 100 and not any(math.isnan(update["f_bert"]) for update in half.updates)
+    assert half.updates[0]["f_bert"] == pytest.approx(whole.updates[0]["f_bert"], abs=2e-3)
+    assert rise(half.updates, "f_bert") > rise(whole.updates, "f_bert") / 2 > 0.005
 
 
 @pytest.mark.parametrize(
