@@ -2,12 +2,13 @@
 
 import contextlib
 import json
+import sys
 from collections.abc import Iterator, Mapping, Sequence
 
 import torch
 from fairseq.dataclass.configs import GenerationConfig
 from fairseq.search import Sampling, Search
-from fairseq.sequence_generator import EnsembleModel, SequenceGenerator
+from fairseq.sequence_generator import SequenceGenerator
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 from torch import Tensor, nn
@@ -111,7 +112,7 @@ def longest_length(config: DictConfig, source: int) -> int:
 
 def check_positions(option: str, config: DictConfig, model: nn.Module) -> None:
     """Raises ValueError unless the model has positions for the shortest translation that the options allow."""
-    most = EnsembleModel([model]).max_decoder_positions() - 1
+    most = model.max_decoder_positions() - 1 if hasattr(model, "max_decoder_positions") else sys.maxsize
     if most < config.min_len:
         raise ValueError(f"{option}: min_len {config.min_len} is more than the {most} symbols that the model has positions for")
 

@@ -133,12 +133,17 @@ def test_trainings_without_scores(effect, sizes, trainings, monkeypatch, tmp_pat
         run_effect(effect, monkeypatch, [*line[:-3], "softmax", "--no-scores"])
 
 
-def test_an_interruption_of_what_cannot_be_resumed(effect, trainings, monkeypatch, tmp_path, minilm):
-    """Without an optimizer in its checkpoints a training starts anew."""
-    work = tmp_path / "multi30k.paper"
+def paper_size(folder):
+    """A prepared corpus at the paper's size: where its trainings go, and the command's line without its rows."""
+    work = folder / "multi30k.paper"
     work.mkdir()
     (work / "prepared").touch()
-    line = ["multi30k", "--size", "paper", "--data", tmp_path, "--work", tmp_path, "--results", tmp_path / "results"]
+    return work, ["multi30k", "--size", "paper", "--data", folder, "--work", folder, "--results", folder / "results"]
+
+
+def test_an_interruption_of_what_cannot_be_resumed(effect, trainings, monkeypatch, tmp_path, minilm):
+    """Without an optimizer in its checkpoints a training starts anew."""
+    work, line = paper_size(tmp_path)
     run_effect(effect, monkeypatch, [*line, "--rows", "control", "--no-scores"])
     left = [work / folder / "checkpoint_1_10.pt" for folder in ("converging-1", "control-1")]
     for checkpoint in left:
@@ -151,10 +156,7 @@ def test_an_interruption_of_what_cannot_be_resumed(effect, trainings, monkeypatc
 
 def test_an_interruption_without_a_last_checkpoint(effect, trainings, monkeypatch, tmp_path, minilm):
     """A training goes on from another, not from its beginning."""
-    work = tmp_path / "multi30k.paper"
-    work.mkdir()
-    (work / "prepared").touch()
-    line = ["multi30k", "--size", "paper", "--data", tmp_path, "--work", tmp_path, "--results", tmp_path / "results"]
+    work, line = paper_size(tmp_path)
     run_effect(effect, monkeypatch, [*line, "--rows", "baseline", "--no-scores"])
     converging = work / "converging-1"
     (converging / "done").unlink()
