@@ -4,6 +4,9 @@ import subprocess
 import sys
 from pathlib import Path
 
+BERTLOSS = [sys.executable, "-m", "fairseq_bertloss.cli"]
+"""The command `bertloss`, also where it is not on the PATH, as in `make test`."""
+
 PAIRS = [
     ("Ein Mann mit Ohrringen trägt eine Brille und einen orangefarbenen Hut.",
      "The man with pierced ears is wearing glasses and an orange hat."),
@@ -36,8 +39,7 @@ def command(corpus: list[str], lm: str, destdir: Path, *more: str) -> list[str]:
     """The command line of a small preparation."""
     languages = ["--source-lang", "de", "--target-lang", "en"]
     sizes = ["--merges", "100", "--max-length", "30", "--lowercase"]
-    start = [sys.executable, "-m", "fairseq_bertloss.cli", "prepare"]
-    return [*start, *corpus, "--lm", lm, *languages, *sizes, "--destdir", str(destdir), *more]
+    return [*BERTLOSS, "prepare", *corpus, "--lm", lm, *languages, *sizes, "--destdir", str(destdir), *more]
 
 
 def run(arguments: list[str]) -> subprocess.CompletedProcess:

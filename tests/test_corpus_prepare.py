@@ -4,11 +4,10 @@ import os
 import shutil
 import signal
 import subprocess
-import sys
 
 import pytest
 from fairseq.data import Dictionary, data_utils
-from prepared import PAIRS, command, contents, run, write_corpus
+from prepared import BERTLOSS, PAIRS, command, contents, run, write_corpus
 from waiting import wait_for
 
 from fairseq_bertloss.corpus.prepare import Settings, prepare
@@ -124,7 +123,7 @@ def test_uneven_pairs_are_dropped_from_training_alone(minilm, tmp_path):
         (tmp_path / f"a.{name}").write_text("".join(f"{pair.split(chr(9))[side]}\n" for pair in pairs))
     files = [str(tmp_path / "a.de"), str(tmp_path / "a.en")]
     done = run([
-        sys.executable, *"-m fairseq_bertloss.cli prepare --source-lang de --target-lang en --merges 1".split(),
+        *BERTLOSS, *"prepare --source-lang de --target-lang en --merges 1".split(),
         *"--max-ratio 1.5 --expected-pairs 4".split(),
         "--source", files[0], "--target", files[1], "--valid-source", files[0], "--valid-target", files[1],
         "--lm", minilm, "--destdir", str(tmp_path / "out"),

@@ -4,7 +4,7 @@ import json
 import zipfile
 
 import pytest
-from prepared import PAIRS, contents, run
+from prepared import BERTLOSS, PAIRS, contents, run
 
 from fairseq_bertloss import cli
 from fairseq_bertloss.corpus.homeassistant import parallel_strings, word_count
@@ -134,7 +134,7 @@ def test_prepare_splits_chinese_under_every_code(tiny_lm, tmp_path, capfd):
 def test_an_unknown_code_is_said_once(tiny_lm, tmp_path):
     """By the command, not by each of its processes."""
     arguments = prepare(tmp_path, tiny_lm("bert"), "xx", "Das kostet ca. 5 Euro.", "--workers", "2")
-    done = run(["bertloss", *arguments])
+    done = run([*BERTLOSS, *arguments])
     assert done.returncode == 0, done.stderr
     assert done.stderr.count("warning: no language has the code 'xx': Moses' general rules are taken\n") == 1
     assert "ca ." in (tmp_path / "data" / "text" / "train.xx").read_text(encoding="utf-8").replace("@@ ", "")
@@ -142,7 +142,7 @@ def test_an_unknown_code_is_said_once(tiny_lm, tmp_path):
 
 def test_a_language_without_spaces_is_said_once(tiny_lm, tmp_path):
     arguments = prepare(tmp_path, tiny_lm("bert"), "th_TH", "ฉันไปกรุงเทพฯ แล้วกลับบ้าน", "--workers", "2")
-    done = run(["bertloss", *arguments])
+    done = run([*BERTLOSS, *arguments])
     assert done.returncode == 0, done.stderr
     assert done.stderr.count("warning: 'th_TH' is written without spaces") == 1
 

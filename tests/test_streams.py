@@ -6,6 +6,7 @@ import subprocess
 import sys
 
 import pytest
+from prepared import BERTLOSS
 
 LINES = ["The dog isn't running, is it?", "Two men are sitting on a roof.", "A well-known hat."] * 3
 FULL = "/dev/full"
@@ -22,7 +23,6 @@ def folder(tmp_path_factory, tiny_lm):
     return folder
 
 
-BERTLOSS = [sys.executable, "-m", "fairseq_bertloss.cli"]
 TEXT = ("Δ −0.27 ± 0.01 80.95† 31.80‡ 中文 caf\udce9 " + "x" * 1000 + "\n") * 100
 PROGRAM = f"""
 import sys
