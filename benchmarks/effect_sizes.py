@@ -28,7 +28,7 @@ SIZES = {
             --encoder-embed-dim 128 --decoder-embed-dim 128 --encoder-ffn-embed-dim 512 --decoder-ffn-embed-dim 512
             --share-decoder-input-output-embed --dropout 0.3""",
         training=f"--max-tokens 1792 {TRAINING}",
-        converging="""--lr 3e-3 --lr-scheduler inverse_sqrt --warmup-updates 400 --warmup-init-lr 1e-7 --max-epoch 27
+        converging="""--lr 3e-3 --lr-scheduler inverse_sqrt --warmup-updates 400 --warmup-init-lr 1e-7 --max-update 2400
             --patience 2""",
         annealing="""--lr 1e-3 --lr-scheduler polynomial_decay --warmup-updates 50 --total-num-update 1200
             --end-learning-rate 1e-6 --max-update 1200""",
