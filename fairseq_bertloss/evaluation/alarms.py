@@ -41,7 +41,7 @@ WEAK = {
 """Whether a system's figure is that of a weak model, given the health of the references."""
 
 WORDS = {
-    "bleu": "BLEU {}, which is hardly a translation",
+    "bleu": "BLEU {}, hardly a translation, so that differences mean nothing",
     "length_ratio": "{} times as long as the references",
     "distinct": "{}% distinct outputs",
     "empty": "empty outputs: {}",

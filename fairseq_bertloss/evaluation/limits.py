@@ -22,7 +22,7 @@ Soft predictions take more than a third of it away without a collapse (docs/resu
 """
 
 LEAST_BLEU = 3.0
-"""Below it, systems hardly translate, and which is better says nothing about those that do; a collapse if the control does."""
+"""Below it, systems hardly translate, and which is better says nothing; a collapse where the control is above."""
 
 WEAK_LENGTH_RATIOS = 0.8, 1.2
 """A baseline or a control outside is weak."""

@@ -72,7 +72,7 @@ def _collapsed(comparison: Comparison, entropies: Sequence[Entropy]) -> list[str
 
 def _weak(comparison: Comparison) -> list[str]:
     found = _by_system(weaknesses(comparison))
-    return [f"The models are weak themselves, which is no effect of the fine-tuning. {found}."] if found else []
+    return [f"Weak models even without fine-tuning on BERTScore. {found}."] if found else []
 
 
 def _by_system(found: dict[tuple[str, str], str]) -> str:
