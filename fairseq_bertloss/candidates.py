@@ -75,13 +75,14 @@ class Rows(NamedTuple):
         return table.index_put(tuple(indices), values)
 
 
-def risk_of(log_p: Tensor, f: Tensor, alpha: float) -> tuple[Tensor, dict[str, Tensor]]:
-    """The risk sum_k Q_k (1 - f_k) of each sentence, Q = softmax_k(alpha * log_p).
+def risk_of(log_p: Tensor, reward: Tensor, f: Tensor, alpha: float) -> tuple[Tensor, dict[str, Tensor]]:
+    """The risk sum_k Q_k (1 - reward_k) of each sentence, Q = softmax_k(alpha * log_p).
 
     Args:
         log_p: log-probability per symbol of each candidate, (sentences, candidates), -inf where there is none.
             Gradients flow.
-        f: how good each is, the same shape; anything finite where there is none.
+        reward: what each is worth in training, the same shape; anything finite where there is none.
+        f: how good each is for the log, alike.
         alpha: > 0, sharpness.
 
     Returns:
@@ -89,9 +90,9 @@ def risk_of(log_p: Tensor, f: Tensor, alpha: float) -> tuple[Tensor, dict[str, T
         of the best one's, and the number of candidates.
     """
     drawn = log_p.detach() > -torch.inf
-    expected = (torch.softmax(alpha * log_p, dim=-1) * f).sum(dim=-1)
-    return 1 - expected, {
-        "f_expected": expected.detach().sum(),
+    q = torch.softmax(alpha * log_p, dim=-1)
+    return 1 - (q * reward).sum(dim=-1), {
+        "f_expected": (q.detach() * f).sum(),
         "f_first": f[:, 0].sum(),
         "f_best": f.masked_fill(~drawn, -torch.inf).amax(dim=-1).sum(),
         "candidates": drawn.sum(),

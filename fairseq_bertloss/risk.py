@@ -14,7 +14,7 @@ import torch
 from omegaconf import DictConfig
 from torch import Tensor, nn
 
-from fairseq_bertloss.bertscore import BERTScore
+from fairseq_bertloss.bertscore import Scores
 from fairseq_bertloss.candidates import risk_of
 from fairseq_bertloss.cross_entropy import token_statistics
 from fairseq_bertloss.drawing import Decoded, Drawing, DrawingConfig, ancestral, deterministic, generation
@@ -68,7 +68,8 @@ def candidate_generation(cfg: RiskConfig, task) -> dict[str, list[DictConfig]]:
 class MinimumRisk:
     """The risk of each sentence: sum_k Q_k (1 - F_k) over its candidates, Q = softmax_k(alpha * log p(k) / length(k)).
 
-    F has no gradient. The encoder reads a source once to draw its candidates and once for their gradients.
+    F, by the matching that `bertscore` rewards, has no gradient; the log has greedy matching's F. The encoder reads a
+    source once to draw its candidates and once for their gradients.
 
     Args:
         cfg: the criterion's options.
@@ -92,9 +93,9 @@ class MinimumRisk:
             chosen: indices of the sentences, one at least.
         """
         decoded = self._drawing(model, sample, chosen, self._with_reference)
-        log_p, f = self._log_probabilities(decoded), -self._bertscore.objective(self._scores(decoded))
-        rows = decoded.rows
-        risk, sums = risk_of(rows.table(log_p, -torch.inf), rows.table(f, 0.0), self._alpha)
+        log_p, scores, rows = self._log_probabilities(decoded), self._scores(decoded), decoded.rows
+        reward, f = (rows.table(-self._bertscore.objective(score), 0.0) for score in (scores.rewarded, scores.reported))
+        risk, sums = risk_of(rows.table(log_p, -torch.inf), reward, f, self._alpha)
         return Scored(risk, self._drawing.of_references(decoded, self._with_uniform), sums)
 
     def _log_probabilities(self, decoded: Decoded) -> Tensor:
@@ -115,7 +116,7 @@ class MinimumRisk:
         nll = token_statistics(features[first], target, decoded.projection, of=of, chunk_tokens=chunk_tokens).nll
         return -nll.new_zeros(len(lengths)).index_add(0, candidate, nll) / lengths
 
-    def _scores(self, decoded: Decoded) -> BERTScore:
+    def _scores(self, decoded: Decoded) -> Scores:
         """Of each candidate, (candidates,), against its sentence's reference."""
         of = [decoded.rows.sentence[row] for row in decoded.rows.candidates]
-        return self._bertscore.score_ids(decoded.translations, decoded.references, of)
+        return self._bertscore.score_candidates(decoded.translations, decoded.references, of)

@@ -28,7 +28,7 @@ def risk(build):  # noqa: F811
 def test_risk_and_its_gradient_by_hand():
     log_p = torch.tensor([[-1.0, -2.0, -0.5], [-3.0, -1.0, -torch.inf]], dtype=torch.float64, requires_grad=True)
     f = torch.tensor([[0.9, 0.5, -0.2], [0.3, 0.8, 0.0]], dtype=torch.float64)
-    value, sums = risk_of(log_p, f, alpha=2.0)
+    value, sums = risk_of(log_p, f, f, alpha=2.0)
     expected, slopes = [], []
     for row, (scores, goodness) in enumerate(zip(log_p.tolist(), f.tolist())):
         weights = [math.exp(2.0 * score) for score in scores]
@@ -45,7 +45,8 @@ def test_risk_and_its_gradient_by_hand():
 
 
 def test_a_best_candidate_below_zero_is_not_the_padding():
-    _, sums = risk_of(torch.tensor([[-1.0, -torch.inf]]), torch.tensor([[-0.3, 0.0]]), 1.0)
+    f = torch.tensor([[-0.3, 0.0]])
+    _, sums = risk_of(torch.tensor([[-1.0, -torch.inf]]), f, f, 1.0)
     assert sums["f_best"].item() == pytest.approx(-0.3)
 
 
