@@ -106,7 +106,7 @@ class BERTScoreLoss(nn.Module):
 
         Args:
             lm: hub name or folder of an encoder (BERT, DistilBERT, RoBERTa, XLM-R, ELECTRA, ALBERT, MPNet, DeBERTa).
-            symbols: the target vocabulary: a fairseq Dictionary, or a list of the model's own pieces with four specials.
+            symbols: the target vocabulary: a fairseq Dictionary, or a list of the model's own pieces and four specials.
             layer: the scoring layer; None: bert-score's choice for a known name.
             specials: how a list of symbols spells beginning, padding, end and unknown; fairseq's way by default.
             idf_references: file of reference sentences to compute idf weights from; None: no idf.
