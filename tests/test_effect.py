@@ -108,7 +108,7 @@ def trainings(effect, monkeypatch):
             output.write_text("H-0\t-0.5\tb\n", encoding="utf-8")
         return ""
 
-    monkeypatch.setattr(effect, "_call", call)
+    monkeypatch.setattr(effect.effect_commands, "call", call)
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
     return calls
 
@@ -167,9 +167,26 @@ def test_an_interruption_without_a_last_checkpoint(effect, trainings, monkeypatc
         going_on.append((converging / "checkpoint_last.pt").exists())
         output.write_text("", encoding="utf-8")
 
-    monkeypatch.setattr(effect, "_call", call)
+    monkeypatch.setattr(effect.effect_commands, "call", call)
     run_effect(effect, monkeypatch, [*line, "--rows", "baseline", "--no-scores"])
     assert going_on[0]
+
+
+def test_a_checkout_at_another_path(effect, trainings, monkeypatch, tmp_path, minilm):
+    """What it has trained is there; another training is not."""
+    work, line = paper_size(tmp_path)
+    run_effect(effect, monkeypatch, [*line, "--rows", "baseline", "--no-scores"])
+    told = work / "baseline-1" / "command.json"
+    command = json.loads(told.read_text(encoding="utf-8"))
+    command[command.index("--user-dir") + 1] = "/elsewhere/fairseq_bertloss"
+    told.write_text(json.dumps(command), encoding="utf-8")
+    called = len(trainings)
+    run_effect(effect, monkeypatch, [*line, "--rows", "baseline", "--no-scores"])
+    assert len(trainings) == called
+    command[command.index("--lr") + 1] = "1"
+    told.write_text(json.dumps(command), encoding="utf-8")
+    with pytest.raises(ValueError, match="baseline-1 is of another training, .*command.json says which"):
+        run_effect(effect, monkeypatch, [*line, "--rows", "baseline", "--no-scores"])
 
 
 def test_scores_need_a_judge(effect, monkeypatch, tmp_path):
@@ -206,7 +223,7 @@ def test_records_of_a_log(effect, tmp_path):
 def test_a_command_that_fails_says_how(effect, tmp_path, monkeypatch):
     monkeypatch.setenv("PATH", str(Path(sys.executable).parent), prepend=os.pathsep)
     with pytest.raises(ChildProcessError, match="(?s)^fairseq-train.*unrecognized arguments: --nonsense"):
-        effect._call("fairseq-train", "data", "--arch", "transformer", "--nonsense", output=tmp_path / "log")
+        effect.effect_commands.call("fairseq-train", "data", "--arch", "transformer", "--nonsense", output=tmp_path / "log")
 
 
 def test_the_references_probabilities_are_those_of_validation(effect, corpus, tiny_lm, tmp_path):
@@ -290,7 +307,7 @@ def test_decodings_of_means(effect, sizes, monkeypatch, tmp_path, minilm):
         (tmp_path / f"{row}-1").mkdir()
     used = []
     monkeypatch.setattr(experiment, "_average", lambda folder, seed, weight: f"{folder.name} with {weight} of baseline-{seed}")
-    monkeypatch.setattr(effect, "_call", lambda *command, output: (used.append(str(command[command.index("--path") + 1])), output.touch()))
+    monkeypatch.setattr(effect.effect_commands, "call", lambda *command, output: (used.append(str(command[command.index("--path") + 1])), output.touch()))
     for decoding in ("beam5", "averaged", "averaged-lenpen0.6", "interpolated", "interpolated-0.33"):
         experiment.translate("risk", 1, "valid", decoding)
     assert used[0] == str(tmp_path / "risk-1" / "checkpoint_last.pt")
