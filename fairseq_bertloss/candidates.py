@@ -74,29 +74,113 @@ class Rows(NamedTuple):
         table = values.new_full((len(self.references), 1 + max(self.place)), filling)
         return table.index_put(tuple(indices), values)
 
+    def longer_than(self, longest: Sequence[int]) -> Tensor:
+        """Which drawn candidates have more symbols than that many beside </s>, (sentences, most candidates) bool, on the CPU.
 
-def risk_of(log_p: Tensor, f: Tensor, alpha: float) -> tuple[Tensor, dict[str, Tensor]]:
-    """The risk sum_k Q_k (1 - f_k) of each sentence, Q = softmax_k(alpha * log_p).
+        Args:
+            longest: of each sentence.
+        """
+        references = set(self.references)
+        longer = [
+            row not in references and len(self.symbols[row]) > longest[self.sentence[row]]
+            for row in self.candidates
+        ]
+        return self.table(torch.tensor(longer), False)
+
+
+SCALES = ("none", "min-max", "std")
+"""How the rewards of a sentence's candidates are brought to one scale."""
+
+SMALLEST_RANGE = 0.02
+"""Of F, between a sentence's best and worst candidate: smaller differences are not blown up to a whole range of rewards."""
+
+SMALLEST_DEVIATION = 0.01
+"""The same for a sentence's standard deviation."""
+
+UNFINISHED = ("scored", "left-out", "lowest")
+"""What becomes of candidates that were cut at their longest length: scored as if they had ended there, left out, or given
+their sentence's lowest reward."""
+
+
+def scaled(reward: Tensor, drawn: Tensor, scale: str) -> Tensor:
+    """Rewards of each sentence's candidates, on one scale for all sentences.
+
+    Args:
+        reward: (sentences, candidates).
+        drawn: where there is a candidate, (sentences, candidates) bool.
+        scale: of SCALES. "min-max": from 0, the lowest, to 1, the highest. "std": of mean 0 and standard deviation 1.
+            Where candidates hardly differ, neither makes much of it: SMALLEST_RANGE and SMALLEST_DEVIATION.
+    """
+    if scale == "min-max":
+        lowest = reward.masked_fill(~drawn, torch.inf).amin(dim=1, keepdim=True)
+        highest = reward.masked_fill(~drawn, -torch.inf).amax(dim=1, keepdim=True)
+        return (reward - lowest) / (highest - lowest).clamp(min=SMALLEST_RANGE)
+    if scale == "std":
+        count = drawn.sum(dim=1, keepdim=True)
+        centred = reward - (reward * drawn).sum(dim=1, keepdim=True) / count
+        variance = (centred.square() * drawn).sum(dim=1, keepdim=True) / count
+        return centred / variance.sqrt().clamp(min=SMALLEST_DEVIATION)
+    return reward
+
+
+def without_unfinished(log_p: Tensor, reward: Tensor, unfinished: Tensor, treatment: str) -> tuple[Tensor, Tensor]:
+    """Log-probabilities and rewards, as UNFINISHED says. Where no candidate of a sentence has ended, none is better.
+
+    Args:
+        log_p: (sentences, candidates), -inf where there is none.
+        reward: (sentences, candidates).
+        unfinished: the candidates that were cut, (sentences, candidates) bool.
+        treatment: of UNFINISHED.
+    """
+    if treatment == "scored":
+        return log_p, reward
+    finished = ~unfinished & (log_p.detach() > -torch.inf)
+    any_finished = finished.any(dim=1, keepdim=True)
+    lowest = torch.where(any_finished, reward.masked_fill(~finished, torch.inf).amin(dim=1, keepdim=True), 0.0)
+    reward = torch.where(unfinished, lowest, reward)
+    if treatment == "left-out":
+        log_p = log_p.masked_fill(unfinished & any_finished, -torch.inf)
+    return log_p, reward
+
+
+def risk_of(log_p: Tensor, reward: Tensor, alpha: float) -> Tensor:
+    """The risk sum_k Q_k (1 - reward_k) of each sentence, Q = softmax_k(alpha * log_p), (sentences,).
 
     Args:
         log_p: log-probability per symbol of each candidate, (sentences, candidates), -inf where there is none.
             Gradients flow.
-        f: how good each is, the same shape; anything finite where there is none.
+        reward: how good each is, the same shape; anything finite where there is none.
         alpha: > 0, sharpness.
-
-    Returns:
-        The risk, (sentences,), and sums over the sentences for the log: of f under Q, of the first candidate's and
-        of the best one's, and the number of candidates.
     """
-    drawn = log_p.detach() > -torch.inf
-    expected = (torch.softmax(alpha * log_p, dim=-1) * f).sum(dim=-1)
-    return 1 - expected, {
-        "f_expected": expected.detach().sum(),
-        "f_first": f[:, 0].sum(),
-        "f_best": f.masked_fill(~drawn, -torch.inf).amax(dim=-1).sum(),
-        "candidates": drawn.sum(),
-    }
+    return 1 - (torch.softmax(alpha * log_p, dim=-1) * reward).sum(dim=-1)
 
 
-RISK_SUMS = ("f_expected", "f_first", "f_best", "candidates")
-"""What risk_of has for the log."""
+def cross_entropy_of_best(log_p: Tensor, reward: Tensor) -> Tensor:
+    """Minus the log-probability per symbol of the candidate with the highest reward, (sentences,); as risk_of."""
+    best = reward.masked_fill(log_p.detach() == -torch.inf, -torch.inf).argmax(dim=1, keepdim=True)
+    return -log_p.gather(1, best).squeeze(1)
+
+
+def risk_sums(log_p: Tensor, f: Tensor, unfinished: Tensor, alpha: float) -> dict[str, Tensor]:
+    """Sums over the sentences for the log: RISK_SUMS.
+
+    Args:
+        log_p: as for risk_of.
+        f: F_BERT of each candidate, (sentences, candidates).
+        unfinished: the candidates that were cut, (sentences, candidates) bool.
+        alpha: as for risk_of.
+    """
+    log_p = log_p.detach()
+    drawn = log_p > -torch.inf
+    sums = (
+        (torch.softmax(alpha * log_p, dim=-1) * f).sum(),
+        f[:, 0].sum(),
+        f.masked_fill(~drawn, -torch.inf).amax(dim=-1).sum(),
+        drawn.sum(),
+        (unfinished & drawn).sum(),
+    )
+    return dict(zip(RISK_SUMS, sums, strict=True))
+
+
+RISK_SUMS = ("f_expected", "f_first", "f_best", "candidates", "unfinished")
+"""F under Q, of the first candidate and of the best one; the number of candidates, and of those that were cut."""

@@ -16,7 +16,15 @@ from fairseq_bertloss.validation import TranslationMetricsConfig
 
 OPTIONS_OF = {
     "soft": ("soft_prediction", "soft_temperature", "gumbel_hard", "free_running"),
-    "risk": ("candidates", "sampled_candidates", "reference_among_candidates", "risk_alpha"),
+    "risk": (
+        "candidates",
+        "sampled_candidates",
+        "reference_among_candidates",
+        "risk_alpha",
+        "reward_scale",
+        "unfinished_candidates",
+        "best_candidate",
+    ),
 }
 """The objectives, and the options that do something in one of them alone."""
 

@@ -15,7 +15,14 @@ from torch import Tensor, nn
 from fairseq_bertloss.candidates import Rows
 from fairseq_bertloss.cross_entropy import TokenStatistics, token_statistics
 from fairseq_bertloss.decoder_output import decoder_outputs, one_pass_an_update
-from fairseq_bertloss.generation import check_generation, check_positions, evaluating, generation_config, translations
+from fairseq_bertloss.generation import (
+    check_generation,
+    check_positions,
+    evaluating,
+    generation_config,
+    longest_lengths,
+    translations,
+)
 from fairseq_bertloss.layout import batches, cost_of_a_batch
 from fairseq_bertloss.loss import BERTScoreLoss
 from fairseq_bertloss.output_layer import Projection
@@ -173,6 +180,12 @@ class Drawing:
         # One copy from a GPU, not one for each.
         symbols = iter(torch.cat([sample["target"].new_empty(0), *itertools.chain(*found)]).tolist())
         return [[list(itertools.islice(symbols, len(tokens))) for tokens in own] for own in found]
+
+    def longest(self, model: nn.Module, sample: dict, chosen: Tensor) -> list[int]:
+        """Symbols, without </s>, at which the translations of some of a batch's sentences are cut: </s> comes then, whether
+        the model chose it or not."""
+        sources = sample["net_input"]["src_lengths"][chosen]
+        return longest_lengths(self._generations[True][0], model, sources, self._bertscore.max_target_length)
 
     def _decoded(
         self, model: nn.Module, net_input: dict, sources: Tensor, rows: Rows

@@ -110,11 +110,28 @@ def longest_length(config: DictConfig, source: int) -> int:
     return source if config.match_source_len else int(config.max_len_a * source + config.max_len_b)
 
 
+def longest_lengths(config: DictConfig, model: nn.Module, sources: Tensor, room: int | None = None) -> list[int]:
+    """longest_length of each source, as far as the model and `room` have positions for it and its </s>.
+
+    Args:
+        config: a generator's options.
+        model: a fairseq encoder-decoder, as it comes or wrapped for distributed training.
+        sources: lengths, (sentences,).
+        room: symbols that a translation may have at most, </s> included; None: as many as the model has positions for.
+    """
+    most = min(_decoder_positions(model), room or sys.maxsize) - 1
+    return [min(longest_length(config, source), most) for source in sources.tolist()]
+
+
 def check_positions(option: str, config: DictConfig, model: nn.Module) -> None:
     """Raises ValueError unless the model has positions for the shortest translation that the options allow."""
-    most = model.max_decoder_positions() - 1 if hasattr(model, "max_decoder_positions") else sys.maxsize
+    most = _decoder_positions(model) - 1
     if most < config.min_len:
         raise ValueError(f"{option}: min_len {config.min_len} is more than the {most} symbols that the model has positions for")
+
+
+def _decoder_positions(model: nn.Module) -> int:
+    return model.max_decoder_positions() if hasattr(model, "max_decoder_positions") else sys.maxsize
 
 
 def translations(task, model: nn.Module, sample: dict, config: DictConfig, room: int | None = None) -> list[list[dict]]:
@@ -133,12 +150,12 @@ def translations(task, model: nn.Module, sample: dict, config: DictConfig, room:
         ValueError: match_source_len, and a source is longer than the model has positions for translations.
     """
     generator = task.build_generator([model], config)
-    most = min(generator.max_len, room or generator.max_len) - 1
     sources = sample["net_input"]["src_lengths"]
-    longest = [longest_length(config, source) for source in sources.tolist()]
-    if config.match_source_len and max(longest) > most:
-        raise ValueError(f"match_source_len: there is a source of {max(longest)} symbols, and room for translations of {most}")
-    longest = [min(length, most) for length in longest]
+    longest = longest_lengths(config, model, sources, room)
+    if config.match_source_len and max(longest) < sources.max():
+        raise ValueError(
+            f"match_source_len: there is a source of {sources.max()} symbols, and room for translations of {max(longest)}"
+        )
     generator.max_len_a, generator.max_len_b = 0, max(longest)
     dictionary = task.target_dictionary
     if config.sampling:

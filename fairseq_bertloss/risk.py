@@ -11,11 +11,20 @@ import math
 from dataclasses import dataclass, field
 
 import torch
+from fairseq.dataclass import ChoiceEnum
 from omegaconf import DictConfig
 from torch import Tensor, nn
 
 from fairseq_bertloss.bertscore import BERTScore
-from fairseq_bertloss.candidates import risk_of
+from fairseq_bertloss.candidates import (
+    SCALES,
+    UNFINISHED,
+    cross_entropy_of_best,
+    risk_of,
+    risk_sums,
+    scaled,
+    without_unfinished,
+)
 from fairseq_bertloss.cross_entropy import token_statistics
 from fairseq_bertloss.drawing import Decoded, Drawing, DrawingConfig, ancestral, deterministic, generation
 from fairseq_bertloss.loss import BERTScoreLoss
@@ -46,6 +55,25 @@ class RiskConfig(DrawingConfig):
     risk_alpha: float = field(
         default=1.0, metadata={"help": "--objective risk: candidates weigh softmax(alpha * log-probability / length)"}
     )
+    reward_scale: ChoiceEnum(SCALES) = field(
+        default="none",
+        metadata={
+            "help": "--objective risk: brings the rewards of a sentence's candidates to one scale, so that every sentence "
+            "counts and --cross-entropy-weight has something to weigh: 'min-max' to the range from 0 to 1, 'std' to mean 0 "
+            "and standard deviation 1"
+        },
+    )
+    unfinished_candidates: ChoiceEnum(UNFINISHED) = field(
+        default="scored",
+        metadata={
+            "help": "--objective risk: a candidate that was cut at its longest length is 'scored' as if it had ended there, "
+            "'left-out', or gets the 'lowest' reward of its sentence"
+        },
+    )
+    best_candidate: bool = field(
+        default=False,
+        metadata={"help": "--objective risk: cross-entropy of the candidate with the highest reward, instead of the risk"},
+    )
 
 
 def candidate_generation(cfg: RiskConfig, task) -> dict[str, list[DictConfig]]:
@@ -66,9 +94,10 @@ def candidate_generation(cfg: RiskConfig, task) -> dict[str, list[DictConfig]]:
 
 
 class MinimumRisk:
-    """The risk of each sentence: sum_k Q_k (1 - F_k) over its candidates, Q = softmax_k(alpha * log p(k) / length(k)).
+    """The risk of each sentence: sum_k Q_k (1 - R_k) over its candidates, Q = softmax_k(alpha * log p(k) / length(k)).
 
-    F has no gradient. The encoder reads a source once to draw its candidates and once for their gradients.
+    The reward R is F, on the scale that --reward-scale says; it has no gradient. The encoder reads a source once to draw
+    its candidates and once for their gradients.
 
     Args:
         cfg: the criterion's options.
@@ -81,6 +110,9 @@ class MinimumRisk:
         self._bertscore = bertscore
         self._with_reference = cfg.reference_among_candidates
         self._alpha = cfg.risk_alpha
+        self._scale = str(cfg.reward_scale)
+        self._treatment = str(cfg.unfinished_candidates)
+        self._best = cfg.best_candidate
         self._with_uniform = cfg.label_smoothing > 0
 
     def __call__(self, model: nn.Module, sample: dict, chosen: Tensor) -> Scored:
@@ -92,10 +124,21 @@ class MinimumRisk:
             chosen: indices of the sentences, one at least.
         """
         decoded = self._drawing(model, sample, chosen, self._with_reference)
-        log_p, f = self._log_probabilities(decoded), -self._bertscore.objective(self._scores(decoded))
         rows = decoded.rows
-        risk, sums = risk_of(rows.table(log_p, -torch.inf), rows.table(f, 0.0), self._alpha)
+        log_p = rows.table(self._log_probabilities(decoded), -torch.inf)
+        f = rows.table(-self._bertscore.objective(self._scores(decoded)), 0.0)
+        unfinished = rows.longer_than(self._drawing.longest(model, sample, chosen)).to(f.device)
+        risk = self._risk(log_p, f, unfinished)
+        sums = risk_sums(log_p, f, unfinished, self._alpha)
         return Scored(risk, self._drawing.of_references(decoded, self._with_uniform), sums)
+
+    def _risk(self, log_p: Tensor, reward: Tensor, unfinished: Tensor) -> Tensor:
+        """Of each sentence, (sentences,), from (sentences, candidates) each."""
+        log_p, reward = without_unfinished(log_p, reward, unfinished, self._treatment)
+        reward = scaled(reward, log_p.detach() > -torch.inf, self._scale)
+        if self._best:
+            return cross_entropy_of_best(log_p, reward)
+        return risk_of(log_p, reward, self._alpha)
 
     def _log_probabilities(self, decoded: Decoded) -> Tensor:
         """Of each candidate, (candidates,), divided by its length.

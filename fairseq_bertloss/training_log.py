@@ -28,6 +28,7 @@ MEANS = {
     "f_first": Mean("nsentences_scored"),
     "f_best": Mean("nsentences_scored"),
     "candidates": Mean("nsentences_scored", digits=2),
+    "unfinished": Mean("nsentences_scored"),
     "nll_loss": Mean("ntokens_scored", 1 / math.log(2), 3),  # bits, as in fairseq's own criteria
     "ce_loss": Mean("ntokens_scored", 1 / math.log(2), 3),
     "accuracy": Mean("ntokens_scored", 100.0, 3),

@@ -8,7 +8,16 @@ from fairseq.logging import metrics
 from test_criterion import PIECES, build, gradients, make_sample  # noqa: F401, build is a fixture
 from training import MODELS, logged, rise, train
 
-from fairseq_bertloss.candidates import Rows, risk_of
+from fairseq_bertloss.candidates import (
+    SMALLEST_DEVIATION,
+    SMALLEST_RANGE,
+    Rows,
+    cross_entropy_of_best,
+    risk_of,
+    risk_sums,
+    scaled,
+    without_unfinished,
+)
 
 PAD = 1
 RISK = ["--objective", "risk", "--candidates", "3", "--sampled-candidates", "0"]
@@ -28,7 +37,8 @@ def risk(build):  # noqa: F811
 def test_risk_and_its_gradient_by_hand():
     log_p = torch.tensor([[-1.0, -2.0, -0.5], [-3.0, -1.0, -torch.inf]], dtype=torch.float64, requires_grad=True)
     f = torch.tensor([[0.9, 0.5, -0.2], [0.3, 0.8, 0.0]], dtype=torch.float64)
-    value, sums = risk_of(log_p, f, alpha=2.0)
+    unfinished = torch.tensor([[False, True, False], [True, False, True]])
+    value, sums = risk_of(log_p, f, alpha=2.0), risk_sums(log_p, f, unfinished, alpha=2.0)
     expected, slopes = [], []
     for row, (scores, goodness) in enumerate(zip(log_p.tolist(), f.tolist())):
         weights = [math.exp(2.0 * score) for score in scores]
@@ -41,12 +51,86 @@ def test_risk_and_its_gradient_by_hand():
     torch.testing.assert_close(gradient, torch.tensor(slopes, dtype=torch.float64))
     assert sums["f_expected"].item() == pytest.approx(2 - sum(expected))
     assert sums["f_first"].item() == pytest.approx(1.2) and sums["f_best"].item() == pytest.approx(1.7)
-    assert sums["candidates"].item() == 5
+    assert sums["candidates"].item() == 5 and sums["unfinished"].item() == 2
 
 
 def test_a_best_candidate_below_zero_is_not_the_padding():
-    _, sums = risk_of(torch.tensor([[-1.0, -torch.inf]]), torch.tensor([[-0.3, 0.0]]), 1.0)
-    assert sums["f_best"].item() == pytest.approx(-0.3)
+    log_p, f = torch.tensor([[-1.0, -torch.inf]]), torch.tensor([[-0.3, 0.0]])
+    assert risk_sums(log_p, f, f > 1, 1.0)["f_best"].item() == pytest.approx(-0.3)
+    torch.testing.assert_close(cross_entropy_of_best(log_p, f), torch.tensor([1.0]))
+
+
+NONE = -torch.inf
+
+
+def test_min_max_gives_every_sentence_the_same_range():
+    f = torch.tensor([[0.80, 0.90, 0.85], [0.10, 0.50, 9.0], [-0.2, -0.6, -0.4]])
+    drawn = torch.tensor([[True, True, True], [True, True, False], [True, True, True]])
+    found = scaled(f, drawn, "min-max").masked_fill(~drawn, 0.0)
+    torch.testing.assert_close(found, torch.tensor([[0.0, 1.0, 0.5], [0.0, 1.0, 0.0], [1.0, 0.0, 0.5]]))
+
+
+def test_std_gives_every_sentence_the_same_deviation():
+    f = torch.tensor([[0.80, 0.90, 0.85, 0.99], [0.10, 0.50, 9.0, 9.0]])
+    drawn = torch.tensor([[True] * 4, [True, True, False, False]])
+    found = scaled(f, drawn, "std")
+    for values, given, own in zip(found, f, drawn):
+        torch.testing.assert_close(values[own].mean(), torch.tensor(0.0), atol=1e-5, rtol=0)
+        torch.testing.assert_close(values[own].std(correction=0), torch.tensor(1.0))
+        assert values[own].argsort().tolist() == given[own].argsort().tolist()
+
+
+@pytest.mark.parametrize("scale, smallest", [("min-max", SMALLEST_RANGE), ("std", SMALLEST_DEVIATION)])
+def test_candidates_that_hardly_differ_are_not_blown_up(scale, smallest):
+    """Nor is one candidate alone divided by nothing."""
+    f = torch.tensor([[0.8, 0.8 + smallest / 10], [0.7, 0.0]], dtype=torch.float64)
+    found = scaled(f, torch.tensor([[True, True], [True, False]]), scale)
+    assert 0.09 <= (found[0, 1] - found[0, 0]).item() <= 0.11
+    assert found[1, 0].item() == 0
+
+
+def test_unfinished_candidates():
+    log_p = torch.tensor([[-1.0, -2.0, -3.0], [-1.0, -2.0, NONE], [-1.0, -2.0, NONE]])
+    f = torch.tensor([[0.5, 0.9, 0.7], [0.8, 0.6, 0.0], [0.8, 0.6, 0.0]])
+    unfinished = torch.tensor([[False, True, False], [False, False, False], [True, True, False]])
+    kept, rewards = without_unfinished(log_p, f, unfinished, "scored")
+    assert kept is log_p and rewards is f
+    kept, rewards = without_unfinished(log_p, f, unfinished, "lowest")
+    assert kept is log_p and rewards[0].tolist() == pytest.approx([0.5, 0.5, 0.7])
+    assert torch.equal(rewards[1], f[1])
+    assert rewards[2, 0] == rewards[2, 1], "where none has ended, none is better"
+    kept, rewards = without_unfinished(log_p, f, unfinished, "left-out")
+    assert kept[0].tolist() == [-1, NONE, -3] and torch.equal(kept[1:], log_p[1:])
+    assert rewards[2, 0] == rewards[2, 1]
+
+
+def test_the_cut_candidates_are_those_that_did_not_end(risk):
+    """A model that never ends by itself has nothing else; one that ends at once has none."""
+    for never, share in ((True, 1.0), (False, 0.0)):
+        criterion, network, task, sample = risk("--candidate-generation-args", '{"max_len_a": 0, "max_len_b": 12}')
+        eos = task.target_dictionary.eos()
+        project = network.decoder.output_layer
+        network.decoder.output_layer = lambda *given: project(*given).index_fill(
+            -1, torch.tensor([eos]), -30.0 if never else 30.0
+        )
+        log = criterion(network, sample)[2]
+        assert log["unfinished"] == share * log["candidates"]
+
+
+@pytest.mark.parametrize(
+    "options",
+    [["--reward-scale", "min-max"], ["--reward-scale", "std"], ["--unfinished-candidates", "left-out"], ["--best-candidate"]],
+)
+def test_options_of_the_reward_change_the_loss_and_not_what_is_logged_of_f(risk, options):
+    plain, network, task, sample = risk()
+    criterion = risk(*options)[0]
+    loss, _, log = criterion(network, sample)
+    before, _, logged = plain(network, sample)
+    for name in ("f_expected", "f_first", "f_best", "candidates", "unfinished"):
+        torch.testing.assert_close(log[name], logged[name])
+    assert torch.isfinite(loss)
+    ours, theirs = gradients(loss, network), gradients(before, network)
+    assert any(not torch.allclose(ours[name], theirs[name], rtol=1e-3, atol=1e-6) for name in theirs)
 
 
 @pytest.mark.parametrize("model", MODELS)
