@@ -336,9 +336,11 @@ def test_table_of_runs(tmp_path):
 
 
 def test_controls(rows):
-    assert rows.control_of("baseline") is None
-    assert rows.control_of("risk-ce-0@3e-4x50") == "control@3e-4x50"
-    assert rows.control_of("risk-no-dropout") == rows.control_of("no-dropout-control") == "no-dropout-control"
+    """The strong one everywhere; beside a row with dropout, that with dropout too."""
+    assert rows.control_of("baseline") is None and rows.controls_of("baseline") == []
+    assert rows.control_of("gumbel_softmax@3e-4x50") == rows.control_of("mix-0.2@3e-4x50") == "no-dropout-control@3e-4x50"
+    assert rows.controls_of("gumbel_softmax@3e-4x50") == ["control@3e-4x50", "no-dropout-control@3e-4x50"]
+    assert rows.controls_of("mix-0.2") == rows.controls_of("no-dropout-control") == ["no-dropout-control"]
 
 
 def test_what_translates_nothing_is_not_compared(effect, monkeypatch):
