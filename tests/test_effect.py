@@ -3,6 +3,7 @@
 import json
 import math
 import os
+import subprocess
 import sys
 from pathlib import Path
 
@@ -89,6 +90,11 @@ def test_later_options_of_a_row_count(rows, sizes):
     assert config.optimization.lr == [1e-4] and config.optimization.max_update == rows.UPDATES
 
 
+def experiment_in(folder, effect, sizes, lm):
+    """An experiment whose trainings lie in a folder."""
+    return effect.Experiment(effect.CORPORA["multi30k"], sizes["small"], folder, effect.Judges(lm, folder), folder)
+
+
 def run_effect(effect, monkeypatch, line):
     """Runs its command line."""
     monkeypatch.setattr(sys, "argv", ["effect.py", *map(str, line)])
@@ -108,7 +114,7 @@ def trainings(effect, monkeypatch):
             output.write_text("H-0\t-0.5\tb\n", encoding="utf-8")
         return ""
 
-    monkeypatch.setattr(effect, "_call", call)
+    monkeypatch.setattr(effect.effect_commands, "call", call)
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
     return calls
 
@@ -167,13 +173,71 @@ def test_an_interruption_without_a_last_checkpoint(effect, trainings, monkeypatc
         going_on.append((converging / "checkpoint_last.pt").exists())
         output.write_text("", encoding="utf-8")
 
-    monkeypatch.setattr(effect, "_call", call)
+    monkeypatch.setattr(effect.effect_commands, "call", call)
     run_effect(effect, monkeypatch, [*line, "--rows", "baseline", "--no-scores"])
     assert going_on[0]
 
 
+def test_a_checkout_at_another_path(effect, trainings, monkeypatch, tmp_path, minilm):
+    """What it has trained is there; another training is not."""
+    work, line = paper_size(tmp_path)
+    run_effect(effect, monkeypatch, [*line, "--rows", "baseline", "--no-scores"])
+    told = work / "baseline-1" / "command.json"
+    command = json.loads(told.read_text(encoding="utf-8"))
+    command[command.index("--user-dir") + 1] = "/elsewhere/fairseq_bertloss"
+    told.write_text(json.dumps(command), encoding="utf-8")
+    called = len(trainings)
+    run_effect(effect, monkeypatch, [*line, "--rows", "baseline", "--no-scores"])
+    assert len(trainings) == called
+    command[command.index("--lr") + 1] = "1"
+    told.write_text(json.dumps(command), encoding="utf-8")
+    with pytest.raises(ValueError, match="baseline-1 is of another training, .*command.json says which"):
+        run_effect(effect, monkeypatch, [*line, "--rows", "baseline", "--no-scores"])
+
+
+def test_runs_and_their_files(effect, trainings, monkeypatch, tmp_path, minilm, capsys):
+    """A run is done once; a judge that comes later is asked alone; a row of other options is refused."""
+    asked = []
+
+    def judge(judges, reference, translated, known):
+        asked.append(translated.parent.name)
+        assert known.scores == ({} if judges.mpnet is None else {"f_bert": 80.0, "f_bert_e5": 81.0, "beam_score": -0.5})
+        by_mpnet = {} if judges.mpnet is None else {"f_bert_mpnet": 82.0, "moverscore_mpnet": 60.0}
+        return effect.Judgement({"f_bert": 80.0, "f_bert_e5": 81.0} | by_mpnet, {"f_bert": [80.0], "f_bert_e5": [81.0]})
+
+    monkeypatch.setattr(effect.Judges, "judge", judge)
+    _, line = paper_size(tmp_path)
+    line += ["--e5", tmp_path, "--seeds", "1", "2", "--rows", "control"]
+    for more in ([], [], ["--mpnet", tmp_path]):
+        run_effect(effect, monkeypatch, [*line, *more])
+    assert asked == ["control-1", "control-2"] * 2 and capsys.readouterr().out.count("control, seed 2, beam5: f_bert 80") == 3
+    assert [call[0] for call in trainings].count("fairseq-train") == 6  # twice a baseline in two phases and a row
+    path = tmp_path / "results" / "multi30k.paper" / "valid" / "control.2.beam5.json"
+    run = json.loads(path.read_text(encoding="utf-8"))
+    assert (run["row"], run["seed"], run["scores"]["f_bert_mpnet"], run["sentences"]["f_bert"]) == ("control", 2, 82.0, [80.0])
+    path.write_text(json.dumps(run | {"options": ["--lr", "1"]}), encoding="utf-8")
+    with pytest.raises(ValueError, match="control.2.beam5.json is of other options than control has now"):
+        run_effect(effect, monkeypatch, line)
+
+
+def test_calls_wait_for_each_other(effect, tmp_path):
+    """One at a time is inside, in another process; who is killed inside lets the next one in."""
+    script = (
+        f"import sys, time; sys.path.insert(0, {str(Path(effect.__file__).parent)!r}); import effect_commands; from pathlib import Path\n"
+        "with effect_commands.alone(Path(sys.argv[1])):\n    print('inside', flush=True); time.sleep(600)"
+    )
+    command = [sys.executable, "-c", script, str(tmp_path / "baseline-1.lock")]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as first:
+        assert first.stdout.readline() == "inside\n"
+        with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as second:
+            assert second.stderr.readline() == f"another call is at {tmp_path / 'baseline-1'}: waiting for it\n"
+            first.kill()
+            assert second.stdout.readline() == "inside\n"
+            second.kill()
+
+
 def test_scores_need_a_judge(effect, monkeypatch, tmp_path):
-    with pytest.raises(ValueError, match="there is no folder .*e5-small-en-es-tr: name it by --moverscore-lm"):
+    with pytest.raises(ValueError, match="there is no folder .*e5-small-en-es-tr: name it by --e5"):
         run_effect(effect, monkeypatch, ["multi30k", "--data", tmp_path / "data", "--rows", "control"])
 
 
@@ -206,14 +270,14 @@ def test_records_of_a_log(effect, tmp_path):
 def test_a_command_that_fails_says_how(effect, tmp_path, monkeypatch):
     monkeypatch.setenv("PATH", str(Path(sys.executable).parent), prepend=os.pathsep)
     with pytest.raises(ChildProcessError, match="(?s)^fairseq-train.*unrecognized arguments: --nonsense"):
-        effect._call("fairseq-train", "data", "--arch", "transformer", "--nonsense", output=tmp_path / "log")
+        effect.effect_commands.call("fairseq-train", "data", "--arch", "transformer", "--nonsense", output=tmp_path / "log")
 
 
 def test_the_references_probabilities_are_those_of_validation(effect, corpus, tiny_lm, tmp_path):
     done = train(corpus, tmp_path, "--criterion", "bertscore_loss", "--bert-model", tiny_lm("bert"), "--bert-layer", "2",
                  "--objective", "soft", "--soft-prediction", "softmax", "--cross-entropy-weight", "1", "--lr", "1e-2", "--max-update", "20")  # fmt: skip
     *_, valid = logged(done, "valid")
-    forced = effect.forced(tmp_path / "checkpoint_last.pt", corpus, "valid")
+    forced = effect.effect_judges.forced(tmp_path / "checkpoint_last.pt", corpus, "valid")
     assert forced["nll"] / math.log(2) == pytest.approx(valid["valid_nll_loss"], abs=2e-3)
     assert forced["entropy"] == pytest.approx(valid["valid_entropy"], abs=2e-4)
     assert forced["p_eos_end"] == pytest.approx(valid["valid_p_eos_end"], abs=2e-4)
@@ -222,7 +286,7 @@ def test_the_references_probabilities_are_those_of_validation(effect, corpus, ti
 
 def test_averaged_and_interpolated_parameters(effect, rows, corpus, sizes, tmp_path, minilm):
     """`averaged` is the mean of the checkpoints along the way, `interpolated` that of this and the baseline."""
-    experiment = effect.Experiment(effect.CORPORA["multi30k"], sizes["small"], tmp_path, tmp_path, tmp_path)
+    experiment = experiment_in(tmp_path, effect, sizes, minilm)
     for row, learning_rate in (("baseline", "0.01"), ("control", "0.1")):
         train(corpus, tmp_path / f"{row}-1", "--max-update", "3", "--save-interval-updates", "1", "--keep-interval-updates",
               "2", "--disable-validation", "--batch-size", "40", "--lr", learning_rate)  # fmt: skip
@@ -239,7 +303,7 @@ def test_averaged_and_interpolated_parameters(effect, rows, corpus, sizes, tmp_p
 def test_beam_scores(effect, tmp_path):
     generated = tmp_path / "valid.out"
     generated.write_text("S-0\ta\nH-0\t-0.5\tb\nD-0\t-0.5\tb\nH-1\t-1.5\tc\n", encoding="utf-8")
-    assert effect._beam_score(generated) == -1.0
+    assert effect.effect_judges.beam_score(generated) == -1.0
 
 
 def test_table_of_runs(tmp_path):
@@ -272,9 +336,11 @@ def test_table_of_runs(tmp_path):
 
 
 def test_controls(rows):
-    assert rows.control_of("baseline") is None
-    assert rows.control_of("risk-ce-0@3e-4x50") == "control@3e-4x50"
-    assert rows.control_of("risk-no-dropout") == rows.control_of("no-dropout-control") == "no-dropout-control"
+    """The strong one everywhere; beside a row with dropout, that with dropout too."""
+    assert rows.control_of("baseline") is None and rows.controls_of("baseline") == []
+    assert rows.control_of("gumbel_softmax@3e-4x50") == rows.control_of("mix-0.2@3e-4x50") == "no-dropout-control@3e-4x50"
+    assert rows.controls_of("gumbel_softmax@3e-4x50") == ["control@3e-4x50", "no-dropout-control@3e-4x50"]
+    assert rows.controls_of("mix-0.2") == rows.controls_of("no-dropout-control") == ["no-dropout-control"]
 
 
 def test_what_translates_nothing_is_not_compared(effect, monkeypatch):
@@ -285,12 +351,12 @@ def test_what_translates_nothing_is_not_compared(effect, monkeypatch):
 
 def test_decodings_of_means(effect, sizes, monkeypatch, tmp_path, minilm):
     """What translates; the baseline stays as it is."""
-    experiment = effect.Experiment(effect.CORPORA["multi30k"], sizes["small"], tmp_path, tmp_path, tmp_path)
+    experiment = experiment_in(tmp_path, effect, sizes, minilm)
     for row in ("baseline", "risk"):
         (tmp_path / f"{row}-1").mkdir()
     used = []
     monkeypatch.setattr(experiment, "_average", lambda folder, seed, weight: f"{folder.name} with {weight} of baseline-{seed}")
-    monkeypatch.setattr(effect, "_call", lambda *command, output: (used.append(str(command[command.index("--path") + 1])), output.touch()))
+    monkeypatch.setattr(effect.effect_commands, "call", lambda *command, output: (used.append(str(command[command.index("--path") + 1])), output.touch()))
     for decoding in ("beam5", "averaged", "averaged-lenpen0.6", "interpolated", "interpolated-0.33"):
         experiment.translate("risk", 1, "valid", decoding)
     assert used[0] == str(tmp_path / "risk-1" / "checkpoint_last.pt")
@@ -300,6 +366,6 @@ def test_decodings_of_means(effect, sizes, monkeypatch, tmp_path, minilm):
 
 
 def test_a_mean_of_nothing(effect, sizes, tmp_path, minilm):
-    experiment = effect.Experiment(effect.CORPORA["multi30k"], sizes["small"], tmp_path, tmp_path, tmp_path)
+    experiment = experiment_in(tmp_path, effect, sizes, minilm)
     with pytest.raises(ValueError, match="has 0 checkpoints from along the way"):
         experiment._average(tmp_path, 1, None)

@@ -1,0 +1,80 @@
+"""The corpora of benchmarks/effect.py: which lines become which set, and where the quickstart's comes from."""
+
+import re
+from pathlib import Path
+
+import pytest
+from conftest import REPOSITORY, import_benchmark
+
+
+@pytest.fixture(scope="module")
+def corpora():
+    """The module of the corpora."""
+    return import_benchmark("effect_corpora")
+
+
+def write(folder: Path, name: str, lines: dict[str, list[str]]) -> None:
+    """Both sides of a set."""
+    folder.mkdir(exist_ok=True)
+    for language, own in lines.items():
+        (folder / f"{name}.{language}").write_text("".join(f"{line}\n" for line in own), encoding="utf-8")
+
+
+def test_even_and_odd_lines(corpora, tmp_path):
+    """The validation set of talks is halved; a training pair with a placeholder is left out."""
+    write(tmp_path / "ted.zh-en", "train", {"zh": ["一", "<T_1> 二"], "en": ["one", "two"]})
+    write(tmp_path / "ted.zh-en", "valid", {"zh": ["三", "四", "五"], "en": ["three", "four", "five"]})
+    read = corpora.CORPORA["ted-zh-en"].read(tmp_path, tmp_path)
+    assert read == {"train": [("一", "one")], "valid": [("三", "three"), ("五", "five")], "test": [("四", "four")]}
+
+
+def test_what_is_prepared(corpora, monkeypatch, tmp_path):
+    """The text lies in files named by the language, and these are what `bertloss prepare` reads."""
+    calls = []
+    monkeypatch.setattr(corpora.effect_commands, "call", lambda *command: calls.append([str(part) for part in command]))
+    for name in ("train", "valid"):
+        write(tmp_path / "ted.zh-en", name, {"zh": ["三", "四"], "en": ["three", "four"]})
+    corpora.CORPORA["ted-zh-en"].prepare(tmp_path, tmp_path / "work", "LM", ["--merges", "10"])
+    (command,) = calls
+    assert (tmp_path / "work" / "text" / "test.zh").read_text(encoding="utf-8") == "四\n"
+    for option, value in (("--test-source", tmp_path / "work/text/test.zh"), ("--source-lang", "zh"), ("--merges", "10")):
+        assert command[command.index(option) + 1] == str(value)
+
+
+def test_a_corpus_that_is_not_there(corpora, tmp_path):
+    with pytest.raises(ValueError, match="there is no folder .*multi30k: --data names the folder above it"):
+        corpora.CORPORA["multi30k"].read(tmp_path, tmp_path)
+
+
+def test_home_assistant_is_fetched_as_by_the_quickstart(corpora, monkeypatch, tmp_path):
+    calls = []
+
+    def call(*command):
+        calls.append([str(part) for part in command])
+        if "pip" in command:
+            (tmp_path / "wheel").mkdir()
+            (tmp_path / "wheel" / "homeassistant-1-py3-none-any.whl").touch()
+        else:
+            for name in ("train", "valid", "test"):
+                write(tmp_path / "corpus", name, {"de": ["Licht aus"], "en": ["Lights off"]})
+
+    monkeypatch.setattr(corpora.effect_commands, "call", call)
+    read = corpora.CORPORA["homeassistant"].read(tmp_path / "nothing", tmp_path)
+    assert read == dict.fromkeys(("train", "valid", "test"), [("Licht aus", "Lights off")])
+    download, extract = calls
+    quickstart = (REPOSITORY / "scripts" / "quickstart.sh").read_text(encoding="utf-8")
+    assert re.fullmatch(r"homeassistant==\d[\d.]+\d", download[-1]) and f"{download[-1]}\n" in quickstart
+    assert extract[:3] == ["bertloss", "homeassistant", str(tmp_path / "wheel" / "homeassistant-1-py3-none-any.whl")]
+
+
+def test_the_quickstarts_size_is_what_the_quickstart_trains():
+    """Its model, batches and schedule."""
+    size = import_benchmark("effect_sizes").SIZES[import_benchmark("effect_corpora").CORPORA["homeassistant"].size]
+    scripts = "".join((REPOSITORY / "scripts" / name).read_text(encoding="utf-8") for name in ("quickstart.sh", "small_model.sh"))
+    (updates,) = re.findall(r"BASELINE_UPDATES:-(\d+)", scripts)
+    said = re.sub(r"[()'\\]", " ", scripts.replace('"$baseline_updates"', updates).replace("0.9, ", "0.9,")).split()
+    pairs = {(option, value) for option, value in zip(said, said[1:])}
+    ours = f"{size.model} {size.training} {size.annealing} {size.prepare}".replace("--log-format json --log-interval 10", "")
+    ours = re.sub(r"[()]", "", ours).split()
+    options = [(option, value) for option, value in zip(ours, ours[1:]) if option.startswith("--") and not value.startswith("--")]
+    assert len(options) > 20 and set(options) <= pairs
