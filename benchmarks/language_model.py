@@ -17,7 +17,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from fairseq_bertloss.bertscore import BERTScore, greedy_cosine_match
+from fairseq_bertloss.bertscore import BERTScore, Comparison, greedy_match
 from fairseq_bertloss.evaluation.hypotheses import read_references, read_translations
 from fairseq_bertloss.language_model import DTYPES, FrozenLanguageModel
 from fairseq_bertloss.vocabulary import load_tokenizer
@@ -144,6 +144,11 @@ def _with_noise(values: np.ndarray) -> str:
     return f"{middle:.2f} ({low:.2f} to {high:.2f})"
 
 
+def greedily_matched(*sides: Tensor) -> BERTScore:
+    """Of the arguments of Comparison.of."""
+    return greedy_match(Comparison.of(*sides))
+
+
 class Scored(NamedTuple):
     """F of each pair, and the gradient of their sum to all embeddings of the hypotheses, as one vector."""
 
@@ -161,7 +166,7 @@ def score(language_model: Encode, batches: Sequence[Batch], stored_in: torch.dty
                 reference = F.normalize(reference.float(), dim=-1).to(stored_in)
         embeddings = hypotheses.embeddings.detach().requires_grad_()
         predicted = language_model(embeddings, hypotheses.mask)
-        match = greedy_cosine_match(
+        match = greedily_matched(
             predicted, reference, hypotheses.weights, references.weights, hypotheses.mask, references.mask
         )
         match.f1.sum().backward()
@@ -220,11 +225,11 @@ def main() -> None:
 
     encoders = {dtype: encoding(model) for dtype, model in models.items()}
     dim = models["float32"](*batches[0].references[:2]).size(-1)
-    matchers = {"matching": matching(greedy_cosine_match, dim)}
+    matchers = {"matching": matching(greedily_matched, dim)}
     if options.compile:
         for dtype, model in models.items():
             encoders[f"{dtype}, compiled"] = encoding(torch.compile(model.__call__, dynamic=True))
-        matchers["matching, compiled"] = matching(torch.compile(greedy_cosine_match, dynamic=True), dim)
+        matchers["matching, compiled"] = matching(torch.compile(greedily_matched, dynamic=True), dim)
     for contenders in (encoders, matchers):
         measure(contenders, batches, options.rounds)
         print()

@@ -164,8 +164,8 @@ def _dense_products(batch: Batch, table: Tensor) -> None:
 
 
 def _ours(bertscore: BERTScoreLoss, batch: Batch) -> Tensor:
-    score, _ = bertscore.score_features(batch.features, batch.target, Projection(batch.weight, batch.bias))
-    return _finish(bertscore.objective(score).sum(), batch.features, batch.weight, batch.bias)
+    scores, _ = bertscore.score_features(batch.features, batch.target, Projection(batch.weight, batch.bias))
+    return _finish(bertscore.objective(scores.rewarded).sum(), batch.features, batch.weight, batch.bias)
 
 
 def _plain(bertscore: BERTScoreLoss, batch: Batch) -> Tensor:

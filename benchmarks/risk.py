@@ -17,10 +17,12 @@ from loss_inputs import fairseq_batches
 from loss_measure import Machine
 
 import fairseq_bertloss
+from fairseq_bertloss import sentences
 from fairseq_bertloss.forced_decoding import load_model
 
 DRAWN, READ = PARTS = "candidates drawn", "candidates and references read by the LM"
 
+MATCHED = "one-to-one matching, where --reward-matching asks for it"
 REST = "forward, the rest"
 BACKWARD = "backward and optimizer"
 
@@ -44,6 +46,7 @@ class Updates:
         objective = self.risk._objective
         objective._drawing.drawn = self._timed(objective._drawing.drawn, DRAWN)
         objective._scores = self._timed(objective._scores, READ)
+        sentences.one_to_one_match = self._timed(sentences.one_to_one_match, MATCHED, part_of=READ)
 
     def seconds(self, criterion) -> float:
         """One update on each batch."""
@@ -64,13 +67,13 @@ class Updates:
         self._machine.synchronize()
         return time.perf_counter()
 
-    def _timed(self, method, name):
+    def _timed(self, method, name, part_of=REST):
         def timed(*arguments):
             start = self._now()
             result = method(*arguments)
             taken = self._now() - start
             self.parts[name] += taken
-            self.parts[REST] -= taken
+            self.parts[part_of] -= taken
             return result
 
         return timed
@@ -112,7 +115,7 @@ def main() -> None:
         parts.update({name: taken / cross_entropy / args.rounds for name, taken in updates.parts.items()})
     print(f"an update by risk takes {statistics.median(ratios):.2f} times one by cross-entropy "
           f"({min(ratios):.2f} to {max(ratios):.2f}, {args.rounds} rounds), of which")  # fmt: skip
-    for name in (*PARTS, REST, BACKWARD):
+    for name in (*PARTS, MATCHED, REST, BACKWARD):
         print(f"  {parts[name]:.2f}  {name}")
 
 

@@ -149,7 +149,7 @@ def risk_of(log_p: Tensor, reward: Tensor, alpha: float) -> Tensor:
     Args:
         log_p: log-probability per symbol of each candidate, (sentences, candidates), -inf where there is none.
             Gradients flow.
-        reward: how good each is, the same shape; anything finite where there is none.
+        reward: what each is worth in training, the same shape; anything finite where there is none.
         alpha: > 0, sharpness.
     """
     return 1 - (torch.softmax(alpha * log_p, dim=-1) * reward).sum(dim=-1)

@@ -12,7 +12,7 @@ from fairseq.criterions import FairseqCriterion, register_criterion
 from fairseq.logging import metrics
 from torch import Tensor
 
-from fairseq_bertloss.bertscore import BERTScore
+from fairseq_bertloss.bertscore import Scores
 from fairseq_bertloss.criterion_config import BERTScoreCriterionConfig, check_options_of_objectives
 from fairseq_bertloss.cross_entropy import TokenStatistics
 from fairseq_bertloss.decoder_output import decoder_output
@@ -79,6 +79,7 @@ class BERTScoreCriterion(FairseqCriterion):
             soft_prediction=kind,
             gumbel_hard=cfg.gumbel_hard,
             score=str(cfg.score),
+            matching=str(cfg.reward_matching),
             end_of_sentence=str(cfg.end_of_sentence),
             chunk_tokens=cfg.chunk_tokens,
             lm_dtype=None if cfg.lm_dtype is None else str(cfg.lm_dtype),
@@ -148,17 +149,17 @@ class BERTScoreCriterion(FairseqCriterion):
     def _soft(self, model, sample, chosen: Tensor) -> Scored:
         """The objective `soft`: BERTScore of soft predictions."""
         self.bertscore.temperature = self._temperature()
-        score, predicted, tokens = self._predicted(model, sample, chosen)
-        return Scored(self.bertscore.objective(score), tokens, _soft_sums(score, predicted))
+        scores, predicted, tokens = self._predicted(model, sample, chosen)
+        return Scored(self.bertscore.objective(scores.rewarded), tokens, _soft_sums(scores, predicted))
 
-    def _teacher_forced(self, model, sample, chosen: Tensor) -> tuple[BERTScore, TokenPredictions, TokenStatistics]:
+    def _teacher_forced(self, model, sample, chosen: Tensor) -> tuple[Scores, TokenPredictions, TokenStatistics]:
         """Scores, predictions and the references' statistics, as FreeRunning has them."""
         features, projection = decoder_output(model, sample["net_input"])
-        score, predicted = self.bertscore.score_features(
+        scores, predicted = self.bertscore.score_features(
             part(features, chosen), part(sample["target"], chosen), projection, with_uniform=self.label_smoothing > 0
         )
         statistics = TokenStatistics(predicted.nll, predicted.uniform, predicted.correct, predicted.p_eos)
-        return score, predicted, statistics
+        return scores, predicted, statistics
 
     def _of_features(self, _, sample, chosen: Tensor, features: Tensor, projection) -> dict[str, Tensor]:
         """Sums of the objective `soft` in teacher forcing, from features that there are already."""
@@ -246,8 +247,9 @@ def _at(places: Tensor, values: Tensor) -> Tensor:
     return values.new_zeros(places.shape).masked_scatter(places, values)
 
 
-def _soft_sums(score: BERTScore, predicted: TokenPredictions) -> dict[str, Tensor]:
+def _soft_sums(scores: Scores, predicted: TokenPredictions) -> dict[str, Tensor]:
     """What the objective `soft` logs of its own."""
+    score = scores.reported
     parts = (score.f1, score.precision, score.recall, predicted.entropy, predicted.support)
     sums = (*(part.sum() for part in parts), score.f1.new_tensor(len(predicted.entropy)))
     return dict(zip(SOFT_SUMS, sums, strict=True))

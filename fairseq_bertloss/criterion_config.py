@@ -10,6 +10,7 @@ from fairseq_bertloss.bertscore import BERTScore
 from fairseq_bertloss.language_model import DTYPES
 from fairseq_bertloss.loss import END_OF_SENTENCE
 from fairseq_bertloss.risk import RiskConfig
+from fairseq_bertloss.sentences import MATCHINGS
 from fairseq_bertloss.soft_predictions import SOFT_PREDICTIONS
 from fairseq_bertloss.training_log import not_logged
 from fairseq_bertloss.validation import TranslationMetricsConfig
@@ -67,6 +68,13 @@ class BERTScoreCriterionConfig(RiskConfig, TranslationMetricsConfig):
     )
     score: ChoiceEnum(BERTScore._fields) = field(
         default="f1", metadata={"help": "which part of BERTScore to maximise"}
+    )
+    reward_matching: ChoiceEnum(MATCHINGS) = field(
+        default="greedy",
+        metadata={
+            "help": "matching of what is maximised: 'greedy' pays for a word as often as it is said, so that a model "
+            "learns to repeat it, 'one-to-one' only once; what is logged and reported stays bert-score's, greedy"
+        },
     )
     bert_idf: Optional[str] = field(
         default=None, metadata={"help": "file of references (text, one a line) to compute idf weights from"}

@@ -13,7 +13,7 @@ higher for the symbols drawn than the model's distribution has it.
 from omegaconf import DictConfig
 from torch import Tensor, nn
 
-from fairseq_bertloss.bertscore import BERTScore
+from fairseq_bertloss.bertscore import Scores
 from fairseq_bertloss.cross_entropy import TokenStatistics
 from fairseq_bertloss.drawing import ANCESTRAL, Drawing, DrawingConfig, deterministic, generation
 from fairseq_bertloss.expected_embeddings import TokenPredictions
@@ -46,7 +46,7 @@ class FreeRunning:
 
     def __call__(
         self, model: nn.Module, sample: dict, chosen: Tensor
-    ) -> tuple[BERTScore, TokenPredictions, TokenStatistics]:
+    ) -> tuple[Scores, TokenPredictions, TokenStatistics]:
         """Of some of a batch's sentences.
 
         Args:
@@ -59,10 +59,10 @@ class FreeRunning:
             forcing.
         """
         decoded = self._drawing(model, sample, chosen)
-        score, predictions = self._bertscore.score_features(
+        scores, predictions = self._bertscore.score_features(
             decoded.features_of(decoded.rows.candidates),
             decoded.translations,
             decoded.projection,
             reference=decoded.references,
         )
-        return score, predictions, self._drawing.of_references(decoded, self._with_uniform)
+        return scores, predictions, self._drawing.of_references(decoded, self._with_uniform)

@@ -10,11 +10,11 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
-from fairseq_bertloss.bertscore import BERTScore
+from fairseq_bertloss.bertscore import BERTScore, Scores
 from fairseq_bertloss.expected_embeddings import Projection, TokenPredictions, check_vocabulary, expected_embeddings
 from fairseq_bertloss.language_model import FrozenLanguageModel, idf_weights, rescaling_baseline
 from fairseq_bertloss.layout import SentenceLayout
-from fairseq_bertloss.sentences import CachedSentences, ReadSentences, ReferenceCaches, Sentences, matched
+from fairseq_bertloss.sentences import MATCHINGS, ReadSentences, ReferenceCaches, Sentences, matched
 from fairseq_bertloss.soft_predictions import DEFAULT_TEMPERATURE, SOFT_PREDICTIONS, SoftPrediction
 from fairseq_bertloss.vocabulary import Specials, align, load_tokenizer, symbol_names
 
@@ -24,10 +24,9 @@ END_OF_SENTENCE = ("scored", "context", "gold")
 class BERTScoreLoss(nn.Module):
     """BERTScore of a model's soft predictions against references, differentiable in the logits.
 
-    The language model sees [CLS], the predictions and, where the reference ends, what
-    `end_of_sentence` says. In train mode gumbel_softmax draws noise from torch's generator; in eval
-    mode it draws none. The language model is frozen and is no submodule: this module has no
-    parameters and an empty state_dict, and hands changes of device and precision on.
+    The language model sees [CLS], the predictions and, where the reference ends, what `end_of_sentence` says. In train
+    mode gumbel_softmax draws noise from torch's generator; in eval mode it draws none. The language model is frozen and
+    no submodule: this module has no parameters and an empty state_dict, and hands changes of device and precision on.
     """
 
     def __init__(
@@ -40,6 +39,7 @@ class BERTScoreLoss(nn.Module):
         temperature: float | None = None,
         gumbel_hard: bool = False,
         score: str = "f1",
+        matching: str = "greedy",
         end_of_sentence: str = "scored",
         idf: Tensor | None = None,
         baseline: tuple[float, float, float] | None = None,
@@ -55,6 +55,7 @@ class BERTScoreLoss(nn.Module):
             temperature: of the soft prediction; 0.1 by default for gumbel_softmax, 1.0 for the others.
             gumbel_hard: one-hot samples with the gradient of soft ones (straight-through).
             score: what `objective` negates: "f1" (default), "precision" or "recall".
+            matching: what scores are computed by: "greedy" (default), bert-score's, or "one-to-one".
             end_of_sentence: what stands at the reference's </s>. "scored" (default): the soft
                 prediction, which counts like any other. "context": the soft prediction, with weight
                 0. "gold": [SEP]'s own embedding, with weight 0, as in bert-score.
@@ -66,8 +67,9 @@ class BERTScoreLoss(nn.Module):
             ValueError: an option that is not among its choices.
         """
         super().__init__()
-        choices = {"soft_prediction": SOFT_PREDICTIONS, "score": BERTScore._fields, "end_of_sentence": END_OF_SENTENCE}
-        for (option, known), value in zip(choices.items(), (soft_prediction, score, end_of_sentence)):
+        given = dict(soft_prediction=soft_prediction, score=score, matching=matching, end_of_sentence=end_of_sentence)
+        choices = SOFT_PREDICTIONS, BERTScore._fields, MATCHINGS, END_OF_SENTENCE
+        for (option, value), known in zip(given.items(), choices):
             if value not in known:
                 raise ValueError(f"unknown {option} {value!r}: choose one of {', '.join(known)}")
         self.language_model = language_model
@@ -76,6 +78,7 @@ class BERTScoreLoss(nn.Module):
         self.temperature = DEFAULT_TEMPERATURE[soft_prediction] if temperature is None else temperature
         self.gumbel_hard = gumbel_hard
         self.score = score
+        self.matching = matching
         self.end_of_sentence = end_of_sentence
         self._symbol_ids = symbol_ids.cpu()
         self.register_buffer("embedding_table", self._table(), persistent=False)  # (vocabulary, embedding size)
@@ -103,8 +106,7 @@ class BERTScoreLoss(nn.Module):
 
         Args:
             lm: hub name or folder of an encoder (BERT, DistilBERT, RoBERTa, XLM-R, ELECTRA, ALBERT, MPNet, DeBERTa).
-            symbols: the target vocabulary: a fairseq Dictionary, or a list of the language model's own
-                pieces together with four specials.
+            symbols: the target vocabulary: a fairseq Dictionary, or a list of the model's own pieces and four specials.
             layer: the scoring layer; None: bert-score's choice for a known name.
             specials: how a list of symbols spells beginning, padding, end and unknown; fairseq's way by default.
             idf_references: file of reference sentences to compute idf weights from; None: no idf.
@@ -127,14 +129,8 @@ class BERTScoreLoss(nn.Module):
         if idf_references is not None:
             weights = idf_weights(idf_references, tokenizer)
             idf = torch.tensor([weights[i] for i in symbol_ids.tolist()])
-        return cls(
-            language_model,
-            symbol_ids,
-            Specials(*(names.index(special) for special in specials)),
-            idf=idf,
-            baseline=baseline,
-            **options,
-        )
+        places = Specials(*(names.index(special) for special in specials))
+        return cls(language_model, symbol_ids, places, idf=idf, baseline=baseline, **options)
 
     def objective(self, score: BERTScore) -> Tensor:
         """What training minimises: -F1, -precision or -recall of each sentence, (batch,)."""
@@ -158,7 +154,7 @@ class BERTScoreLoss(nn.Module):
         Raises:
             ValueError: shapes disagree, a target does not end with </s>, or one exceeds max_target_length.
         """
-        return self.score_features(logits, target)[0]
+        return self.score_features(logits, target)[0].rewarded
 
     def score_features(
         self,
@@ -168,7 +164,7 @@ class BERTScoreLoss(nn.Module):
         *,
         with_uniform: bool = False,
         reference: Tensor | None = None,
-    ) -> tuple[BERTScore, TokenPredictions]:
+    ) -> tuple[Scores, TokenPredictions]:
         """As forward, from what the decoder's output layer gets, and the statistics of the same logits.
 
         Args:
@@ -180,7 +176,7 @@ class BERTScoreLoss(nn.Module):
             reference: (batch, l), to score against in place of the target, which the model itself has then drawn.
 
         Returns:
-            The scores, and TokenPredictions of the real tokens, in the order of target's rows.
+            Scores, and TokenPredictions of the real tokens, in the order of target's rows.
         """
         layout, features = self._laid_out(features, target, packed=features.dim() == 2)
         predictions = expected_embeddings(
@@ -206,11 +202,15 @@ class BERTScoreLoss(nn.Module):
         check_vocabulary(probabilities.size(-1), self.embedding_table)
         embeddings = probabilities.to(self.embedding_table.dtype) @ self.embedding_table
         weights = None if self.idf is None else probabilities @ self.idf.to(probabilities.dtype)
-        return self._score(self._sentences(embeddings, weights, target, layout), target, layout)
+        return self._score(self._sentences(embeddings, weights, target, layout), target, layout).rewarded
+
+    def score_ids(self, hypothesis: Tensor, target: Tensor, of: Sequence[int] | None = None) -> BERTScore:
+        """As score_candidates, by the objective's matching alone."""
+        return self.score_candidates(hypothesis, target, of).rewarded
 
     @torch.no_grad()
-    def score_ids(self, hypothesis: Tensor, target: Tensor, of: Sequence[int] | None = None) -> BERTScore:
-        """BERTScore of hard predictions, (hypotheses,) each, without gradient.
+    def score_candidates(self, hypothesis: Tensor, target: Tensor, of: Sequence[int] | None = None) -> Scores:
+        """Scores of hard predictions, (hypotheses,) each, without gradient.
 
         Args:
             hypothesis: (hypotheses, k) symbol indices; every row ends with </s>, padding on either side.
@@ -267,16 +267,16 @@ class BERTScoreLoss(nn.Module):
 
     def _score(
         self, predicted: Sentences, target: Tensor, layout: SentenceLayout, of: Sequence[int] | None = None
-    ) -> BERTScore:
+    ) -> Scores:
         """Against references, each its own or those of `of`."""
         reference = self._sentences_of_ids(target, layout)
         if self.reference_caches is not None:
-            ids, cache = self._language_model_ids(target, layout), self.reference_caches.current()
-            reference = CachedSentences.of(reference, ids, cache, self.language_model)
+            reference = self.reference_caches.read(reference, self._language_model_ids(target, layout))
         if of is not None:  # which may name one again and again
             reference = ReadSentences.of(reference, self.language_model)
-        score = matched(predicted, reference, range(len(target)) if of is None else of, self.language_model)
-        return score if self.baseline is None else score.rescaled(self.baseline)
+        of = range(len(target)) if of is None else of
+        scores = matched(predicted, reference, of, self.language_model, self.matching)
+        return scores if self.baseline is None else scores.rescaled(self.baseline)
 
     def _language_model_ids(self, ids: Tensor, layout: SentenceLayout) -> list[tuple[int, ...]]:
         """Of each sentence, start marker included."""

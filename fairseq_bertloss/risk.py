@@ -15,7 +15,7 @@ from fairseq.dataclass import ChoiceEnum
 from omegaconf import DictConfig
 from torch import Tensor, nn
 
-from fairseq_bertloss.bertscore import BERTScore
+from fairseq_bertloss.bertscore import Scores
 from fairseq_bertloss.candidates import (
     SCALES,
     UNFINISHED,
@@ -96,8 +96,8 @@ def candidate_generation(cfg: RiskConfig, task) -> dict[str, list[DictConfig]]:
 class MinimumRisk:
     """The risk of each sentence: sum_k Q_k (1 - R_k) over its candidates, Q = softmax_k(alpha * log p(k) / length(k)).
 
-    The reward R is F, on the scale that --reward-scale says; it has no gradient. The encoder reads a source once to draw
-    its candidates and once for their gradients.
+    The reward R is F by the matching that `bertscore` rewards, on the scale that --reward-scale says; it has no gradient.
+    The log has greedy matching's F. The encoder reads a source once to draw its candidates and once for their gradients.
 
     Args:
         cfg: the criterion's options.
@@ -124,11 +124,11 @@ class MinimumRisk:
             chosen: indices of the sentences, one at least.
         """
         decoded = self._drawing(model, sample, chosen, self._with_reference)
-        rows = decoded.rows
+        rows, scores = decoded.rows, self._scores(decoded)
         log_p = rows.table(self._log_probabilities(decoded), -torch.inf)
-        f = rows.table(-self._bertscore.objective(self._scores(decoded)), 0.0)
+        reward, f = (rows.table(-self._bertscore.objective(score), 0.0) for score in (scores.rewarded, scores.reported))
         unfinished = rows.longer_than(self._drawing.longest(model, sample, chosen)).to(f.device)
-        risk = self._risk(log_p, f, unfinished)
+        risk = self._risk(log_p, reward, unfinished)
         sums = risk_sums(log_p, f, unfinished, self._alpha)
         return Scored(risk, self._drawing.of_references(decoded, self._with_uniform), sums)
 
@@ -158,7 +158,7 @@ class MinimumRisk:
         nll = token_statistics(features[first], target, decoded.projection, of=of, chunk_tokens=chunk_tokens).nll
         return -nll.new_zeros(len(lengths)).index_add(0, candidate, nll) / lengths
 
-    def _scores(self, decoded: Decoded) -> BERTScore:
+    def _scores(self, decoded: Decoded) -> Scores:
         """Of each candidate, (candidates,), against its sentence's reference."""
         of = [decoded.rows.sentence[row] for row in decoded.rows.candidates]
-        return self._bertscore.score_ids(decoded.translations, decoded.references, of)
+        return self._bertscore.score_candidates(decoded.translations, decoded.references, of)

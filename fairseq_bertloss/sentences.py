@@ -8,14 +8,18 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from fairseq_bertloss.bertscore import BERTScore, greedy_cosine_match
+from fairseq_bertloss.bertscore import BERTScore, Comparison, Scores, greedy_match
 from fairseq_bertloss.language_model import FrozenLanguageModel
 from fairseq_bertloss.layout import SentenceLayout, batches, cost_of_a_batch
+from fairseq_bertloss.one_to_one import one_to_one_match
 from fairseq_bertloss.reference_cache import ReferenceCache
+
+MATCHINGS = ("greedy", "one-to-one")
+"""What an objective may be computed by."""
 
 
 class Side(NamedTuple):
-    """One side of a match: arguments of greedy_cosine_match."""
+    """One side of a match: arguments of Comparison.of."""
 
     embeddings: Tensor  # contextual, (batch, width, dim)
     weights: Tensor  # (batch, width)
@@ -111,11 +115,13 @@ def matched(
     reference: Sentences | CachedSentences | ReadSentences,
     of: Sequence[int],
     language_model: FrozenLanguageModel,
-) -> BERTScore:
+    matching: str,
+) -> Scores:
     """Reads and scores sentences, batch by batch of like lengths; gradients flow to the predicted ones.
 
     Args:
         of: which reference each predicted sentence is scored against.
+        matching: the objective's, one of MATCHINGS.
 
     Raises:
         ValueError: `of` is not as long as there are predicted sentences.
@@ -128,9 +134,11 @@ def matched(
         with torch.no_grad():
             references = reference.read_by(language_model, [of[i] for i in group])
         predictions = predicted.read_by(language_model, group)
-        scores.append(greedy_cosine_match(*(part for pair in zip(predictions, references) for part in pair)))
+        pairs = Comparison.of(*(part for pair in zip(predictions, references) for part in pair))
+        reported = greedy_match(pairs)
+        scores.append(Scores(reported, one_to_one_match(pairs) if matching == "one-to-one" else reported))
     back = torch.tensor([i for group in groups for i in group]).argsort().to(predicted.weights.device, non_blocking=True)
-    return BERTScore(*(torch.cat(parts)[back] for parts in zip(*scores)))
+    return Scores(*(BERTScore(*(torch.cat(parts)[back] for parts in zip(*each))) for each in zip(*scores)))
 
 
 class ReferenceCaches:
@@ -154,3 +162,7 @@ class ReferenceCaches:
         if present not in self._caches:
             self._caches[present] = ReferenceCache(self._folder, model.fingerprint(), model.hidden_size, self._limit)
         return self._caches[present]
+
+    def read(self, sentences: Sentences, ids: list[tuple[int, ...]]) -> CachedSentences:
+        """From the present one, arguments as of CachedSentences.of."""
+        return CachedSentences.of(sentences, ids, self.current(), self._language_model)

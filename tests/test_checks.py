@@ -34,6 +34,7 @@ EDITS = {
     "curve: number is nan": set_nan("curve"),
     "comparison: no comparison": lambda results: results.clear(),
     "comparison: no system 'x'": lambda results: results[0].update(control="x"),
+    "comparison: no system 'y'": lambda results: results[0].update(weaker_controls=["y"]),
     "comparison: same name": lambda results: results[0]["systems"].append(results[0]["systems"][0]),
     "comparison: no runs": lambda results: results[0]["systems"][0].update(runs=[]),
     "comparison: 20 translations": lambda results: results[0]["systems"][0]["runs"][0]["hypotheses"].pop(),

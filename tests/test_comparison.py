@@ -116,6 +116,43 @@ def compared(minilm, real_pairs, write, tmp_path):
     return run
 
 
+@pytest.mark.parametrize("controls", [["weak={poor}", "{fair}"], ["{fair}", "weak={poor}"]])
+def test_the_strongest_of_several_controls_judges(controls, bertloss, tmp_path, capsys):
+    path = str(tmp_path / "comparison.json")
+    options = [option for control in controls for option in ("--control", control)]
+    assert bertloss("compare", "--baseline", "{poor}", *options, "--system", "x={good}", "--output", path) == 0
+    printed = capsys.readouterr().out
+    (comparison,) = results.read(path, results.Comparison)
+    assert (comparison.control, comparison.weaker_controls) == ("control", ["weak"])
+    assert [system.name for system in comparison.fine_tuned] == ["x"]
+    tested = {(test.system, test.against) for test in comparison.tests}
+    assert tested == {(name, "baseline") for name in ("control", "weak", "x")} | {("weak", "control"), ("x", "control")}
+    assert "difference from control, cross-entropy continued (the strongest of 2 controls in F_BERT)" in printed
+    assert printed.rstrip().endswith("repeated bigrams no more than 1 point higher): holds for x.")
+
+
+def looped(lines: list[str]) -> list[str]:
+    """Lines whose last two words are said four times."""
+    return [" ".join([line, *line.split()[-2:] * 3]) for line in lines]
+
+
+def test_a_loop_is_a_collapse_where_the_control_does_not_loop(compared, write, real_pairs, tmp_path, capsys):
+    hypotheses = real_pairs[0] + real_pairs[0][50:90]
+    loops = write("loops", "".join(f"{line}\n" for line in looped(hypotheses)))
+    plain, loop = ("{a}", loops)
+    for systems, warned in (((plain, plain, loop), True), ((loop, loop, loop), False), ((loop, plain, plain), False)):
+        baseline, control, tuned = systems
+        compared("--baseline", baseline, "--control", control, "--system", f"tuned={tuned}")
+        judged = capsys.readouterr().out.rstrip().splitlines()[-1]
+        assert cli.main(["report", "--runs", str(tmp_path), "--output", str(tmp_path / "report.html")]) == 0
+        page = (tmp_path / "report.html").read_text(encoding="utf-8")
+        assert ("signs of a collapse that the control does not show. tuned: " in page) == warned
+        assert ('<td class="alarm">' in page) == warned
+        assert (": does not hold for tuned (" in judged and "points higher)" in judged) == warned
+        assert (": holds for tuned." in judged) == (not warned)
+        assert ("Weak models even without fine-tuning" in page) == (baseline == loop)
+
+
 @pytest.mark.parametrize(
     "baseline, same, options",
     [

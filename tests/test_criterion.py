@@ -174,6 +174,21 @@ def test_an_empty_reference(build):
     assert all(g.isfinite().all() for g in gradients(loss, network).values())
 
 
+def test_one_to_one_matching_trains_and_greedy_matching_is_logged(build):
+    arguments = ["--soft-prediction", "softmax", "--score", "recall"]
+    greedy, network, task = build(*arguments)
+    criterion, *_ = build(*arguments, "--reward-matching", "one-to-one")
+    sample = make_sample(task, PIECES)
+    plain, _, expected_log = greedy(network, sample)
+    loss, _, log = criterion(network, sample)
+    for name in ("f_bert", "p_bert", "r_bert"):
+        torch.testing.assert_close(log[name], expected_log[name], msg=lambda text: f"{name}: {text}")
+    torch.testing.assert_close(-plain, log["r_bert"])
+    torch.testing.assert_close(-loss, criterion.bertscore(network(**sample["net_input"])[0], sample["target"]).recall.sum())
+    assert loss > plain + 0.01
+    assert any(gradient.abs().max() > 1e-4 for gradient in gradients(loss, network).values())
+
+
 @pytest.mark.parametrize("smoothing", ["0", "0.1"])
 def test_symbols_that_the_model_rules_out(build, smoothing):
     criterion, network, task = build("--cross-entropy-weight", "0.3", "--label-smoothing", smoothing)

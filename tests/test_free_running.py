@@ -40,7 +40,7 @@ def test_loss_and_gradient_sentence_by_sentence(free, kind, model):
         embeddings = probabilities @ criterion.bertscore.embedding_table
         layout = criterion.bertscore._layout(torch.tensor([translation]))
         sentences = criterion.bertscore._sentences(embeddings[0], None, torch.tensor([translation]), layout)
-        f = f + criterion.bertscore._score(sentences, reference, criterion.bertscore._layout(reference)).f1[0]
+        f = f + criterion.bertscore._score(sentences, reference, criterion.bertscore._layout(reference)).reported.f1[0]
         predicted += len(translation)
     assert (size, log["ntokens_predicted"], log["ntokens_scored"]) == (3, predicted, sample["ntokens"])
     assert log["f_bert"].item() == pytest.approx(-loss.item())
@@ -65,7 +65,7 @@ def test_what_the_language_model_reads_is_what_was_drawn(free):
         sample["target"],
         Projection(network.decoder.output_projection.weight, None),
     )[0]
-    assert (teacher_forced.f1.sum() - expected).abs() > 0.01
+    assert (teacher_forced.reported.f1.sum() - expected).abs() > 0.01
 
 
 def test_mixed_with_cross_entropy_of_the_references(free, build):  # noqa: F811

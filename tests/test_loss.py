@@ -233,6 +233,8 @@ def test_gradient_through_the_whole_line(family, tiny_lm):
     # DeBERTa computes its layer norms in float32, whose rounding a small step would magnify.
     precision = dict(eps=1e-3, atol=1e-3) if family == "deberta" else {}
     assert torch.autograd.gradcheck(lambda x: loss.objective(loss(x @ basis, target)), features, **precision)
+    loss.matching = "one-to-one"
+    assert torch.autograd.gradcheck(lambda x: loss.objective(loss(x @ basis, target)), features, **precision)
 
 
 @pytest.mark.parametrize("kind", SOFT_PREDICTIONS)
@@ -336,7 +338,7 @@ def test_bad_input(tiny_lm):
     assert loss.max_target_length == 99
     with pytest.raises(ValueError, match="100 symbols is longer than the 99"):
         loss.score_ids(long, long)
-    for option in ("soft_prediction", "score", "end_of_sentence"):
+    for option in ("soft_prediction", "score", "matching", "end_of_sentence"):
         with pytest.raises(ValueError, match=f"unknown {option} 'x'"):
             make_loss(lm, **{option: "x"})
     with pytest.raises(ValueError, match="2 of the target dictionary's 7 symbols .* 'hund', 'katze'"):

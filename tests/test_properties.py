@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from test_loss import BOS, EOS, PAD, make_loss
 
-from fairseq_bertloss.bertscore import greedy_cosine_match
+from fairseq_bertloss.bertscore import Comparison, greedy_match
 from fairseq_bertloss.soft_predictions import SOFT_PREDICTIONS, soft_prediction
 
 LONGEST = 60
@@ -118,5 +118,5 @@ def test_matching_any_embeddings(seed, k, l, scale):
     sides = [scale * torch.randn(2, n, 3, generator=generator) for n in (k, l)]
     weights = [torch.rand(2, n, generator=generator) * (torch.rand(2, n, generator=generator) < 0.7) for n in (k, l)]
     masks = [torch.arange(n).expand(2, n) <= torch.tensor([[n - 1], [n // 2]]) for n in (k, l)]
-    for part in greedy_cosine_match(*sides, *weights, *masks):
+    for part in greedy_match(Comparison.of(*sides, *weights, *masks)):
         assert part.isfinite().all() and (part.abs() <= 1 + 1e-6).all()

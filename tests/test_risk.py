@@ -9,6 +9,7 @@ from test_criterion import PIECES, build, gradients, make_sample  # noqa: F401, 
 from training import MODELS, logged, rise, train
 
 from fairseq_bertloss.candidates import (
+    RISK_SUMS,
     SMALLEST_DEVIATION,
     SMALLEST_RANGE,
     Rows,
@@ -170,6 +171,28 @@ def test_gradient_equals_that_of_the_risk_written_out(risk, monkeypatch, model, 
     assert largest > 1e-4
     for name, gradient in theirs.items():
         torch.testing.assert_close(ours[name], gradient, rtol=0, atol=1e-3 * largest, msg=lambda text: f"{name}: {text}")
+
+
+def test_the_reward_is_by_one_to_one_matching_and_the_log_by_greedy(risk, monkeypatch):
+    greedy, network, task, sample = risk()
+    criterion = risk("--reward-matching", "one-to-one")[0]
+    drawn = [[one[: 3 + 4 * place] + [2] for place, one in enumerate(candidates)]
+             for candidates in greedy._objective._drawing.drawn(network, sample)]  # fmt: skip
+    for each in (greedy, criterion):
+        monkeypatch.setattr(each._objective._drawing, "drawn", lambda *_: drawn)
+    plain, _, expected_log = greedy(network, sample)
+    loss, _, log = criterion(network, sample)
+    for name in RISK_SUMS:
+        torch.testing.assert_close(log[name], expected_log[name], msg=lambda text: f"{name}: {text}")
+
+    decoded = criterion._objective._drawing(network, sample, torch.arange(3), False)
+    log_p, reward = criterion._objective._log_probabilities(decoded), criterion._objective._scores(decoded).rewarded.f1
+    expected, sentence = 0.0, torch.tensor([decoded.rows.sentence[row] for row in decoded.rows.candidates])
+    for own in (sentence == i for i in range(3)):
+        expected += 1 - (log_p[own].softmax(dim=0) * reward[own]).sum()
+    torch.testing.assert_close(loss, expected)
+    assert loss > plain + 0.01, "candidates of a random model repeat themselves"
+    assert log["_objective"] == loss
 
 
 def test_a_planted_best_candidate_gains_probability(risk, monkeypatch):

@@ -37,7 +37,13 @@ def add_compare(subparsers) -> None:
     parser = subparsers.add_parser("compare", help="whether systems differ from a baseline by more than chance")
     runs = "FILE, or several of different training seeds: FILE,FILE,..."
     parser.add_argument("--baseline", required=True, metavar="[NAME=]FILES", help=runs)
-    parser.add_argument("--control", metavar="[NAME=]FILES", help="cross-entropy continued: what systems must beat too")
+    parser.add_argument(
+        "--control",
+        action="append",
+        default=[],
+        metavar="[NAME=]FILES",
+        help="cross-entropy continued, by which systems are judged; repeat it: by the strongest in F_BERT",
+    )
     parser.add_argument("--system", required=True, action="append", metavar="NAME=FILES", help=f"{runs}; repeat it")
     add_evaluator(parser)
     parser.add_argument(
@@ -64,10 +70,10 @@ def run_compare(args: argparse.Namespace) -> None:
     systems = {}
     baseline, files = named_files(args.baseline)
     baseline = add_system(systems, baseline or "baseline", files)
-    control = None
-    if args.control:
-        control, files = named_files(args.control)
-        control = add_system(systems, control or "control", files)
+    controls = []
+    for argument in args.control:
+        name, files = named_files(argument)
+        controls.append(add_system(systems, name or "control", files))
     for argument in args.system:
         name, files = named_files(argument)
         if name is None:
@@ -78,7 +84,7 @@ def run_compare(args: argparse.Namespace) -> None:
         systems,
         evaluator(args),
         baseline=baseline,
-        control=control,
+        controls=controls,
         paired_runs=args.paired_runs,
         resamples=args.resamples,
         seed=args.seed,

@@ -1,59 +1,115 @@
-"""Signs that a system has collapsed: text that is too short or too long, all alike, empty or repeating itself."""
+"""Signs that a fine-tuning has made a system collapse, and that what it is compared with is weak itself.
 
-from collections.abc import Iterator
+A collapse is what a fine-tuned system shows and the control does not: text that is far too short or too long, all
+alike, empty or repeating itself, probabilities without entropy. Without a control, what the baseline does not show.
+"""
+
+from collections.abc import Sequence
 
 from fairseq_bertloss.evaluation.health import health
-from fairseq_bertloss.evaluation.results import Comparison, Run, System
+from fairseq_bertloss.evaluation.judgement import rise
+from fairseq_bertloss.evaluation.limits import (
+    LEAST_BLEU,
+    LEAST_DISTINCT,
+    LEAST_ENTROPY,
+    LENGTH_TOLERANCE,
+    MOST_REPEATED,
+    WEAK_DISTINCT,
+    WEAK_LENGTH_RATIOS,
+    WEAK_REPEATED,
+)
+from fairseq_bertloss.evaluation.plain_text import quoted
+from fairseq_bertloss.evaluation.results import METRICS, Comparison, Entropy, System
+from fairseq_bertloss.evaluation.tables import number
 
-LENGTH_RATIOS = 0.8, 1.2
-LEAST_DISTINCT = 0.8
-"""Share of the baseline's distinct outputs."""
+COLLAPSED = {
+    "bleu": lambda ours, theirs: ours < LEAST_BLEU <= theirs,
+    "length_ratio": lambda ours, theirs: rise("length_ratio", abs(ours - 1), abs(theirs - 1)) > LENGTH_TOLERANCE,
+    "distinct": lambda ours, theirs: ours < LEAST_DISTINCT * theirs,
+    "empty": lambda ours, theirs: ours > theirs,
+    "repeated": lambda ours, theirs: rise("repeated", ours, theirs) > MOST_REPEATED,
+}
+"""Whether a figure is a sign of a collapse beside the control's."""
 
-LEAST_DISTINCT_OF_REFERENCES = 0.5
-"""Share of the distinct references, which the baseline is held against too."""
+WEAK = {
+    "bleu": lambda ours, references: ours < LEAST_BLEU,
+    "length_ratio": lambda ours, references: not WEAK_LENGTH_RATIOS[0] <= ours <= WEAK_LENGTH_RATIOS[1],
+    "distinct": lambda ours, references: ours < WEAK_DISTINCT * references["distinct"],
+    "empty": lambda ours, references: ours > 0,
+    "repeated": lambda ours, references: ours > references["repeated"] + WEAK_REPEATED,
+}
+"""Whether a system's figure is that of a weak model, given the health of the references."""
 
-MOST_REPEATED = 2.0, 1.0
-"""So many times the baseline's repeated bigrams, and percentage points more."""
-
-MOST_REPEATED_OVER_REFERENCES = 5.0
-"""Percentage points of repeated bigrams above the references', which the baseline is held against too."""
-
-
-LEAST_BLEU = 3.0
-"""Below it, systems hardly translate, and which of them is better says nothing about those that do."""
+WORDS = {
+    "bleu": "BLEU {}, hardly a translation, so that differences mean nothing",
+    "length_ratio": "{} times as long as the references",
+    "distinct": "{}% distinct outputs",
+    "empty": "empty outputs: {}",
+    "repeated": "{}% of the bigrams repeat one of their line",
+}
 
 
-def alarms(comparison: Comparison) -> dict[tuple[str, str], str]:
-    """What looks wrong: (system, metric) -> in words, of the first run in which it does."""
-    found = {}
-    baseline = comparison.system(comparison.baseline)
+def alarms(comparison: Comparison, entropies: Sequence[Entropy] = ()) -> dict[tuple[str, str], str]:
+    """What looks like a collapse of a fine-tuned system: (system, metric) -> in words.
+
+    Either the mean over runs is a sign beside the control's mean, or the figure of one run beside that of every run of the
+    control.
+
+    Args:
+        comparison: systems on a test set.
+        entropies: of the systems at inference, or none; the metric is "entropy" then.
+    """
+    other = comparison.yardstick
+    signs = {
+        (system.name, metric): f"{words} ({quoted(other.name)}: {_figure(metric, other.mean(metric))})"
+        for system in comparison.fine_tuned
+        for metric in COLLAPSED
+        if (words := _sign(metric, system, other))
+    }
+    return signs | _without_entropy(comparison, entropies)
+
+
+def weaknesses(comparison: Comparison) -> dict[tuple[str, str], str]:
+    """What is wrong with the baseline and the controls themselves: (system, metric) -> in words."""
     references = health(comparison.references, comparison.by_character)
+    found = {}
     for system in comparison.systems:
-        for run in system.runs:
-            for metric, words in _signs(run, baseline, references):
-                found.setdefault((system.name, metric), words)
+        if system in comparison.fine_tuned:
+            continue
+        for metric in WEAK:
+            if WEAK[metric](system.mean(metric), references):
+                usual = f" (references: {_figure(metric, references[metric])})" if metric in references else ""
+                found[system.name, metric] = _words(metric, system.mean(metric)) + usual
     return found
 
 
-def _signs(run: Run, baseline: System, references: dict[str, float]) -> Iterator[tuple[str, str]]:
-    length, distinct, empty, repeated = (run.corpus[name] for name in ("length_ratio", "distinct", "empty", "repeated"))
-    usual = baseline.mean("distinct")
-    if run.corpus["bleu"] < LEAST_BLEU:
-        yield "bleu", f"BLEU {run.corpus['bleu']:.1f}, which is hardly a translation: its differences mean nothing"
-    if not LENGTH_RATIOS[0] <= length <= LENGTH_RATIOS[1]:
-        yield "length_ratio", f"{length:.2f} times as long as the references"
-    if distinct < max(LEAST_DISTINCT * usual, LEAST_DISTINCT_OF_REFERENCES * references["distinct"]):
-        yield (
-            "distinct",
-            f"{distinct:.1f}% distinct outputs (baseline {usual:.1f}%, references {references['distinct']:.1f}%)",
-        )
-    if empty:
-        yield "empty", f"{empty:.0f} empty outputs"
-    usual = baseline.mean("repeated")
-    limits = MOST_REPEATED[0] * usual + MOST_REPEATED[1], references["repeated"] + MOST_REPEATED_OVER_REFERENCES
-    if repeated > min(limits):
-        yield (
-            "repeated",
-            f"{repeated:.1f}% of the bigrams repeat one of their line (baseline {usual:.1f}%, references "
-            f"{references['repeated']:.1f}%)",
-        )
+def _sign(metric: str, system: System, other: System) -> str:
+    """A system's figure in words if it is a sign of a collapse beside another's, else nothing."""
+    collapsed = COLLAPSED[metric]
+    if collapsed(system.mean(metric), other.mean(metric)):
+        return _words(metric, system.mean(metric))
+    usual = [run.corpus[metric] for run in other.runs]
+    for run in system.runs:
+        if all(collapsed(run.corpus[metric], figure) for figure in usual):
+            return f"{_words(metric, run.corpus[metric])} in one of {len(system.runs)} runs"
+    return ""
+
+
+def _without_entropy(comparison: Comparison, entropies: Sequence[Entropy]) -> dict[tuple[str, str], str]:
+    means = {entropy.system: entropy.mean for entropy in entropies}
+    name = comparison.yardstick.name
+    return {
+        (system.name, "entropy"): f"a mean entropy of {means[system.name]:.3f} nats ({quoted(name)}: {means[name]:.3f})"
+        for system in comparison.fine_tuned
+        if {system.name, name} <= means.keys() and means[system.name] < LEAST_ENTROPY * means[name]
+    }
+
+
+def _words(metric: str, figure: float) -> str:
+    return WORDS[metric].format(_figure(metric, figure))
+
+
+def _figure(metric: str, figure: float) -> str:
+    digits = METRICS[metric].digits
+    # The mean of counts is no whole number.
+    return number(figure, digits if float(figure).is_integer() else max(1, digits))

@@ -27,7 +27,8 @@ def _comparison(comparison: Comparison) -> Iterator[str]:
     names = [system.name for system in comparison.systems]
     if len(set(names)) < len(names):
         yield "two systems have the same name"
-    for name in (comparison.baseline, comparison.control, *(test.system for test in comparison.tests)):
+    roles = comparison.baseline, comparison.control, *comparison.weaker_controls
+    for name in (*roles, *(test.system for test in comparison.tests)):
         if name is not None and name not in names:
             yield f"it has no system {name!r}"
     for test in comparison.tests:

@@ -4,6 +4,7 @@
         --system fine-tuned=seed1.out,seed2.out,seed3.out --lm NAME --output DIR/comparison.json
 """
 
+from collections.abc import Sequence
 from dataclasses import asdict, replace
 
 from tqdm import tqdm
@@ -22,20 +23,20 @@ def compare(
     evaluator: Evaluator,
     *,
     baseline: str,
-    control: str | None = None,
+    controls: Sequence[str] = (),
     paired_runs: bool = False,
     resamples: int = 10000,
     seed: int = 12345,
     level: float = 0.01,
 ) -> Comparison:
-    """Scores systems and tests each against the baseline, and against the control if there is one.
+    """Scores systems and tests each against the baseline and, where there are controls, against the strongest of them.
 
     Args:
         reference: file of references.
         files: name of each system -> its output files, one for each run.
         evaluator: what scores them.
         baseline: the name of the system that the others are compared with.
-        control: the name of the system that had cross-entropy for as long.
+        controls: the names of systems that had cross-entropy for as long; the strongest has the highest F_BERT.
         paired_runs: run i of each system has the seed of run i of the others: the tests over runs are of the
             differences pair by pair. A system with a single run is taken as it is.
         resamples: of the bootstrap and of the randomisation.
@@ -66,6 +67,8 @@ def compare(
         name: {metric: [*significance.interval(runs, resamples=resamples, seed=seed)] for metric, runs in found.items()}
         for name, found in evidence.items()
     }
+    f_bert = {system.name: system.mean("f_bert") for system in scores.systems}
+    control = max(controls, key=f_bert.get, default=None)
     pairs = [(name, other) for other in (baseline, control) if other for name in files if name not in (baseline, other)]
     tests = []
     for name, against in tqdm(pairs, "significance", leave=False, disable=None):
@@ -93,6 +96,7 @@ def compare(
         similarities=_similarities(scores, evaluator, baseline),
         paired_runs=paired_runs,
         by_character=scores.by_character,
+        weaker_controls=[name for name in controls if name != control],
     )
 
 

@@ -8,9 +8,9 @@ import numpy as np
 from fairseq_bertloss.evaluation import figures
 from fairseq_bertloss.evaluation.heat_map import heat_map
 from fairseq_bertloss.evaluation.markup import figure, image, paragraph, plain_table, scrolled
+from fairseq_bertloss.evaluation.plain_text import listed
 from fairseq_bertloss.evaluation.results import METRICS, Comparison, Curve, Entropy
 from fairseq_bertloss.evaluation.sentences import Changes, length_buckets
-from fairseq_bertloss.evaluation.summary import listed
 
 PLACES = ["system", "both up", "both down", "F_BERT up, BLEU down", "BLEU up, F_BERT down", "one moved", "none moved"]
 """Titles of the table of how many sentences lie where."""

@@ -7,10 +7,11 @@ from collections.abc import Iterator, Sequence
 from itertools import groupby
 
 from fairseq_bertloss.evaluation import illustrations, published, tables
-from fairseq_bertloss.evaluation.alarms import LENGTH_RATIOS, alarms
+from fairseq_bertloss.evaluation.alarms import alarms
 from fairseq_bertloss.evaluation.drawing import system_styles
 from fairseq_bertloss.evaluation.examples import examples
 from fairseq_bertloss.evaluation.health import health
+from fairseq_bertloss.evaluation.limits import LEAST_DISTINCT, LENGTH_TOLERANCE, MOST_REPEATED
 from fairseq_bertloss.evaluation.markup import (
     cell,
     document,
@@ -48,7 +49,7 @@ def page(
     styles = system_styles([*names, *(part.system for part in (*entropies, *curves))])
     body = [
         f"<h1>{escape(title)}</h1>",
-        *_summary(comparison),
+        *_summary(comparison, entropies),
         "<h2>Scores</h2>",
         figure("Table 1. The systems' scores.", " ".join(tables.notes(comparison)), _main_table(comparison), True),
         *(published.section(theirs, comparison) if theirs else ()),
@@ -65,8 +66,8 @@ def page(
     return document(title, body)
 
 
-def _summary(comparison: Comparison) -> Iterator[str]:
-    for text in summary(comparison):
+def _summary(comparison: Comparison, entropies: Sequence[Entropy]) -> Iterator[str]:
+    for text in summary(comparison, entropies):
         yield paragraph(text, "warning" if text.startswith("Warning") else "")
 
 
@@ -76,17 +77,27 @@ def _further_tables(comparison: Comparison) -> Iterator[str]:
     if comparison.tests:
         tests = plain_table(*tables.test_table(comparison), left=3)
         yield figure("Table 3. Significance tests.", _about_tests(comparison), tests, True)
-    low, high = LENGTH_RATIOS
     own = health(comparison.references, comparison.by_character)
     unit = "characters" if comparison.by_character else "words"
     caption = (
         f"P_BERT, R_BERT: BERTScore's precision and recall; length ratio: {unit} to the references'; distinct: "
         "distinct outputs in percent; empty: number of empty outputs; repeated: bigrams that were in their line before, in "
-        "percent. TER, empty and repeated are better when low. Marked: a run has a length ratio outside "
-        f"{low} to {high}, empty outputs, or outputs far less distinct or more repetitive than the baseline's or the "
-        f"references' ({own['distinct']:.1f}, {own['repeated']:.1f})."
+        f"percent. TER, empty and repeated are better when low. The references: distinct {own['distinct']:.1f}, repeated "
+        f"{own['repeated']:.1f}. {_about_marks(comparison)}"
     )
     yield figure("Table 4. Further metrics.", caption, _further_table(comparison), True)
+
+
+def _about_marks(comparison: Comparison) -> str:
+    """What a marked figure has in the table of further metrics."""
+    if not comparison.fine_tuned:
+        return ""
+    role = "control" if comparison.control else "baseline"
+    return (
+        f"Marked: signs of a collapse that the {role} does not show, in the mean or in one run: a length ratio further "
+        f"from 1 by more than {LENGTH_TOLERANCE:g}, less than {LEAST_DISTINCT:.0%} of its distinct outputs, more empty "
+        f"outputs, or repeated bigrams more than {MOST_REPEATED:g} point above its own."
+    )
 
 
 def _main_table(comparison: Comparison) -> str:

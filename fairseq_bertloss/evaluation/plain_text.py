@@ -1,8 +1,9 @@
-"""Text of any language and content in tables: what is safe to show, how wide it is, how columns line up.
+"""Text of any language and content in tables and sentences: what is safe to show, how wide it is, how it lines up.
 
     print(aligned(["system", "BLEU"], [["baseline", "31.80"]]))
 """
 
+import re
 import unicodedata
 from collections.abc import Iterator, Sequence
 
@@ -33,6 +34,16 @@ def display_width(text: str) -> int:
 def printable(text: str) -> str:
     """A text with a visible character in place of those that control a terminal or may not stand in a file."""
     return "".join(_visible(char) if unicodedata.category(char) in ("Cc", "Cs", "Zl", "Zp") else char for char in text)
+
+
+def listed(words: Sequence[str], conjunction: str = "and") -> str:
+    """'a, b and c'."""
+    return f" {conjunction} ".join([", ".join(words[:-1]), words[-1]] if len(words) > 1 else words)
+
+
+def quoted(name: str) -> str:
+    """A name, between quotation marks where it could be taken for several words of the sentence."""
+    return name if re.fullmatch(r"[\w.+-]+", name) else f"“{name}”"
 
 
 def _padded(line: Sequence[str], widths: Sequence[int], left: int) -> Iterator[str]:

@@ -128,7 +128,8 @@ class Similarity:
 class Comparison:
     """What `bertloss compare` found: systems on one test set, the first of them the baseline.
 
-    by_character says that the target language has no spaces, so that characters are counted in the place of words.
+    by_character says that the target language has no spaces, so that characters are counted in the place of words. Of
+    several controls, control is the strongest in F_BERT and weaker_controls has the others.
     """
 
     reference_file: str
@@ -142,6 +143,18 @@ class Comparison:
     similarities: list[Similarity]
     paired_runs: bool = False
     by_character: bool = False
+    weaker_controls: list[str] = field(default_factory=list)
+
+    @property
+    def fine_tuned(self) -> list[System]:
+        """The systems that are neither the baseline nor a control."""
+        others = (self.baseline, self.control, *self.weaker_controls)
+        return [system for system in self.systems if system.name not in others]
+
+    @property
+    def yardstick(self) -> System:
+        """What fine-tuned systems are judged by: the control, or the baseline where there is none."""
+        return self.system(self.control or self.baseline)
 
     def system(self, name: str) -> System:
         """The system of a name."""

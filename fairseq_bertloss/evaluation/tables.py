@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from itertools import groupby
 from typing import NamedTuple
 
+from fairseq_bertloss.evaluation.judgement import judgement
 from fairseq_bertloss.evaluation.plain_text import aligned, printable
 from fairseq_bertloss.evaluation.results import HEADLINE, METRICS, Comparison, System, Test
 
@@ -125,9 +126,11 @@ def notes(comparison: Comparison) -> list[str]:
     if len(comparison.systems) == 1:
         return sentences
     control, paired = comparison.control, "paired " if comparison.paired_runs else ""
+    weaker = len(comparison.weaker_controls)
+    strongest = f" (the strongest of {1 + weaker} controls in F_BERT)" if weaker else ""
     sentences += [
         f"Δ baseline: difference from {comparison.baseline}"
-        + (f"; Δ control: difference from {control}, cross-entropy continued." if control else "."),
+        + (f"; Δ control: difference from {control}, cross-entropy continued{strongest}." if control else "."),
         f"† significantly better, ‡ significantly worse than {comparison.baseline}"
         + (f" or, beside Δ control, than {control}" if control else "")
         + f": one-sided p < {comparison.level:g} by "
@@ -147,13 +150,15 @@ def test_set(comparison: Comparison) -> str:
 
 
 def markdown(comparison: Comparison) -> str:
-    """The main table with its notes, the tests, the further metrics and the signatures."""
+    """The main table with its notes, the tests, the further metrics, the signatures and the judgement."""
     tables = [aligned(*_main_table(comparison)), "\n".join(map(printable, notes(comparison)))]
     tables.append(aligned(*interval_table(comparison)))
     if comparison.tests:
         tables.append(aligned(*test_table(comparison), left=3))
     tables.append(aligned(*further_table(comparison)))
     tables.append("\n".join(printable(f"    {name} {value}") for name, value in comparison.signatures.items()))
+    if len(comparison.systems) > 1:
+        tables.append(printable(judgement(comparison)))
     return "\n\n".join(tables)
 
 
@@ -190,6 +195,7 @@ def to_json(comparison: Comparison, **more: object) -> str:
         "sentences": len(comparison.references),
         "baseline": comparison.baseline,
         "control": comparison.control,
+        "weaker_controls": comparison.weaker_controls,
         "level": comparison.level,
         "paired_runs": comparison.paired_runs,
         "systems": [_system_content(comparison, system) for system in comparison.systems],
