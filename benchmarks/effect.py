@@ -1,13 +1,14 @@
 """What BERTScore fine-tuning does to a converged baseline, against cross-entropy continued for the same updates.
 
-    python benchmarks/effect.py multi30k --data ../shared/data --rows control gumbel_softmax risk@3e-5x400
-    python benchmarks/effect.py multi30k --data ../shared/data --rows baseline risk --decodings beam1 lenpen1.5 forced
-    python benchmarks/effect.py multi30k --data ../shared/data --subset test --seeds 1 2 3 --rows baseline control risk --compare
-    python benchmarks/effect.py iwslt14 --size paper --data ../shared/data --rows control risk
+    python benchmarks/effect.py multi30k --data ../shared/data --rows no-dropout-control gumbel_softmax risk@3e-5x400
+    python benchmarks/effect.py multi30k --data ../shared/data --rows baseline mix-0.2 --decodings beam1 lenpen1.5 forced
+    python benchmarks/effect.py homeassistant --data ../shared/data --subset test --seeds 1 2 3 --decodings averaged \\
+        --rows baseline no-dropout-control mix-0.2 --compare
+    python benchmarks/effect.py iwslt14 --size paper --data ../shared/data --rows no-dropout-control risk
 
 Each run leaves one small file in docs/results/CORPUS/SUBSET (CORPUS.SIZE where the size is not the corpus' own): its options, its
 log and its scores. What is there is not run again. effect_rows.py beside this file has the rows and decodings,
-effect_sizes.py the sizes; README.md says how to read them.
+effect_corpora.py, effect_sizes.py and effect_judges.py what their names say; README.md says how to read them.
 """
 
 import argparse

@@ -90,8 +90,7 @@ _ROWS = {
     # Cross-entropy of the candidate that the reward finds best, beside the reference's.
     "mix-0.2-best": f"{MIX} 0.2 --best-candidate",
     "mix-0.5-best": f"{MIX} 0.5 --best-candidate",
-    # Risk alone, by either matching.
-    "risk-greedy": f"{STUDY} --reward-matching greedy --reward-scale none --cross-entropy-weight 0",
+    # Risk alone, beside risk-gumbel-no-dropout, which is that by greedy matching.
     "risk-one-to-one": f"{STUDY} --reward-matching one-to-one --reward-scale none --cross-entropy-weight 0",
     # Soft predictions without dropout, alone and mixed, by either matching.
     "soft-0": f"{SOFT} --reward-matching greedy --cross-entropy-weight 0",
@@ -149,9 +148,13 @@ def control_of(row: str) -> str | None:
 
 
 def controls_of(row: str) -> list[str]:
-    """What a row is to be seen beside: of one that trains with dropout, the control with dropout as well."""
+    """What a row is to be seen beside: of one that trains with dropout, the control with dropout as well.
+
+    Raises:
+        ValueError: there is no such row.
+    """
     if row == BASELINE:
         return []
-    name, at, schedule = row.partition("@")
-    weaker = [] if "--dropout 0" in _ROWS[name] else [f"{CONTROL}{at}{schedule}"]
+    _, at, schedule = row.partition("@")
+    weaker = [] if "--dropout" in options(row) else [f"{CONTROL}{at}{schedule}"]
     return [*weaker, control_of(row)]

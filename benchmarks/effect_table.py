@@ -1,43 +1,51 @@
-"""The runs of benchmarks/effect.py as a table in Markdown.
+"""The runs of benchmarks/effect.py as tables in Markdown.
 
-    python benchmarks/effect_table.py docs/results/multi30k/valid --rows baseline control@1e-4 risk@1e-4
+    python benchmarks/effect_table.py docs/results/multi30k/valid --decoding averaged --rows baseline mix-0.2 gumbel_softmax
+    python benchmarks/effect_table.py docs/results/multi30k/valid --decoding averaged --rows mix-0.2 --against no-dropout-control
 
-Means over the seeds, and standard deviations where there are several. `F above control` and `time` are against
-cross-entropy continued for the same updates at the same learning rate.
+Means over the seeds, and standard deviations where there are several; rows' controls come along. `time` is relative to
+cross-entropy without dropout, of the same updates at the same learning rate. With --against a second table has the differences
+to one row, and how they stand to the bar of effect_bar.py.
 """
 
 import argparse
+import functools
 import json
+import math
 import re
 import statistics
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+import effect_bar
 import effect_rows
 
 SCORES = {
-    "bleu": "BLEU", "f_bert": "F_BERT", "moverscore": "MoverScore", "chrf": "chrF", "length_ratio": "length",
-    "beam_score": "beam score", "nll": "NLL", "entropy": "entropy", "p_eos_end": "p(</s>) at the end",
-    "p_eos_before": "p(</s>) before",
+    "bleu": "BLEU", "f_bert": "F_BERT", "f_bert_e5": "F_BERT by e5", "f_bert_mpnet": "F_BERT by mpnet",
+    "moverscore": "MoverScore by e5", "moverscore_mpnet": "MoverScore by mpnet", "chrf": "chrF", "ter": "TER",
+    "length_ratio": "length", "repeated": "repeated", "nll": "NLL", "entropy": "entropy",
+    "p_eos_end": "p(</s>) at the end", "p_eos_before": "p(</s>) before",
 }  # fmt: skip
 """What a run may have, and its heading."""
 
-DIGITS = {"length_ratio": 3, "beam_score": 3, "nll": 3, "entropy": 3, "p_eos_end": 3, "p_eos_before": 5}
+DIGITS = {"length_ratio": 3, "nll": 3, "entropy": 3, "p_eos_end": 3, "p_eos_before": 5}
+
+TIME = "time"
 
 
 def runs(folder: Path, row: str, decoding: str, seeds: Sequence[int] | None = None) -> list[dict]:
-    """Of each seed, or of some.
+    """Of each seed, or of some, in the order of the seeds.
 
     Raises:
         ValueError: there is none.
     """
     chosen = r"\d+" if seeds is None else "|".join(map(str, seeds))
     name = re.compile(rf"{re.escape(row)}\.(?:{chosen})\.{re.escape(decoding)}\.json")
-    paths = sorted(path for path in folder.iterdir() if name.fullmatch(path.name))
+    paths = [path for path in folder.iterdir() if name.fullmatch(path.name)]
     if not paths:
         raise ValueError(f"there is no run {row}.SEED.{decoding}.json in {folder}: benchmarks/effect.py makes it")
-    return [json.loads(path.read_text(encoding="utf-8")) for path in paths]
+    return sorted((json.loads(path.read_text(encoding="utf-8")) for path in paths), key=lambda run: run["seed"])
 
 
 def seconds(run: dict) -> float:
@@ -45,39 +53,94 @@ def seconds(run: dict) -> float:
     return sum(record["train_train_wall"] for record in run["log"] if record["kind"] == "train")
 
 
-def table(folder: Path, rows: list[str], decoding: str, seeds: Sequence[int] | None = None) -> str:
-    """A line for each row, of all seeds or of some.
+def with_controls(rows: list[str]) -> list[str]:
+    """The rows, each after what it is to be seen beside."""
+    return list(dict.fromkeys(shown for row in rows for shown in (*effect_rows.controls_of(row), row)))
+
+
+def table(found: dict[str, list[dict]]) -> str:
+    """A line for each row's runs.
 
     Raises:
-        ValueError: a row or its control has not run, or they have other seeds.
+        ValueError: a row and its control have other seeds, or a row has no control.
     """
-    found = {row: runs(folder, row, decoding, seeds) for row in rows}
-    names = [name for name in SCORES if name in found[rows[0]][0]["scores"]]
-    headings = [*(SCORES[name] for name in names), *(["F above control", "time"] if "f_bert" in names else [])]
-    lines = ["| row | " + " | ".join(headings) + " |", "|:--" + "|--:" * len(headings) + "|"]
+    names = _scores(found)
+    timed = any(effect_rows.control_of(row) for row in found)
+    lines = _heading(["row", *(SCORES[name] for name in names), *([TIME] if timed else [])])
     for row, own in found.items():
         cells = [_mean([run["scores"][name] for run in own], DIGITS.get(name, 2)) for name in names]
-        if "f_bert" in names:
+        if timed:
             control = effect_rows.control_of(row)
-            cells += _against(own, runs(folder, control, decoding, seeds)) if control else ["", ""]
-        lines.append(f"| {row} | " + " | ".join(cells) + " |")
+            cells.append(f"{_times(own, found[control]):.1f}" if control else "")
+        lines.append(_line(row, *cells))
     return "\n".join(lines)
 
 
-def _against(own: list[dict], controls: list[dict]) -> list[str]:
-    """Difference in F and ratio of time to the controls, seed by seed."""
+def against(found: dict[str, list[dict]], control: str) -> str:
+    """Each row's differences to one of the rows, and whether they are enough.
+
+    Raises:
+        ValueError: they have other seeds.
+    """
+    names = [name for name in _scores(found) if name in (effect_bar.F_BERT, *effect_bar.OTHERS, "moverscore", "moverscore_mpnet",
+                                                         *effect_bar.LOWER_IS_BETTER)]  # fmt: skip
+    judges = [name for name in ("f_bert", "f_bert_e5") if name in names]
+    lines = _heading([f"less {control}", *(SCORES[name] for name in names), *(f"sentences by {SCORES[name]}" for name in judges)])
+    verdicts = []
+    for row, own in found.items():
+        if row in (control, effect_rows.BASELINE):
+            continue
+        _check_pairs(own, found[control])
+        of = functools.partial(effect_bar.difference, own=own, controls=found[control])
+        cells = [_difference(of(name), DIGITS.get(name, 2)) for name in names]
+        shares = [effect_bar.wins(name, own, found[control]) for name in judges]
+        lines.append(_line(row, *cells, *(f"{won:.0f} % won, {lost:.0f} % lost" for won, lost in shares)))
+        verdicts.append(f"{row}: {_verdict(of, names)}")
+    return "\n".join([*lines, "", *verdicts])
+
+
+def _verdict(of, names: list[str]) -> str:
+    """Whether the bar is met."""
+    needed = (effect_bar.F_BERT, *effect_bar.OTHERS, "repeated", "length_ratio")
+    if lacking := [name for name in needed if name not in names]:
+        return f"the bar needs {', '.join(lacking)} too"
+    missed = effect_bar.shortfalls(of)
+    return f"the bar is missed: {'; '.join(missed)}" if missed else "the bar is met"
+
+
+def _scores(found: dict[str, list[dict]]) -> list[str]:
+    """The names that all runs have."""
+    return [name for name in SCORES if all(name in run["scores"] for own in found.values() for run in own)]
+
+
+def _times(own: list[dict], controls: list[dict]) -> float:
+    """The mean ratio of training times."""
+    _check_pairs(own, controls)
+    return statistics.mean(seconds(run) / seconds(control) for run, control in zip(own, controls))
+
+
+def _check_pairs(own: list[dict], controls: list[dict]) -> None:
     seeds, their_seeds = ([run["seed"] for run in side] for side in (own, controls))
     if seeds != their_seeds:
-        raise ValueError(f"{own[0]['row']} has the seeds {seeds}, {controls[0]['row']} has {their_seeds}")
-    pairs = list(zip(own, controls))
-    above = [run["scores"]["f_bert"] - control["scores"]["f_bert"] for run, control in pairs]
-    times = [seconds(run) / seconds(control) for run, control in pairs]
-    return [_mean(above, 2, "+"), f"{statistics.mean(times):.1f}"]
+        raise ValueError(f"{own[0]['row']} has the seeds {seeds}, {controls[0]['row']} has {their_seeds}: --seeds chooses")
 
 
-def _mean(values: list[float], digits: int, sign: str = "") -> str:
-    mean = f"{statistics.mean(values):{sign}.{digits}f}"
+def _mean(values: list[float], digits: int) -> str:
+    mean = f"{statistics.mean(values):.{digits}f}"
     return mean if len(values) == 1 else f"{mean} ± {statistics.stdev(values):.{digits}f}"
+
+
+def _difference(difference: effect_bar.Difference, digits: int) -> str:
+    mean = f"{difference.mean:+.{digits}f}"
+    return mean if math.isnan(difference.p) else f"{mean} ({difference.p:.4f})"
+
+
+def _heading(titles: list[str]) -> list[str]:
+    return [_line(*titles), "|:--" + "|--:" * (len(titles) - 1) + "|"]
+
+
+def _line(*cells: str) -> str:
+    return f"| {' | '.join(cells)} |"
 
 
 def main() -> None:
@@ -86,8 +149,13 @@ def main() -> None:
     parser.add_argument("--rows", nargs="+", required=True)
     parser.add_argument("--decoding", default=effect_rows.BEAM_5, choices=effect_rows.DECODINGS)
     parser.add_argument("--seeds", type=int, nargs="+", help="(all that have run)")
+    parser.add_argument("--against", metavar="ROW", help="differences to this row, and p over pairs of seeds in brackets")
     args = parser.parse_args()
-    print(table(args.folder, args.rows, args.decoding, args.seeds))
+    rows = with_controls([*([args.against] if args.against else []), *args.rows])
+    found = {row: runs(args.folder, row, args.decoding, args.seeds) for row in rows}
+    print(table(found))
+    if args.against:
+        print(f"\n{against(found, args.against)}")
 
 
 if __name__ == "__main__":

@@ -306,35 +306,6 @@ def test_beam_scores(effect, tmp_path):
     assert effect.effect_judges.beam_score(generated) == -1.0
 
 
-def test_table_of_runs(tmp_path):
-    effect_table = import_benchmark("effect_table")
-
-    def write(row, seed, f_bert, wall):
-        log = [{"kind": "valid"}, {"kind": "train", "train_train_wall": wall}, {"kind": "train", "train_train_wall": 1.0}]
-        run = {"row": row, "seed": seed, "scores": {"f_bert": f_bert, "bleu": 30.0 + seed}, "log": log}
-        (tmp_path / f"{row}.{seed}.lenpen1.5.json").write_text(json.dumps(run), encoding="utf-8")
-
-    for seed, f_bert in ((1, 80.0), (2, 81.0)):
-        write("control@1e-4", seed, f_bert, 4.0)
-        write("risk-ce-0.5@1e-4", seed, f_bert + 0.5 * seed, 14.0)
-    write("control@1e-4x20", 1, 0.0, 1.0)  # another row, which a longer name must not be taken for
-    write("baseline", 1, 79.0, 0.0)
-    rows = ["baseline", "control@1e-4", "risk-ce-0.5@1e-4"]
-    assert effect_table.table(tmp_path, rows, "lenpen1.5").splitlines() == [
-        "| row | BLEU | F_BERT | F above control | time |",
-        "|:--|--:|--:|--:|--:|",
-        "| baseline | 31.00 | 79.00 |  |  |",
-        "| control@1e-4 | 31.50 ± 0.71 | 80.50 ± 0.71 | +0.00 ± 0.00 | 1.0 |",
-        "| risk-ce-0.5@1e-4 | 31.50 ± 0.71 | 81.25 ± 1.06 | +0.75 ± 0.35 | 3.0 |",
-    ]
-    assert effect_table.table(tmp_path, rows[1:2], "lenpen1.5", [2]).splitlines()[2] == "| control@1e-4 | 32.00 | 81.00 | +0.00 | 1.0 |"
-    with pytest.raises(ValueError, match="there is no run risk.SEED.beam5.json"):
-        effect_table.table(tmp_path, ["risk"], "beam5")
-    write("risk@1e-4", 2, 80.0, 1.0)
-    with pytest.raises(ValueError, match=r"risk@1e-4 has the seeds \[2\], control@1e-4 has \[1, 2\]"):
-        effect_table.table(tmp_path, ["risk@1e-4"], "lenpen1.5")
-
-
 def test_controls(rows):
     """The strong one everywhere; beside a row with dropout, that with dropout too."""
     assert rows.control_of("baseline") is None and rows.controls_of("baseline") == []
