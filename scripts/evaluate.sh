@@ -2,7 +2,7 @@
 # The report on a language pair: a table with the paper's numbers beside ours where it has such a row, the figures,
 # the examples.
 #
-#     SEEDS="1 2 3" ROWS="control risk" scripts/evaluate.sh de-en
+#     SEEDS="1 2 3" ROWS="no-dropout-control recipe" scripts/evaluate.sh de-en
 set -euo pipefail
 source "$(dirname "$0")/experiment.sh"
 
@@ -22,11 +22,13 @@ outputs() {
   echo "${files[*]}"
 }
 
+# The control of a table is the strongest there is: that without dropout.
 compare() {
-  local systems=() row
+  local systems=() row control=control
+  [[ " ${rows[*]} " != *" no-dropout-control "* ]] || control=no-dropout-control
   for row in "${rows[@]}"; do
-    if [ "$row" = control ]; then
-      systems+=(--control "$(outputs control)")
+    if [ "$row" = "$control" ]; then
+      systems+=(--control "$row=$(outputs "$row")")
     else
       systems+=(--system "$row=$(outputs "$row")")
     fi
@@ -43,8 +45,7 @@ entropy() {
   bertloss entropy "$work/data" --gen-subset test "${systems[@]}" --output "$results/entropy.json"
 }
 
-# On the validation set: who picks a checkpoint by this curve must not have seen the test set. Of the fine-tunings as they went,
-# not interpolated.
+# On the validation set: who picks a checkpoint by this curve must not have seen the test set.
 curve() {
   local runs=() row
   for row in "${rows[@]}"; do

@@ -2,6 +2,7 @@
 # The small model on Home Assistant's strings, for scripts to source: where things lie, how it is trained.
 
 work=${QUICKSTART_DIR:-quickstart}
+seed=${SEED:-1}
 baseline_updates=${BASELINE_UPDATES:-1500}
 fine_tuning_updates=${FINE_TUNING_UPDATES:-300}
 fine_tuning_lr=1e-4
@@ -17,7 +18,7 @@ model=(--arch transformer_iwslt_de_en --encoder-layers 2 --decoder-layers 2
 # fairseq drops the last batch unless --required-batch-size-multiple is 1.
 # One worker, also where there are more GPUs: another batch size would be another experiment.
 training=(--user-dir fairseq_bertloss --max-tokens 1024 --required-batch-size-multiple 1 --distributed-world-size 1
-  --optimizer adam --adam-betas '(0.9, 0.98)' --weight-decay 0.0001 --seed 1
+  --optimizer adam --adam-betas '(0.9, 0.98)' --weight-decay 0.0001 --seed "$seed"
   --no-epoch-checkpoints --save-interval-updates 500 --keep-interval-updates 1
   --num-workers 0 --log-format simple --log-interval 50)
 cross_entropy=(--criterion label_smoothed_cross_entropy --label-smoothing 0.1)
