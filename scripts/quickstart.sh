@@ -43,25 +43,6 @@ average() {
   bertloss average "${checkpoints[@]}" --output "$work/$1/$averaged"
 }
 
-# fine_tuned NAME TITLE CRITERION...: from the baseline to the translation of the test set.
-fine_tuned() {
-  local name=$1 title=$2
-  shift 2
-  step "$name" "$title: $fine_tuning_updates updates" fine_tune "$name" "$@"
-  step "average-$name" "Average the last checkpoints: $name" average "$name"
-  step "translate-$name" "Translate the test set: $name" translate "$name" test "$averaged"
-}
-
-fine_tune_others() {
-  step translate-baseline "Translate the test set: baseline" translate baseline test
-  fine_tuned control "Train the control, cross-entropy without dropout" "${cross_entropy[@]}" --dropout 0
-  fine_tuned BERTTune "Fine-tune as BERTTune does, Gumbel-Softmax" "${bertscore[@]}"
-}
-
-fine_tune_recipe() {
-  fine_tuned recipe "Fine-tune by the recipe, configs/recipe.flags" "${bertscore[@]}" "${recipe[@]}"
-}
-
 compare() {
   bertloss compare --reference "$work/corpus/test.en" "${evaluation[@]}" --baseline "$work/baseline/test.out" \
     --control "$work/control/test.out" --system BERTTune="$work/BERTTune/test.out" \
@@ -77,16 +58,40 @@ entropy() {
   bertloss entropy "$work/data" --gen-subset test "${systems[@]}" --output "$work/entropy.json"
 }
 
-# On the validation set: who picks a checkpoint by this curve must not have seen the test set. Of the checkpoints along the way,
-# not averaged.
+# curve NAME...: of the checkpoints along the way, not averaged. On the validation set: who picks a checkpoint by this curve
+# must not have seen the test set.
 curve() {
+  local runs=() name
+  for name in "$@"; do
+    runs+=(--run "$name=$work/$name")
+  done
   bertloss curve "$work/data" --gen-subset valid --reference "$work/corpus/valid.en" "${evaluation[@]}" \
-    --baseline "$work/baseline/checkpoint_last.pt" --run control="$work/control" --run BERTTune="$work/BERTTune" \
-    --run recipe="$work/recipe" --output "$work/curve.json"
+    --baseline "$work/baseline/checkpoint_last.pt" "${runs[@]}" --output "$work/curve.json"
 }
 
 page() {
   bertloss report --runs "$work" --output "$work/report.html"
+}
+
+# fine_tuned NAME TITLE CRITERION...: from the baseline to the translation of the test set.
+fine_tuned() {
+  local name=$1 title=$2
+  shift 2
+  step "$name" "$title: $fine_tuning_updates updates" fine_tune "$name" "$@"
+  step "average-$name" "Average the last checkpoints: $name" average "$name"
+  step "translate-$name" "Translate the test set: $name" translate "$name" test "$averaged"
+}
+
+fine_tune_others() {
+  step translate-baseline "Translate the test set: baseline" translate baseline test
+  fine_tuned control "Train the control, cross-entropy without dropout" "${cross_entropy[@]}" --dropout 0
+  fine_tuned BERTTune "Fine-tune as BERTTune does, Gumbel-Softmax" "${bertscore[@]}"
+  # What there is time for while the recipe trains; the whole curve finds these translations.
+  step curve-others "Translate and score the checkpoints: control, BERTTune" curve control BERTTune
+}
+
+fine_tune_recipe() {
+  fine_tuned recipe "Fine-tune by the recipe, configs/recipe.flags" "${bertscore[@]}" "${recipe[@]}"
 }
 
 score() {
@@ -95,7 +100,7 @@ score() {
 
 look_inside() {
   step entropy "Measure the entropy of the models' probabilities" entropy
-  step curve "Translate and score the checkpoints of the fine-tunings" curve
+  step curve "Translate and score the checkpoints: all" curve control BERTTune recipe
 }
 
 read -r -d '' -a recipe <configs/recipe.flags || true

@@ -34,10 +34,10 @@ train() {
 }
 
 # fine_tune NAME CRITERION...: from the baseline, with one rate and number of updates. Its checkpoints along the way stay,
-# four of them.
+# four of them, and none is chosen by validation.
 fine_tune() {
   train "$@" --finetune-from-model "$work/baseline/checkpoint_last.pt" \
-    --lr "$fine_tuning_lr" --lr-scheduler fixed --max-update "$fine_tuning_updates" \
+    --lr "$fine_tuning_lr" --lr-scheduler fixed --max-update "$fine_tuning_updates" --disable-validation \
     --save-interval-updates $(((fine_tuning_updates + 3) / 4)) --keep-interval-updates -1
 }
 

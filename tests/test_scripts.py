@@ -178,7 +178,7 @@ def test_what_the_quickstart_has_done_is_not_repeated(quickstart):
     done, calls = quickstart()
     assert done.returncode == 0 and "done before" not in done.stdout and [call.split()[1] for call in calls[-1:]] == ["report"]
     done, calls = quickstart()
-    assert done.stdout.count(": done before") == 18 and calls == [], ".ci/run counts as many"
+    assert done.stdout.count(": done before") == 19 and calls == [], ".ci/run counts as many"
     done, calls = quickstart(SEED="2")
     assert done.returncode == 2 and "holds a run with other settings" in done.stderr and calls == []
 
