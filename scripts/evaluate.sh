@@ -22,16 +22,13 @@ outputs() {
   echo "${files[*]}"
 }
 
-# The control of a table is the strongest there is: that without dropout.
 compare() {
-  local systems=() row control=control
-  [[ " ${rows[*]} " != *" no-dropout-control "* ]] || control=no-dropout-control
+  local systems=() row
   for row in "${rows[@]}"; do
-    if [ "$row" = "$control" ]; then
-      systems+=(--control "$row=$(outputs "$row")")
-    else
-      systems+=(--system "$row=$(outputs "$row")")
-    fi
+    case $row in
+      control | no-dropout-control) systems+=(--control "$row=$(outputs "$row")") ;;
+      *) systems+=(--system "$row=$(outputs "$row")") ;;
+    esac
   done
   bertloss compare --reference "$work/corpus/test.$target_lang" "${metrics[@]}" --baseline "$(outputs baseline)" \
     "${systems[@]}" --paired-runs --output "$results/comparison.json"

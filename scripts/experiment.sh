@@ -20,9 +20,9 @@
 
 usage="usage: ${0##*/} PAIR, one of de-en, zh-en, en-tr, en-es; scripts/experiment.sh says what the environment sets"
 
-# give_up MESSAGE
+# give_up MESSAGE...
 give_up() {
-  echo "${0##*/}: $1" >&2
+  echo "${0##*/}: $*" >&2
   exit 2
 }
 
@@ -89,7 +89,8 @@ read -r -a rows <<<"${ROWS:-control softmax sparsemax gumbel_softmax no-dropout-
 for row in "${rows[@]}"; do
   case $row in
     control | softmax | sparsemax | entmax15 | gumbel_softmax | no-dropout-control | recipe) ;;
-    *) give_up "ROWS has $row, which is none of control, softmax, sparsemax, entmax15, gumbel_softmax, no-dropout-control, recipe" ;;
+    *) give_up "ROWS has $row, which is none of control, softmax, sparsemax, entmax15, gumbel_softmax," \
+      "no-dropout-control, recipe" ;;
   esac
 done
 

@@ -5,8 +5,8 @@
 #
 # Every step leaves its result in quickstart/ and is not repeated when that is there; an interrupted
 # training goes on from its last checkpoint. To start again, remove quickstart/.
-# SEED is another seed than 1; BASELINE_UPDATES and FINE_TUNING_UPDATES make it shorter; scripts/small_model.sh says what is
-# trained.
+# SEED is another seed than 1; BASELINE_UPDATES and FINE_TUNING_UPDATES make it shorter; scripts/small_model.sh says what
+# is trained.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
@@ -106,7 +106,8 @@ look_inside() {
 read -r -d '' -a recipe <configs/recipe.flags || true
 averaged=checkpoint_averaged.pt
 
-begin "$baseline_updates+$fine_tuning_updates updates, seed $seed, scripts $(cat scripts/{quickstart,small_model}.sh configs/recipe.flags | cksum)"
+scripts=$(cat scripts/{quickstart,small_model}.sh configs/recipe.flags | cksum)
+begin "$baseline_updates+$fine_tuning_updates updates, seed $seed, scripts $scripts"
 step fetch "Fetch the strings of Home Assistant" fetch
 step extract "Join German and English" extract
 step prepare "Tokenize and run fairseq-preprocess" prepare
