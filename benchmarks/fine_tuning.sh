@@ -20,7 +20,7 @@ run() {
   local name=fine-tuning/$1-$2 seed=$2
   shift 2
   if [ ! -e "$work/$name/done" ]; then
-    fine_tune "$name" "$@" --seed "$seed" --disable-validation
+    fine_tune "$name" "$@" --seed "$seed"
     translate "$name" valid
     touch "$work/$name/done"
   fi

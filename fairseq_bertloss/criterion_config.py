@@ -39,10 +39,10 @@ class BERTScoreCriterionConfig(RiskConfig, TranslationMetricsConfig):
         default=None, metadata={"help": "layer whose embeddings are matched (default: bert-score's for a known name)"}
     )
     objective: ChoiceEnum(tuple(OPTIONS_OF)) = field(
-        default="risk",
+        default="soft",
         metadata={
-            "help": "what learns from BERTScore: 'risk', the probabilities of the model's own candidates (minimum risk), or "
-            "'soft', soft predictions of the reference, the paper's"
+            "help": "what learns from BERTScore: 'soft', soft predictions of the reference, the paper's, or 'risk', the "
+            "probabilities of the model's own candidates (minimum risk)"
         },
     )
     soft_prediction: Optional[ChoiceEnum(SOFT_PREDICTIONS)] = field(

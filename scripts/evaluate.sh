@@ -2,7 +2,7 @@
 # The report on a language pair: a table with the paper's numbers beside ours where it has such a row, the figures,
 # the examples.
 #
-#     SEEDS="1 2 3" ROWS="control risk" scripts/evaluate.sh de-en
+#     SEEDS="1 2 3" ROWS="no-dropout-control recipe" scripts/evaluate.sh de-en
 set -euo pipefail
 source "$(dirname "$0")/experiment.sh"
 
@@ -25,11 +25,10 @@ outputs() {
 compare() {
   local systems=() row
   for row in "${rows[@]}"; do
-    if [ "$row" = control ]; then
-      systems+=(--control "$(outputs control)")
-    else
-      systems+=(--system "$row=$(outputs "$row")")
-    fi
+    case $row in
+      control | no-dropout-control) systems+=(--control "$row=$(outputs "$row")") ;;
+      *) systems+=(--system "$row=$(outputs "$row")") ;;
+    esac
   done
   bertloss compare --reference "$work/corpus/test.$target_lang" "${metrics[@]}" --baseline "$(outputs baseline)" \
     "${systems[@]}" --paired-runs --output "$results/comparison.json"
@@ -43,8 +42,7 @@ entropy() {
   bertloss entropy "$work/data" --gen-subset test "${systems[@]}" --output "$results/entropy.json"
 }
 
-# On the validation set: who picks a checkpoint by this curve must not have seen the test set. Of the fine-tunings as they went,
-# not interpolated.
+# On the validation set: who picks a checkpoint by this curve must not have seen the test set.
 curve() {
   local runs=() row
   for row in "${rows[@]}"; do

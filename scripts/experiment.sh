@@ -9,9 +9,8 @@
 #     SMALL=1             a slice of plain text and a small model (configs/small.conf); it looks for the text in
 #                         DATA (../shared/data) and for a model of Turkish and Spanish in MODELS (../shared/models)
 #     SEEDS="1 2 3"       seeds of training; with SMALL=1 the first alone, unless they are given
-#     ROWS="..."          fine-tunings of control risk softmax sparsemax entmax15 gumbel_softmax; "control risk" by default
-#     PAPER=1             fine-tune as the paper does: its learning rate, its ROWS by default, "control softmax sparsemax
-#                         gumbel_softmax", and no interpolation with the baseline
+#     ROWS="..."          fine-tunings: of the paper's experiment control softmax sparsemax gumbel_softmax (and entmax15),
+#                         and the recipe with its control, no-dropout-control recipe; all but entmax15 by default
 #     LM=NAME LAYER=N     another scoring model than configs/ has, and its layer (bert-score's for a known name)
 #     MOVERSCORE_LM=NAME  another model for MoverScore
 #     TRAINING="..."      more options of fairseq-train; "--max-tokens 2048 --update-freq 2" for a smaller GPU
@@ -21,9 +20,9 @@
 
 usage="usage: ${0##*/} PAIR, one of de-en, zh-en, en-tr, en-es; scripts/experiment.sh says what the environment sets"
 
-# give_up MESSAGE
+# give_up MESSAGE...
 give_up() {
-  echo "${0##*/}: $1" >&2
+  echo "${0##*/}: $*" >&2
   exit 2
 }
 
@@ -51,17 +50,9 @@ read -r -d '' -a training <configs/training.flags || true
 read -r -d '' -a cross_entropy <configs/cross_entropy.flags || true
 read -r -d '' -a bertscore <configs/bertscore.flags || true
 read -r -d '' -a baseline <configs/baseline.flags || true
-if is_on PAPER; then
-  method=paper
-  settings=paper
-  rows=(control softmax sparsemax gumbel_softmax)
-else
-  method=finetuning
-  settings="finetuning, interpolated"
-  rows=(control risk)
-fi
-read -r -d '' -a finetuning <"configs/$method.flags" || true
-read -r -d '' -a risk <configs/risk.flags || true
+read -r -d '' -a paper <configs/paper.flags || true
+read -r -d '' -a finetuning <configs/finetuning.flags || true
+read -r -d '' -a recipe <configs/recipe.flags || true
 read -r -d '' -a generation <configs/generation.flags || true
 corpus_kind=${CORPUS_KIND:-wit3}
 # Every epoch of the first seed's fine-tunings is kept, for the figure.
@@ -94,29 +85,21 @@ bertscore+=(--bert-model "$lm" ${layer:+--bert-layer "$layer"})
 
 read -r -a seeds <<<"${SEEDS:-1 2 3}"
 first=$(printf '%s\n' "${seeds[@]}" | sort -n | head -n 1)
-[ -z "${ROWS:-}" ] || read -r -a rows <<<"$ROWS"
+read -r -a rows <<<"${ROWS:-control softmax sparsemax gumbel_softmax no-dropout-control recipe}"
 for row in "${rows[@]}"; do
   case $row in
-    control | risk | softmax | sparsemax | entmax15 | gumbel_softmax) ;;
-    *) give_up "ROWS has $row, which is none of control, risk, softmax, sparsemax, entmax15, gumbel_softmax" ;;
+    control | softmax | sparsemax | entmax15 | gumbel_softmax | no-dropout-control | recipe) ;;
+    *) give_up "ROWS has $row, which is none of control, softmax, sparsemax, entmax15, gumbel_softmax," \
+      "no-dropout-control, recipe" ;;
   esac
 done
 
 work=${RUNS:-runs}/$pair$small
 case $work in *,*) give_up "$work has a comma, which 'bertloss compare' puts between files: choose another RUNS" ;; esac
-begin "$(printf '%s\n' "$settings" "${metrics[*]}" "${splits[*]}" "$(cksum "${facts[@]}")")"
-
-# is_interpolated ROW: with the baseline, before it translates.
-is_interpolated() { [ "$1" != baseline ] && ! is_on PAPER; }
+begin "$(printf '%s\n' "${metrics[*]}" "${splits[*]}" "$(cksum "${facts[@]}")")"
 
 # checkpoint ROW SEED: what translates.
-checkpoint() {
-  if is_interpolated "$1"; then
-    echo "$work/$1/$2/checkpoint_interpolated.pt"
-  else
-    echo "$work/$1/$2/checkpoint_best.pt"
-  fi
-}
+checkpoint() { echo "$work/$1/$2/checkpoint_best.pt"; }
 
 # train ROW SEED OPTIONS...: goes on from its last checkpoint where there is one.
 train() {

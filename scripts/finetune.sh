@@ -1,17 +1,19 @@
 #!/usr/bin/env bash
-# The fine-tunings of a language pair from the best checkpoint of the baseline with the same seed: cross-entropy
-# continued (control), minimum risk by BERTScore (risk), and BERTScore of each soft prediction.
+# The fine-tunings of a language pair from the best checkpoint of the baseline with the same seed, as the paper does them:
+# cross-entropy continued (control) and BERTScore of each soft prediction; and the recipe beside cross-entropy continued at
+# its learning rate, without dropout as well (no-dropout-control).
 #
-#     SEEDS="1 2 3" ROWS="control risk" scripts/finetune.sh de-en
+#     SEEDS="1 2 3" ROWS="no-dropout-control recipe" scripts/finetune.sh de-en
 set -euo pipefail
 source "$(dirname "$0")/experiment.sh"
 
 finetune() {
-  local row=$1 seed=$2 options=("${finetuning[@]}")
+  local row=$1 seed=$2 options
   case $row in
-    control) options+=("${cross_entropy[@]}") ;;
-    risk) options+=("${bertscore[@]}" "${risk[@]}") ;;
-    *) options+=("${bertscore[@]}" --objective soft --soft-prediction "$row") ;;
+    control) options=("${paper[@]}" "${cross_entropy[@]}") ;;
+    no-dropout-control) options=("${finetuning[@]}" "${cross_entropy[@]}" --dropout 0) ;;
+    recipe) options=("${finetuning[@]}" "${bertscore[@]}" "${recipe[@]}") ;;
+    *) options=("${paper[@]}" "${bertscore[@]}" --soft-prediction "$row") ;;
   esac
   if [ "$seed" = "$first" ]; then
     options+=("${checkpoints[@]}")

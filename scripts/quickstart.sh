@@ -5,8 +5,8 @@
 #
 # Every step leaves its result in quickstart/ and is not repeated when that is there; an interrupted
 # training goes on from its last checkpoint. To start again, remove quickstart/.
-# BASELINE_UPDATES and FINE_TUNING_UPDATES make it shorter; scripts/small_model.sh says what is trained. PAPER=1 fine-tunes
-# as the paper does, with soft predictions (Gumbel-Softmax) in place of minimum risk, and translates with what comes out.
+# SEED is another seed than 1; BASELINE_UPDATES and FINE_TUNING_UPDATES make it shorter; scripts/small_model.sh says what
+# is trained.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
@@ -36,70 +36,84 @@ baseline() {
     --total-num-update "$baseline_updates" --end-learning-rate 3e-5 --max-update "$baseline_updates"
 }
 
-# Halfway between the baseline and the mean of the last three checkpoints along the way.
-interpolate() {
+# What translates is the mean of the last three checkpoints along the way, of every fine-tuning.
+average() {
   local checkpoints
   mapfile -t checkpoints < <(printf '%s\n' "$work/$1"/checkpoint_*_*.pt | sort -V | tail -n 3)
-  bertloss average "${checkpoints[@]}" --baseline "$work/baseline/checkpoint_last.pt" --output "$work/$1/$translating"
+  bertloss average "${checkpoints[@]}" --output "$work/$1/$averaged"
 }
 
 compare() {
   bertloss compare --reference "$work/corpus/test.en" "${evaluation[@]}" --baseline "$work/baseline/test.out" \
-    --control "$work/control/test.out" --system fine-tuned="$work/fine-tuned/test.out" \
-    --output "$work/comparison.json" >"$work/table.partial"
+    --control "$work/control/test.out" --system BERTTune="$work/BERTTune/test.out" \
+    --system recipe="$work/recipe/test.out" --output "$work/comparison.json" >"$work/table.partial"
   mv "$work/table.partial" "$work/table.md"
 }
 
 entropy() {
   local systems=(--system baseline "$work/baseline/checkpoint_last.pt" "$work/baseline/test.out") system
-  for system in control fine-tuned; do
-    systems+=(--system "$system" "$work/$system/$translating" "$work/$system/test.out")
+  for system in control BERTTune recipe; do
+    systems+=(--system "$system" "$work/$system/$averaged" "$work/$system/test.out")
   done
   bertloss entropy "$work/data" --gen-subset test "${systems[@]}" --output "$work/entropy.json"
 }
 
-# On the validation set: who picks a checkpoint by this curve must not have seen the test set. Of the fine-tunings as they went,
-# not interpolated.
+# curve NAME...: of the checkpoints along the way, not averaged. On the validation set: who picks a checkpoint by this curve
+# must not have seen the test set.
 curve() {
+  local runs=() name
+  for name in "$@"; do
+    runs+=(--run "$name=$work/$name")
+  done
   bertloss curve "$work/data" --gen-subset valid --reference "$work/corpus/valid.en" "${evaluation[@]}" \
-    --baseline "$work/baseline/checkpoint_last.pt" --run control="$work/control" --run fine-tuned="$work/fine-tuned" \
-    --output "$work/curve.json"
+    --baseline "$work/baseline/checkpoint_last.pt" "${runs[@]}" --output "$work/curve.json"
 }
 
 page() {
   bertloss report --runs "$work" --output "$work/report.html"
 }
 
-if is_on PAPER; then
-  method="soft predictions"
-  fine_tuning=("${bertscore[@]}" --objective soft)
-  translating=checkpoint_last.pt
-else
-  method="minimum risk"
-  read -r -a without_dropout <configs/risk.flags
-  fine_tuning=("${bertscore[@]}" "${without_dropout[@]}")
-  translating=checkpoint_interpolated.pt
-fi
+# fine_tuned NAME TITLE CRITERION...: from the baseline to the translation of the test set.
+fine_tuned() {
+  local name=$1 title=$2
+  shift 2
+  step "$name" "$title: $fine_tuning_updates updates" fine_tune "$name" "$@"
+  step "average-$name" "Average the last checkpoints: $name" average "$name"
+  step "translate-$name" "Translate the test set: $name" translate "$name" test "$averaged"
+}
 
-begin "$baseline_updates+$fine_tuning_updates updates, $method, scripts $(cat scripts/{quickstart,small_model}.sh configs/risk.flags | cksum)"
+fine_tune_others() {
+  step translate-baseline "Translate the test set: baseline" translate baseline test
+  fine_tuned control "Train the control, cross-entropy without dropout" "${cross_entropy[@]}" --dropout 0
+  fine_tuned BERTTune "Fine-tune as BERTTune does, Gumbel-Softmax" "${bertscore[@]}"
+  # What there is time for while the recipe trains; the whole curve finds these translations.
+  step curve-others "Translate and score the checkpoints: control, BERTTune" curve control BERTTune
+}
+
+fine_tune_recipe() {
+  fine_tuned recipe "Fine-tune by the recipe, configs/recipe.flags" "${bertscore[@]}" "${recipe[@]}"
+}
+
+score() {
+  step compare "Score and compare: 500 sentences of the test set" compare
+}
+
+look_inside() {
+  step entropy "Measure the entropy of the models' probabilities" entropy
+  step curve "Translate and score the checkpoints: all" curve control BERTTune recipe
+}
+
+read -r -d '' -a recipe <configs/recipe.flags || true
+averaged=checkpoint_averaged.pt
+
+scripts=$(cat scripts/{quickstart,small_model}.sh configs/recipe.flags | cksum)
+begin "$baseline_updates+$fine_tuning_updates updates, seed $seed, scripts $scripts"
 step fetch "Fetch the strings of Home Assistant" fetch
 step extract "Join German and English" extract
 step prepare "Tokenize and run fairseq-preprocess" prepare
 step baseline "Train the baseline: cross-entropy, $baseline_updates updates" baseline
-step control "Train the control: $fine_tuning_updates more updates of cross-entropy" \
-  fine_tune control "${cross_entropy[@]}"
-step fine-tuned "Fine-tune with BERTScore: $fine_tuning_updates updates, $method" \
-  fine_tune fine-tuned "${fine_tuning[@]}"
-step translate-baseline "Translate the test set: baseline" translate baseline test
-for system in control fine-tuned; do
-  if ! is_on PAPER; then
-    step "interpolate-$system" "Interpolate with the baseline: $system" interpolate "$system"
-  fi
-  step "translate-$system" "Translate the test set: $system" translate "$system" test "$translating"
-done
-step compare "Score and compare: 500 sentences of the test set" compare
-step entropy "Measure the entropy of the models' probabilities" entropy
-step curve "Translate and score the checkpoints of the fine-tuning" curve
+at_once fine_tune_recipe fine_tune_others
+at_once score look_inside
 step report "Write the report" page
 say "Test set of 500 sentences ($work/table.md)"
 cat "$work/table.md"

@@ -2,6 +2,7 @@
 # The small model on Home Assistant's strings, for scripts to source: where things lie, how it is trained.
 
 work=${QUICKSTART_DIR:-quickstart}
+seed=${SEED:-1}
 baseline_updates=${BASELINE_UPDATES:-1500}
 fine_tuning_updates=${FINE_TUNING_UPDATES:-300}
 fine_tuning_lr=1e-4
@@ -17,7 +18,7 @@ model=(--arch transformer_iwslt_de_en --encoder-layers 2 --decoder-layers 2
 # fairseq drops the last batch unless --required-batch-size-multiple is 1.
 # One worker, also where there are more GPUs: another batch size would be another experiment.
 training=(--user-dir fairseq_bertloss --max-tokens 1024 --required-batch-size-multiple 1 --distributed-world-size 1
-  --optimizer adam --adam-betas '(0.9, 0.98)' --weight-decay 0.0001 --seed 1
+  --optimizer adam --adam-betas '(0.9, 0.98)' --weight-decay 0.0001 --seed "$seed"
   --no-epoch-checkpoints --save-interval-updates 500 --keep-interval-updates 1
   --num-workers 0 --log-format simple --log-interval 50)
 cross_entropy=(--criterion label_smoothed_cross_entropy --label-smoothing 0.1)
@@ -33,10 +34,10 @@ train() {
 }
 
 # fine_tune NAME CRITERION...: from the baseline, with one rate and number of updates. Its checkpoints along the way stay,
-# four of them.
+# four of them, and none is chosen by validation.
 fine_tune() {
   train "$@" --finetune-from-model "$work/baseline/checkpoint_last.pt" \
-    --lr "$fine_tuning_lr" --lr-scheduler fixed --max-update "$fine_tuning_updates" \
+    --lr "$fine_tuning_lr" --lr-scheduler fixed --max-update "$fine_tuning_updates" --disable-validation \
     --save-interval-updates $(((fine_tuning_updates + 3) / 4)) --keep-interval-updates -1
 }
 

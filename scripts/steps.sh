@@ -20,6 +20,13 @@ step() {
   fi
 }
 
+# at_once ONE OTHER: two functions at the same time, with a thread each unless OMP_NUM_THREADS is set. They are the ends
+# of a pipe through which nothing goes: Ctrl-C reaches both, unlike what `&` starts, and the failure of either counts.
+at_once() {
+  local -x OMP_NUM_THREADS=${OMP_NUM_THREADS:-1}
+  { "$1" >&3 | "$2"; } 3>&1
+}
+
 # begin SETTINGS: makes $work, and refuses one in which steps were done with other settings.
 begin() {
   mkdir -p "$work/done"

@@ -6,8 +6,11 @@ from pathlib import Path
 import torch
 from fairseq import options, tasks
 from fairseq.data import Dictionary
+from fairseq.dataclass.utils import convert_namespace_to_omegaconf
+from omegaconf import OmegaConf
 from training import PACKAGE, fairseq
 
+import fairseq_bertloss.criterion  # noqa: F401, registers bertscore_loss
 from fairseq_bertloss.checkpoints import allow_fairseq_classes
 
 CONFIGS = PACKAGE.parent / "configs"
@@ -70,12 +73,24 @@ def test_flags_and_hydra_are_the_same_training(corpus, tiny_lm, tmp_path):
     start = str(tmp_path / "flags" / "checkpoint_last.pt")
     more = ["--bert-model", lm, "--bert-layer", "2", "--finetune-from-model", start]
     theirs = [f"criterion.bert_model={lm}", "criterion.bert_layer=2", f"checkpoint.finetune_from_model={start}"]
-    files = ["training", "finetuning", "bertscore", "risk"]
+    files = ["training", "finetuning", "bertscore", "recipe"]
     by_flags = train_by_flags(files, corpus, tmp_path / "flags-2", lm, *more)
-    check_same(by_flags, train_by_hydra("finetuning", corpus, tmp_path / "hydra-2", lm, *theirs))
-    papers = ["--objective", "soft", "--soft-prediction", "gumbel_softmax"]
+    check_same(by_flags, train_by_hydra("recipe", corpus, tmp_path / "hydra-2", lm, *theirs))
+    papers = ["--soft-prediction", "gumbel_softmax"]
     by_flags = train_by_flags(["training", "paper", "bertscore"], corpus, tmp_path / "flags-3", lm, *papers, *more)
     check_same(by_flags, train_by_hydra("paper", corpus, tmp_path / "hydra-3", lm, *theirs))
+
+
+def test_the_recipe_says_all_that_it_is_made_of():
+    """Also what is a default today: another default is no other recipe."""
+    line = ["data", "--arch", "transformer", "--criterion", "bertscore_loss", *flags("recipe")]
+    cfg = convert_namespace_to_omegaconf(options.parse_args_and_arch(options.get_training_parser(), line))
+    assert str(cfg.criterion.objective) == "risk" and cfg.model.dropout == 0
+    hydra = OmegaConf.load(CONFIGS / "recipe.yaml")
+    named = {option.removeprefix("--").replace("-", "_") for option in flags("recipe") if option.startswith("--")}
+    assert named == hydra.criterion.keys() - {"_name", "bert_model", "bert_layer"} | {"dropout"}
+    for name in named - {"dropout"}:
+        assert str(cfg.criterion[name]) == str(hydra.criterion[name]), name
 
 
 def test_the_model_is_the_papers(tmp_path):

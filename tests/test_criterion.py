@@ -23,8 +23,7 @@ def build(corpus, tiny_lm):
     def build_from(*arguments, model="transformer"):
         line = [str(corpus), *MODELS[model].split(), "--dropout", "0"]
         if "--criterion" not in arguments:
-            line += ["--criterion", "bertscore_loss", "--bert-model", tiny_lm("bert"), "--bert-layer", "2",
-                     "--objective", "soft"]  # fmt: skip
+            line += ["--criterion", "bertscore_loss", "--bert-model", tiny_lm("bert"), "--bert-layer", "2"]
         line += arguments
         cfg = convert_namespace_to_omegaconf(options.parse_args_and_arch(options.get_training_parser(), line))
         torch.manual_seed(1)
@@ -54,6 +53,20 @@ PIECES = [(source, "two men are sit ##ting on the roof of a house .".replace("ho
 def gradients(loss, network):
     names, parameters = zip(*network.named_parameters())
     return dict(zip(names, torch.autograd.grad(loss, parameters, allow_unused=True)))
+
+
+def test_the_default_is_the_papers_best_row(build):
+    """F of Gumbel-Softmax at temperature 0.1, and nothing beside it."""
+
+    def loss(*arguments):
+        criterion, network, task = build(*arguments)
+        sample = make_sample(task, PIECES)
+        torch.manual_seed(2)
+        return float(criterion(network, sample)[0])
+
+    papers = "--objective soft --soft-prediction gumbel_softmax --temperature 0.1 --score f1 --cross-entropy-weight 0"
+    assert loss() == loss(*papers.split(), "--reward-matching", "greedy")
+    assert loss() != loss("--soft-prediction", "softmax"), "another objective would not have been seen"
 
 
 @pytest.mark.parametrize("kind", ["softmax", "sparsemax", "entmax15"])

@@ -11,7 +11,7 @@ from fairseq_bertloss.soft_predictions import SOFT_PREDICTIONS
 
 allow_fairseq_classes()
 
-RISK = ("--candidates", "2", "--candidate-generation-args", '{"max_len_a":0,"max_len_b":15}')
+RISK = ("--objective", "risk", "--candidates", "2", "--candidate-generation-args", '{"max_len_a":0,"max_len_b":15}')
 OBJECTIVES = {kind: ("--objective", "soft", "--soft-prediction", kind) for kind in SOFT_PREDICTIONS} | {"risk": RISK}
 STOCK = ("--criterion", "label_smoothed_cross_entropy", "--label-smoothing", "0.1")
 OPTIONS = "--max-update 3 --disable-validation --batch-size 32 --lr 1e-4".split()

@@ -14,7 +14,7 @@ OBJECTIVES = {
     "softmax": "--objective soft --soft-prediction softmax",
     "sparsemax": "--objective soft --soft-prediction sparsemax",
     "gumbel_softmax": "--objective soft --soft-prediction gumbel_softmax",
-    "risk": "--candidates 2 --sampled-candidates 0",
+    "risk": "--objective risk --candidates 2 --sampled-candidates 0",
 }
 
 

@@ -30,7 +30,7 @@ KINDS = {
     "sparsemax": "--objective soft --soft-prediction sparsemax",
     "entmax15": "--objective soft --soft-prediction entmax15",
     "gumbel_softmax, annealed": f"--objective soft --temperature 1.0:0.1@{UPDATES}",
-    "risk": '--candidates 2 --candidate-generation-args {"sampling":true,"max_len_a":0,"max_len_b":20}',
+    "risk": '--objective risk --candidates 2 --candidate-generation-args {"sampling":true,"max_len_a":0,"max_len_b":20}',
 }
 
 def updates(text: str) -> dict[float, tuple]:

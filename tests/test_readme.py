@@ -10,7 +10,8 @@ from prepared import write_corpus
 
 from fairseq_bertloss.evaluation.results import METRICS
 
-README = (Path(__file__).resolve().parent.parent / "README.md").read_text(encoding="utf-8")
+REPOSITORY = Path(__file__).resolve().parent.parent
+README = (REPOSITORY / "README.md").read_text(encoding="utf-8")
 
 
 def example(language: str) -> str:
@@ -33,6 +34,7 @@ def test_commands(tiny_lm, tmp_path):
             (tmp_path / f"{prefix}{side}.txt").rename(tmp_path / f"{split}.{language}")
     script = replace(example("bash"), {
         "LM=bert-base-uncased LAYER=9": f"LM={tiny_lm('bert')} LAYER=2",
+        "fairseq-bertloss/configs": str(REPOSITORY / "configs"),
         "--arch transformer_iwslt_de_en": "--arch transformer_tiny",
         "--max-epoch 60": "--max-update 2",
         "--max-epoch 10": "--max-update 1",

@@ -21,7 +21,8 @@ def criterion_options(lm):
 
 
 def test_a_task_without_cfg_trains(corpus, tiny_lm, tmp_path):
-    done = train(corpus, tmp_path, *criterion_options(tiny_lm("bert")), *SIMPLE_EPOCH, "--eval-f-bert")
+    risk = [*criterion_options(tiny_lm("bert")), "--objective", "risk"]
+    done = train(corpus, tmp_path, *risk, *SIMPLE_EPOCH, "--eval-f-bert")
     updates, validations = logged(done, "train_inner"), logged(done, "valid")
     assert len(updates) == 2 and all(update["f_expected"] > 0 for update in updates)
     assert validations[-1]["valid_f_bert"] > 0
