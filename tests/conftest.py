@@ -21,6 +21,10 @@ settings.register_profile("everywhere", derandomize=True)
 settings.load_profile("everywhere")
 
 
+# Scripts and commands are those of this environment, whether it is activated or, as in `make test`, not.
+os.environ["PATH"] = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
+
+
 def pytest_configure(config):
     """`-m trains` and `-m "not trains"` choose."""
     config.addinivalue_line("markers", "trains: trains models by fairseq, or builds them on its data")

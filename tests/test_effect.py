@@ -2,7 +2,6 @@
 
 import json
 import math
-import os
 import subprocess
 import sys
 from pathlib import Path
@@ -267,8 +266,7 @@ def test_records_of_a_log(effect, tmp_path):
     ]
 
 
-def test_a_command_that_fails_says_how(effect, tmp_path, monkeypatch):
-    monkeypatch.setenv("PATH", str(Path(sys.executable).parent), prepend=os.pathsep)
+def test_a_command_that_fails_says_how(effect, tmp_path):
     with pytest.raises(ChildProcessError, match="(?s)^fairseq-train.*unrecognized arguments: --nonsense"):
         effect.effect_commands.call("fairseq-train", "data", "--arch", "transformer", "--nonsense", output=tmp_path / "log")
 
