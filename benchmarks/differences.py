@@ -21,9 +21,9 @@ from fairseq import utils
 from torch import Tensor
 
 from fairseq_bertloss.forced_decoding import load_model
-from fairseq_bertloss.loss import BERTScoreLoss
-from fairseq_bertloss.soft_predictions import soft_prediction
-from fairseq_bertloss.vocabulary import load_tokenizer
+from fairseq_bertloss.language_model.vocabulary import load_tokenizer
+from fairseq_bertloss.loss.bertscore_loss import BERTScoreLoss
+from fairseq_bertloss.loss.soft_predictions import soft_prediction
 
 KINDS = ("softmax", "sparsemax", "gumbel_softmax")
 END_MARKER = "[unused1]"

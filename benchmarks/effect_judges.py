@@ -119,7 +119,9 @@ def forced(checkpoint: Path, data: Path, subset: str) -> dict[str, float]:
 
 def beam_score(generated: Path) -> float:
     """Mean of the scores that beam search gave its best translations, in bits a symbol where lenpen is 1."""
-    scores = [line.split("\t")[1] for line in generated.read_text(encoding="utf-8").splitlines() if line.startswith("H-")]
+    scores = [
+        line.split("\t")[1] for line in generated.read_text(encoding="utf-8").splitlines() if line.startswith("H-")
+    ]
     return sum(map(float, scores)) / len(scores)
 
 

@@ -132,10 +132,19 @@ def options(row: str) -> list[str]:
     """
     name, _, schedule = row.partition("@")
     if name not in _ROWS:
-        raise ValueError(f"there is no row {name!r}; there are {', '.join(_ROWS)}, each also as ROW@LR or ROW@LRxUPDATES")
+        raise ValueError(
+            f"there is no row {name!r}; there are {', '.join(_ROWS)}, each also as ROW@LR or ROW@LRxUPDATES"
+        )
     rate, _, updates = schedule.partition("x")
     updates = int(updates or UPDATES)
-    schedule = ["--lr", rate or "1e-4", "--max-update", str(updates), "--save-interval-updates", str(max(1, updates // 10))]
+    schedule = [
+        "--lr",
+        rate or "1e-4",
+        "--max-update",
+        str(updates),
+        "--save-interval-updates",
+        str(max(1, updates // 10)),
+    ]
     return [*_ROWS[name].split(), *schedule]
 
 

@@ -85,7 +85,9 @@ def against(found: dict[str, list[dict]], control: str) -> str:
     names = [name for name in _scores(found) if name in (effect_bar.F_BERT, *effect_bar.OTHERS, "moverscore", "moverscore_mpnet",
                                                          *effect_bar.LOWER_IS_BETTER)]  # fmt: skip
     judges = [name for name in ("f_bert", "f_bert_e5") if name in names]
-    lines = _heading([f"less {control}", *(SCORES[name] for name in names), *(f"sentences by {SCORES[name]}" for name in judges)])
+    lines = _heading(
+        [f"less {control}", *(SCORES[name] for name in names), *(f"sentences by {SCORES[name]}" for name in judges)]
+    )
     verdicts = []
     for row, own in found.items():
         if row in (control, effect_rows.BASELINE):
@@ -122,7 +124,9 @@ def _times(own: list[dict], controls: list[dict]) -> float:
 def _check_pairs(own: list[dict], controls: list[dict]) -> None:
     seeds, their_seeds = ([run["seed"] for run in side] for side in (own, controls))
     if seeds != their_seeds:
-        raise ValueError(f"{own[0]['row']} has the seeds {seeds}, {controls[0]['row']} has {their_seeds}: --seeds chooses")
+        raise ValueError(
+            f"{own[0]['row']} has the seeds {seeds}, {controls[0]['row']} has {their_seeds}: --seeds chooses"
+        )
 
 
 def _mean(values: list[float], digits: int) -> str:
@@ -149,7 +153,9 @@ def main() -> None:
     parser.add_argument("--rows", nargs="+", required=True)
     parser.add_argument("--decoding", default=effect_rows.BEAM_5, choices=effect_rows.DECODINGS)
     parser.add_argument("--seeds", type=int, nargs="+", help="(all that have run)")
-    parser.add_argument("--against", metavar="ROW", help="differences to this row, and p over pairs of seeds in brackets")
+    parser.add_argument(
+        "--against", metavar="ROW", help="differences to this row, and p over pairs of seeds in brackets"
+    )
     args = parser.parse_args()
     rows = with_controls([*([args.against] if args.against else []), *args.rows])
     found = {row: runs(args.folder, row, args.decoding, args.seeds) for row in rows}

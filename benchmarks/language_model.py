@@ -17,10 +17,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from fairseq_bertloss.bertscore import BERTScore, Comparison, greedy_match
 from fairseq_bertloss.evaluation.hypotheses import read_references, read_translations
-from fairseq_bertloss.language_model import DTYPES, FrozenLanguageModel
-from fairseq_bertloss.vocabulary import load_tokenizer
+from fairseq_bertloss.language_model.frozen import DTYPES, FrozenLanguageModel
+from fairseq_bertloss.language_model.vocabulary import load_tokenizer
+from fairseq_bertloss.loss.matching import BERTScore, Comparison, greedy_match
 
 Encode = Callable[[Tensor, Tensor], Tensor]
 

@@ -10,7 +10,7 @@ from loss_inputs import language_model, made_up_symbols, synthetic
 from loss_measure import Machine, peaks, seconds
 from loss_rows import CROSS_ENTROPY, LANGUAGE_MODEL, OURS, Row, Workload
 
-from fairseq_bertloss.pretrained import short_name
+from fairseq_bertloss.language_model.pretrained import short_name
 
 SIZES = {
     "tokens": ["512", "1024", "2048", "4096", "8192", "16384"],

@@ -11,7 +11,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from fairseq_bertloss.vocabulary import Specials, dictionary_symbols, load_tokenizer
+from fairseq_bertloss.language_model.vocabulary import Specials, dictionary_symbols, load_tokenizer
 
 BOS, PAD, EOS, UNK = range(4)
 """fairseq's order, in made-up targets and in every dictionary."""

@@ -14,7 +14,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter, NullLocator
 
-from fairseq_bertloss.evaluation.drawing import COLORS, GREY, MARKERS, STYLE, WIDTH
+from fairseq_bertloss.report.style import COLORS, GREY, MARKERS, STYLE, WIDTH
 
 SUFFIXES = (".png", ".svg")
 BAR = 0.21

@@ -17,7 +17,7 @@ from loss_measure import Machine
 from loss_rows import CROSS_ENTROPY, FLOOR, LANGUAGE_MODEL, Row
 
 from fairseq_bertloss.files import whole
-from fairseq_bertloss.soft_predictions import DEFAULT_TEMPERATURE, soft_prediction
+from fairseq_bertloss.loss.soft_predictions import DEFAULT_TEMPERATURE, soft_prediction
 
 QUANTILES = (20, 50, 80)
 SUM = f"{CROSS_ENTROPY} + {LANGUAGE_MODEL}"

@@ -15,9 +15,9 @@ import torch.nn.functional as F
 from loss_inputs import PAD, Batch
 from torch import Tensor
 
-from fairseq_bertloss.expected_embeddings import Projection
-from fairseq_bertloss.loss import BERTScoreLoss
-from fairseq_bertloss.soft_predictions import DEFAULT_TEMPERATURE, at_least_float32, soft_prediction
+from fairseq_bertloss.loss.bertscore_loss import BERTScoreLoss
+from fairseq_bertloss.loss.expected_embeddings import Projection
+from fairseq_bertloss.loss.soft_predictions import DEFAULT_TEMPERATURE, at_least_float32, soft_prediction
 
 CROSS_ENTROPY = "cross-entropy"
 REAL_TOKENS = "cross-entropy, real tokens"

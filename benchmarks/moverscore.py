@@ -17,8 +17,8 @@ import torch.nn.functional as F
 from fairseq_bertloss.evaluation.hypotheses import read_references, read_translations
 from fairseq_bertloss.evaluation.moverscore import MoverScorer
 from fairseq_bertloss.evaluation.words import WordFinder
-from fairseq_bertloss.pretrained import encoder_config, load_encoder
-from fairseq_bertloss.vocabulary import load_tokenizer
+from fairseq_bertloss.language_model.pretrained import encoder_config, load_encoder
+from fairseq_bertloss.language_model.vocabulary import load_tokenizer
 
 
 class Loop:

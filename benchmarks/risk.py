@@ -17,8 +17,8 @@ from loss_inputs import fairseq_batches
 from loss_measure import Machine
 
 import fairseq_bertloss
-from fairseq_bertloss import sentences
 from fairseq_bertloss.forced_decoding import load_model
+from fairseq_bertloss.loss import sentences
 
 DRAWN, READ = PARTS = "candidates drawn", "candidates and references read by the LM"
 

@@ -57,10 +57,22 @@ def observe(data: str, folder: Path, options: Sequence[str]) -> Iterator[Observa
     """
     temporary, log = folder / "tmp", folder / "train.log"
     temporary.mkdir()
-    command = [sys.executable, "-m", "fairseq_cli.train", data, "--user-dir", str(PACKAGE), "--save-dir", str(folder / "run")]
+    command = [
+        sys.executable,
+        "-m",
+        "fairseq_cli.train",
+        data,
+        "--user-dir",
+        str(PACKAGE),
+        "--save-dir",
+        str(folder / "run"),
+    ]
     environment = {**os.environ, "TMPDIR": str(temporary), "PYTHONUNBUFFERED": "1"}
     pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT, "text": True, "env": environment}
-    with log.open("w", encoding="utf-8") as file, subprocess.Popen([*command, *OPTIONS.split(), *options], **pipes) as process:
+    with (
+        log.open("w", encoding="utf-8") as file,
+        subprocess.Popen([*command, *OPTIONS.split(), *options], **pipes) as process,
+    ):
         for number, line in enumerate(process.stdout, 1):
             file.write(line)
             if "| train_inner | " in line:
@@ -93,7 +105,9 @@ def complaints(parts: Sequence[Quarter]) -> list[str]:
         speeds = f"{last.updates_per_second:.2f} updates a second in the last quarter, {second.updates_per_second:.2f} in the second"
         found.append(speeds)
     if last.temporary > second.temporary:
-        found.append(f"there are {last.temporary - second.temporary} temporary files more than after the second quarter")
+        found.append(
+            f"there are {last.temporary - second.temporary} temporary files more than after the second quarter"
+        )
     if last.lines_per_update > second.lines_per_update + 0.1:
         found.append(f"{last.lines_per_update:.2f} lines an update are logged in the last quarter")
     return found
@@ -118,7 +132,12 @@ def main() -> None:
     parts = quarters(observations)
     print("| quarter | MB | updates a second | log lines an update | temporary files |\n|--:|--:|--:|--:|--:|")
     for number, part in enumerate(parts, 1):
-        figures = (f"{part.megabytes:.1f}", f"{part.updates_per_second:.2f}", f"{part.lines_per_update:.2f}", part.temporary)
+        figures = (
+            f"{part.megabytes:.1f}",
+            f"{part.updates_per_second:.2f}",
+            f"{part.lines_per_update:.2f}",
+            part.temporary,
+        )
         print("|", number, "|", " | ".join(map(str, figures)), "|")
     found = complaints(parts)
     sys.exit("; ".join(found) or None)

@@ -1,8 +1,8 @@
 """BERTScore as the training objective of fairseq translation models.
 
-    fairseq-train DIR --user-dir fairseq_bertloss --criterion bertscore_loss --bert-model NAME ...
+fairseq-train DIR --user-dir fairseq_bertloss --criterion bertscore_loss --bert-model NAME ...
 
-    from fairseq_bertloss import BERTScoreLoss
+from fairseq_bertloss import BERTScoreLoss
 """
 
 import sys
@@ -16,9 +16,11 @@ def register() -> None:
     Importing the package beside fairseq does it, as --user-dir has it; a program that imports
     fairseq later calls it.
     """
-    from fairseq_bertloss import checkpoints, criterion, encoders, scorers  # noqa: F401
+    from fairseq_bertloss import encoders, scorers  # noqa: F401
+    from fairseq_bertloss.checkpoints.loading import allow_fairseq_classes
+    from fairseq_bertloss.training import criterion  # noqa: F401
 
-    checkpoints.allow_fairseq_classes()
+    allow_fairseq_classes()
 
 
 if "fairseq" in sys.modules:
@@ -28,7 +30,7 @@ if "fairseq" in sys.modules:
 def __getattr__(name: str):
     # On first use: the `bertloss` command and fairseq-generate do without it.
     if name == "BERTScoreLoss":
-        from fairseq_bertloss.loss import BERTScoreLoss
+        from fairseq_bertloss.loss.bertscore_loss import BERTScoreLoss
 
         return BERTScoreLoss
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -18,7 +18,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from fairseq_bertloss.checkpoints import LAST, check_exists, load, options, progress, reading
+from fairseq_bertloss.checkpoints.loading import LAST, check_exists, load, options, progress, reading
 from fairseq_bertloss.evaluation.hypotheses import check_belongs, read_references, read_translations
 from fairseq_bertloss.evaluation.metrics import Evaluator
 from fairseq_bertloss.evaluation.results import HEADLINE, Curve, Point, Run

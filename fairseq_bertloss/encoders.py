@@ -17,8 +17,8 @@ from typing import Optional  # what fairseq's argument parser understands; it fa
 from fairseq.data.encoders import register_tokenizer
 from fairseq.dataclass import FairseqDataclass
 
-from fairseq_bertloss import unspaced
 from fairseq_bertloss.corpus.source import SourceText, is_marked, readable
+from fairseq_bertloss.text import unspaced
 
 
 @dataclass
@@ -50,9 +50,9 @@ class WordPieces:
         if not cfg.word_pieces_lm:
             raise ValueError(
                 "the tokenizer word_pieces needs the language model's name: --word-pieces-lm NAME, or "
-                "--eval-bleu-detok-args '{\"word_pieces_lm\": \"NAME\"}' in training"
+                '--eval-bleu-detok-args \'{"word_pieces_lm": "NAME"}\' in training'
             )
-        from fairseq_bertloss import vocabulary  # only here: transformers is slow to import
+        from fairseq_bertloss.language_model import vocabulary  # only here: transformers is slow to import
 
         self._tokenizer = vocabulary.load_tokenizer(cfg.word_pieces_lm)
         self._detokenize = vocabulary.detokenize

@@ -20,7 +20,7 @@ from torch import Tensor
 from tqdm import tqdm
 
 import fairseq_bertloss
-from fairseq_bertloss.checkpoints import check_exists, reading, reason
+from fairseq_bertloss.checkpoints.loading import check_exists, reading, reason
 from fairseq_bertloss.evaluation.generated import WHY_MISSING, Generated
 from fairseq_bertloss.evaluation.hypotheses import read_generated
 from fairseq_bertloss.evaluation.results import Entropy
@@ -35,9 +35,7 @@ Output = tuple[str, Generated]
 """A file that fairseq-generate printed, and what it holds."""
 
 
-def entropies(
-    data: str, subset: str, systems: Sequence[tuple[str, str, str]], max_tokens: int = 4096
-) -> list[Entropy]:
+def entropies(data: str, subset: str, systems: Sequence[tuple[str, str, str]], max_tokens: int = 4096) -> list[Entropy]:
     """Distribution of the entropy at inference of each system.
 
     Args:

@@ -15,7 +15,7 @@ from fairseq.dataclass import ChoiceEnum, FairseqDataclass
 from fairseq.scoring import BaseScorer, register_scorer
 from omegaconf import II
 
-from fairseq_bertloss.vocabulary import (
+from fairseq_bertloss.language_model.vocabulary import (
     FAIRSEQS_UNKNOWN,
     FAIRSEQS_UNKNOWN_IN_REFERENCE,
     UNKNOWN,

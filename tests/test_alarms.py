@@ -5,7 +5,7 @@ from dataclasses import replace
 import pytest
 from results import HEALTHY, OUTPUTS, SICK, comparison, entropies, system
 
-from fairseq_bertloss.evaluation.alarms import alarms, weaknesses
+from fairseq_bertloss.report.alarms import alarms, weaknesses
 
 LOOPS = {"bleu": 2.0, "repeated": 40.0, "length_ratio": 1.5, "distinct": 5.0, "empty": 3}
 LONG = {"length_ratio": 1.5, "repeated": 40.0}
@@ -70,7 +70,11 @@ def runs(name: str, *repeated: float):
         ((9.9, 5.3, 7.0), (10.8, 6.2, 8.0), None),  # each below its control plus one
         ((9.9, 5.3, 7.0), (5.3, 7.0, 10.9), None),  # another run of the control is as bad
         ((9.9, 5.3, 7.0), (11.0, 6.4, 8.1), "8.5% of the bigrams repeat one of their line (control: 7.4)"),
-        ((9.9, 5.3, 7.0), (11.0, 4.0, 5.0), "11.0% of the bigrams repeat one of their line in one of 3 runs (control: 7.4)"),
+        (
+            (9.9, 5.3, 7.0),
+            (11.0, 4.0, 5.0),
+            "11.0% of the bigrams repeat one of their line in one of 3 runs (control: 7.4)",
+        ),
         ((9.9, 5.3, 7.0), (11.0,), "11.0% of the bigrams repeat one of their line (control: 7.4)"),
         ((7.4,), (7.5, 8.3), None),
         ((7.4,), (7.5, 8.5), "8.5% of the bigrams repeat one of their line in one of 2 runs (control: 7.4)"),

@@ -9,8 +9,8 @@ from fairseq.checkpoint_utils import load_ema_from_checkpoint
 from training import fairseq, train
 
 from fairseq_bertloss import cli
-from fairseq_bertloss.averaging import average
-from fairseq_bertloss.checkpoints import allow_fairseq_classes
+from fairseq_bertloss.checkpoints.averaging import average
+from fairseq_bertloss.checkpoints.loading import allow_fairseq_classes
 
 allow_fairseq_classes()
 
@@ -39,12 +39,22 @@ def test_a_mean_of_checkpoints(checkpoints, tmp_path):
     for name, parameter in mean.items():
         torch.testing.assert_close(parameter, (one[name] + other[name]) / 2)
     average([checkpoints[0], *checkpoints], tmp_path / "weighted.pt")
-    torch.testing.assert_close(parameters(tmp_path / "weighted.pt")[EMBEDDING], (2 * one[EMBEDDING] + other[EMBEDDING]) / 3)
+    torch.testing.assert_close(
+        parameters(tmp_path / "weighted.pt")[EMBEDDING], (2 * one[EMBEDDING] + other[EMBEDDING]) / 3
+    )
 
 
 @pytest.mark.parametrize("options, weight", [([], 0.5), (["--baseline-weight", "0.25"], 0.25)])
 def test_a_mean_with_the_baseline(checkpoints, baseline, tmp_path, options, weight):
-    line = ["average", *map(str, checkpoints), "--baseline", str(baseline), *options, "--output", str(tmp_path / "mean.pt")]
+    line = [
+        "average",
+        *map(str, checkpoints),
+        "--baseline",
+        str(baseline),
+        *options,
+        "--output",
+        str(tmp_path / "mean.pt"),
+    ]
     assert cli.main(line) == 0
     mean, before = parameters(tmp_path / "mean.pt"), parameters(baseline)
     one, other = map(parameters, checkpoints)
@@ -62,7 +72,9 @@ def test_fairseq_reads_it(checkpoints, baseline, corpus, tmp_path):
     assert before["extra_state"].keys() - after["extra_state"].keys() == {"val_loss"}
 
     def scores(path) -> list[str]:
-        done = fairseq("generate", corpus, "--path", path, "--gen-subset", "valid", "--required-batch-size-multiple", "1")
+        done = fairseq(
+            "generate", corpus, "--path", path, "--gen-subset", "valid", "--required-batch-size-multiple", "1"
+        )
         return [line.split("\t")[1] for line in done.stdout.splitlines() if line.startswith("H-")]
 
     found = [scores(path) for path in (checkpoints[-1], baseline, mean)]
@@ -85,7 +97,9 @@ def save(tmp_path):
 def test_half_precision(save, tmp_path):
     """The sum is of float32, where steps of float16 are not lost; the result is of the checkpoints' type."""
     step = 2**-10
-    average([save(f"{i}.pt", w=torch.tensor([1 + i * step], dtype=torch.float16)) for i in range(4)], tmp_path / "mean.pt")
+    average(
+        [save(f"{i}.pt", w=torch.tensor([1 + i * step], dtype=torch.float16)) for i in range(4)], tmp_path / "mean.pt"
+    )
     mean = parameters(tmp_path / "mean.pt")["w"]
     assert mean.dtype == torch.float16 and mean.item() in (1 + step, 1 + 2 * step)
     quarters = torch.full((1,), 0.25, dtype=torch.float16)
@@ -94,7 +108,9 @@ def test_half_precision(save, tmp_path):
 
 
 def test_what_has_no_mean_is_the_last_ones(save, tmp_path):
-    models = [save(f"{n}.pt", w=torch.tensor([n], dtype=torch.float64), count=torch.tensor(n)) for n in (123456789, 123456791)]
+    models = [
+        save(f"{n}.pt", w=torch.tensor([n], dtype=torch.float64), count=torch.tensor(n)) for n in (123456789, 123456791)
+    ]
     average(models, tmp_path / "mean.pt")
     mean = parameters(tmp_path / "mean.pt")
     assert mean["w"] == 123456790 and mean["count"] == 123456791 and mean["count"].dtype == torch.int64
@@ -110,11 +126,16 @@ def test_parameters_of_two_names_are_saved_once(save, tmp_path):
 def test_ties_of_one_checkpoint_are_copies_in_another(save, tmp_path):
     """A GPU's parameters are copied name by name."""
     table, other = torch.arange(6.0).view(2, 3), torch.ones(2, 3)
-    tied, copied = save("tied.pt", embedding=table, projection=table), save("copied.pt", embedding=other, projection=other.clone())
+    tied, copied = (
+        save("tied.pt", embedding=table, projection=table),
+        save("copied.pt", embedding=other, projection=other.clone()),
+    )
     for order in ([tied, copied], [copied, tied]):
         average(order, tmp_path / "mean.pt")
         mean = parameters(tmp_path / "mean.pt")
-        assert torch.equal(mean["embedding"], (table + other) / 2) and torch.equal(mean["projection"], (table + other) / 2)
+        assert torch.equal(mean["embedding"], (table + other) / 2) and torch.equal(
+            mean["projection"], (table + other) / 2
+        )
         is_tied = mean["embedding"].data_ptr() == mean["projection"].data_ptr()
         assert is_tied == (order[-1] == tied), "as in the last one"
 
@@ -193,7 +214,9 @@ def test_the_state_of_the_last_ones_criterion_is_left_out(tmp_path):
     assert state.keys() == {"model", "extra_state"} and state["extra_state"] == {"train_iterator": {"epoch": 1}}
 
 
-@pytest.mark.parametrize("group, option, value", [("distributed_training", "use_sharded_state", True), ("common", "model_parallel_size", 2)])
+@pytest.mark.parametrize(
+    "group, option, value", [("distributed_training", "use_sharded_state", True), ("common", "model_parallel_size", 2)]
+)
 @pytest.mark.parametrize("is_older", [False, True])
 def test_parts_of_a_model(tmp_path, group, option, value, is_older):
     options = {"args": Namespace(**{option: value})} if is_older else {"args": None, "cfg": {group: {option: value}}}
@@ -225,10 +248,22 @@ TABLE = torch.arange(3)
         (TABLE.float(), TABLE, r"w is \[3\] of whole numbers in .*other.pt, \[3\] in .*one.pt"),
         (TABLE.float(), TABLE * 1j, r"w is \[3\] of complex numbers in .*other.pt, \[3\] in .*one.pt"),
         (TABLE.float().to_sparse(), TABLE.float(), "one.pt: w is sparse, which cannot be averaged"),
-        (TABLE.float().to(torch.float8_e4m3fn), TABLE.float(), "one.pt: w is of torch.float8_e4m3fn, which cannot be averaged"),
+        (
+            TABLE.float().to(torch.float8_e4m3fn),
+            TABLE.float(),
+            "one.pt: w is of torch.float8_e4m3fn, which cannot be averaged",
+        ),
         (TABLE.float(), TABLE.float().to("meta"), "other.pt: w is without numbers .*, which cannot be averaged"),
-        (torch.nested.nested_tensor([TABLE.float(), TABLE[:2].float()]), TABLE.float(), "one.pt: w is nested, which cannot"),
-        (TABLE.float(), torch.quantize_per_tensor(TABLE.float(), 0.1, 0, torch.qint8), "other.pt: w is quantized, which cannot"),
+        (
+            torch.nested.nested_tensor([TABLE.float(), TABLE[:2].float()]),
+            TABLE.float(),
+            "one.pt: w is nested, which cannot",
+        ),
+        (
+            TABLE.float(),
+            torch.quantize_per_tensor(TABLE.float(), 0.1, 0, torch.qint8),
+            "other.pt: w is quantized, which cannot",
+        ),
     ],
 )
 def test_what_has_no_mean(save, tmp_path, one, other, message):
@@ -250,7 +285,9 @@ def test_what_is_no_number(save, tmp_path, value, order):
     save("bad", embedding=diverged, projection=diverged)
     if order == ["bad", "bad"] and value == -math.inf:
         pytest.skip("a mask has it in all")
-    with pytest.raises(ValueError, match="bad: embedding has values that are no|embedding is minus infinity in one of .* diverged"):
+    with pytest.raises(
+        ValueError, match="bad: embedding has values that are no|embedding is minus infinity in one of .* diverged"
+    ):
         average([tmp_path / name for name in order], tmp_path / "mean.pt")
     assert not (tmp_path / "mean.pt").exists()
 
@@ -274,7 +311,10 @@ def test_the_version_stays(save, tmp_path, count):
     paths = [save(f"{i}.pt", w=torch.ones(1), **version) for i in range(count)]
     average(paths, tmp_path / "mean.pt")
     assert parameters(tmp_path / "mean.pt")["decoder.version"] == 2
-    one, absent = save("one.pt", w=torch.ones(1), **{"decoder.version": torch.ones(1)}), save("absent.pt", w=torch.ones(1))
+    one, absent = (
+        save("one.pt", w=torch.ones(1), **{"decoder.version": torch.ones(1)}),
+        save("absent.pt", w=torch.ones(1)),
+    )
     average([one, absent], tmp_path / "mean.pt")
     for other, listed in ((one, "1.0"), (absent, "1")):
         with pytest.raises(ValueError, match=f"decoder.version is {listed} in .*, 2.0 in .*0.pt"):
@@ -291,7 +331,9 @@ def configured(kind: str, group: str, option: str, value) -> dict:
     return {"args": None, "cfg": {group: {option: value} if kind == "hydra" else Namespace(**{option: value})}}
 
 
-@pytest.mark.parametrize("kinds", [("now", "now"), ("older", "now"), ("now", "hydra"), ("hydra", "older")], ids=" ".join)
+@pytest.mark.parametrize(
+    "kinds", [("now", "now"), ("older", "now"), ("now", "hydra"), ("hydra", "older")], ids=" ".join
+)
 @pytest.mark.parametrize(
     "group, option, one, other",
     [
@@ -324,7 +366,17 @@ def test_two_codes_of_a_language(tmp_path):
 def test_other_heads(corpus, checkpoints, tmp_path):
     """Of real trainings."""
     heads = "8" if torch.load(checkpoints[0])["cfg"]["model"].decoder_attention_heads != 8 else "4"
-    train(corpus, tmp_path, "--max-update", "1", "--disable-validation", "--batch-size", "40", "--decoder-attention-heads", heads)
+    train(
+        corpus,
+        tmp_path,
+        "--max-update",
+        "1",
+        "--disable-validation",
+        "--batch-size",
+        "40",
+        "--decoder-attention-heads",
+        heads,
+    )
     with pytest.raises(ValueError, match="decoder_attention_heads is"):
         average([*checkpoints, tmp_path / "checkpoint_last.pt"], tmp_path / "mean.pt")
 
@@ -337,7 +389,10 @@ def test_nothing_is_known_of_its_training(tmp_path, extra):
 
 
 def test_buffers_that_only_some_versions_of_fairseq_save(save, tmp_path):
-    new, old = save("new.pt", w=torch.ones(1)), save("old.pt", w=torch.zeros(1), **{"embed_positions._float_tensor": torch.ones(1)})
+    new, old = (
+        save("new.pt", w=torch.ones(1)),
+        save("old.pt", w=torch.zeros(1), **{"embed_positions._float_tensor": torch.ones(1)}),
+    )
     average([new], tmp_path / "mean.pt", old)
     assert parameters(tmp_path / "mean.pt") == {"w": 0.5}
     average([old], tmp_path / "mean.pt", new)
@@ -349,7 +404,11 @@ def test_buffers_that_only_some_versions_of_fairseq_save(save, tmp_path):
     [
         (["a.pt"], {}, "one checkpoint alone has no mean: name more of them, or --baseline CHECKPOINT"),
         ([], {"baseline": "a.pt"}, "one checkpoint alone has no mean"),
-        (["a.pt"], {"baseline": "a.pt", "baseline_weight": 1.0}, "--baseline-weight must be above 0 and below 1, not 1.0"),
+        (
+            ["a.pt"],
+            {"baseline": "a.pt", "baseline_weight": 1.0},
+            "--baseline-weight must be above 0 and below 1, not 1.0",
+        ),
         (["a.pt", "none.pt"], {}, "there is no checkpoint .*none.pt"),
         (["a.pt"], {"baseline": "none.pt"}, "there is no checkpoint .*none.pt"),
         (["b.pt", "a.pt"], {"output": "a.pt"}, "a.pt is one of the checkpoints to average: give another --output"),
@@ -357,8 +416,16 @@ def test_buffers_that_only_some_versions_of_fairseq_save(save, tmp_path):
         (["a.pt", "text.pt"], {}, "text.pt is not a checkpoint of fairseq-train: it is damaged, or no file of torch's"),
         (["a.pt", "tensor.pt"], {}, "tensor.pt is not a checkpoint of fairseq-train: it holds a Tensor"),
         (["a.pt", "strange.pt"], {}, "strange.pt is not a checkpoint of fairseq-train: it has no 'model' of tensors"),
-        (["a.pt", "wide.pt"], {}, r"two architectures, or versions of fairseq: w is \[4\] in .*wide.pt, \[3\] in .*a.pt"),
-        (["a.pt", "more.pt"], {}, r"two architectures, or versions of fairseq: v is \[3\] in .*more.pt, absent in .*a.pt"),
+        (
+            ["a.pt", "wide.pt"],
+            {},
+            r"two architectures, or versions of fairseq: w is \[4\] in .*wide.pt, \[3\] in .*a.pt",
+        ),
+        (
+            ["a.pt", "more.pt"],
+            {},
+            r"two architectures, or versions of fairseq: v is \[3\] in .*more.pt, absent in .*a.pt",
+        ),
     ],
 )
 def test_bad_input(save, tmp_path, names, options, message):

@@ -8,8 +8,8 @@ import pytest
 import torch
 from conftest import import_benchmark
 
-from fairseq_bertloss.language_model import FrozenLanguageModel
-from fairseq_bertloss.vocabulary import load_tokenizer
+from fairseq_bertloss.language_model.frozen import FrozenLanguageModel
+from fairseq_bertloss.language_model.vocabulary import load_tokenizer
 
 
 @pytest.fixture(scope="module")

@@ -14,7 +14,15 @@ def soak():
 
 
 def test_a_real_training(corpus, tiny_lm):
-    command = [sys.executable, REPOSITORY / "benchmarks" / "soak.py", corpus, "--bert-model", tiny_lm("bert"), "--updates", "24"]
+    command = [
+        sys.executable,
+        REPOSITORY / "benchmarks" / "soak.py",
+        corpus,
+        "--bert-model",
+        tiny_lm("bert"),
+        "--updates",
+        "24",
+    ]
     done = subprocess.run([*map(str, command), "--cpu", "--disable-validation"], capture_output=True, text=True)
     assert "| quarter | MB |" in done.stdout, done.stderr
     rows = [[float(cell) for cell in line.strip("| ").split("|")] for line in done.stdout.splitlines()[2:]]
@@ -24,7 +32,14 @@ def test_a_real_training(corpus, tiny_lm):
 
 
 def test_a_training_that_fails(tmp_path, tiny_lm):
-    command = [sys.executable, REPOSITORY / "benchmarks" / "soak.py", tmp_path, "--bert-model", tiny_lm("bert"), "--cpu"]
+    command = [
+        sys.executable,
+        REPOSITORY / "benchmarks" / "soak.py",
+        tmp_path,
+        "--bert-model",
+        tiny_lm("bert"),
+        "--cpu",
+    ]
     done = subprocess.run(list(map(str, command)), capture_output=True, text=True)
     assert done.returncode == 1 and "fairseq-train failed with status 1" in done.stderr
 
@@ -43,7 +58,10 @@ def test_steady(soak):
     "growing, message",
     [
         ({"megabytes": lambda i: 500.0 + i}, "memory grew by 3.9% from the second quarter to the last"),
-        ({"seconds": lambda i: 0.5 * i + max(0, i - 30)}, "0.67 updates a second in the last quarter, 2.00 in the second"),
+        (
+            {"seconds": lambda i: 0.5 * i + max(0, i - 30)},
+            "0.67 updates a second in the last quarter, 2.00 in the second",
+        ),
         ({"lines": lambda i: i + i * i // 50}, "2.40 lines an update"),
         ({"temporary": lambda i: i // 10}, "2 temporary files more"),
     ],

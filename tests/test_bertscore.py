@@ -6,7 +6,7 @@ from bert_score.utils import greedy_cos_idf
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from fairseq_bertloss.bertscore import BERTScore, Comparison, greedy_match
+from fairseq_bertloss.loss.matching import BERTScore, Comparison, greedy_match
 
 
 def random_side(generator, batch, length, dim=6, padding=0):
@@ -68,7 +68,9 @@ def test_gradient():
     reference = random_side(generator, 2, 3, padding=2)
     embeddings.requires_grad_()
     weights.requires_grad_()
-    assert torch.autograd.gradcheck(lambda e, w: match((e, w.masked_fill(~mask, 0), mask), reference), (embeddings, weights))
+    assert torch.autograd.gradcheck(
+        lambda e, w: match((e, w.masked_fill(~mask, 0), mask), reference), (embeddings, weights)
+    )
     (gradient,) = torch.autograd.grad(match((embeddings, weights, mask), reference).f1.sum(), embeddings)
     assert (gradient[:, :4].abs().sum(-1) > 0).all() and (gradient[:, 4:] == 0).all()
 
@@ -102,7 +104,9 @@ def test_bert_score_lets_padding_beat_a_negative_cosine_and_we_do_not():
     """bert-score multiplies by the mask, so that a padded column offers a cosine of 0."""
     word, opposite = torch.tensor([[[1.0, 0.0]]]), torch.tensor([[[-1.0, 0.0], [5.0, 5.0]]])
     one, padded = torch.ones(1, 1), torch.tensor([[1.0, 0.0]])
-    theirs, *_ = greedy_cos_idf(opposite.clone(), padded.clone(), padded.clone(), word.clone(), one.clone(), one.clone())
+    theirs, *_ = greedy_cos_idf(
+        opposite.clone(), padded.clone(), padded.clone(), word.clone(), one.clone(), one.clone()
+    )
     ours = match((word, one, one.bool()), (opposite, padded, padded.bool()))
     assert theirs.item() == 0.0
     assert ours.precision.item() == -1.0

@@ -7,9 +7,9 @@ import zipfile
 import pytest
 from prepared import command, contents, run, write_corpus
 
-from fairseq_bertloss.corpus.extract import Splits, extract
+from fairseq_bertloss.corpus.entities import plain_text
+from fairseq_bertloss.corpus.extraction import Splits, extract
 from fairseq_bertloss.corpus.homeassistant import parallel_strings
-from fairseq_bertloss.corpus.markup import plain_text
 from fairseq_bertloss.corpus.plain import PlainText
 from fairseq_bertloss.corpus.prepare import PairTokenizer, Settings
 from fairseq_bertloss.corpus.source import SourceText
@@ -19,9 +19,9 @@ from fairseq_bertloss.evaluation.f_bert import FBertScorer
 from fairseq_bertloss.evaluation.hypotheses import read_references, read_translations
 from fairseq_bertloss.evaluation.metrics import Evaluator
 from fairseq_bertloss.evaluation.moverscore import MoverScorer
-from fairseq_bertloss.language_model import idf_weights
+from fairseq_bertloss.language_model.frozen import idf_weights
+from fairseq_bertloss.language_model.vocabulary import detokenize, encode, load_tokenizer, tokenize
 from fairseq_bertloss.scorers import BERTScoreLMScorer, BERTScoreScorerConfig
-from fairseq_bertloss.vocabulary import detokenize, encode, load_tokenizer, tokenize
 
 TEXTS = {
     "de": "Die Tür fällt ins Schloß.",
@@ -250,7 +250,9 @@ def test_scorers_in_python(tiny_lm):
 
 def test_scoring_of_fairseq_generate(tiny_lm):
     """Of text, as --tokenizer makes it of symbols that are taken apart."""
-    config = BERTScoreScorerConfig(bertscore_lm=tiny_lm("roberta"), bertscore_lm_layer=2, tokenizer="space", bpe=None, post_process=None)
+    config = BERTScoreScorerConfig(
+        bertscore_lm=tiny_lm("roberta"), bertscore_lm_layer=2, tokenizer="space", bpe=None, post_process=None
+    )
     scorer = BERTScoreLMScorer(config)
     scorer.add_string(TEXTS["de"], apart(TEXTS["de"]))
     assert scorer.score() == pytest.approx(100, abs=1e-3)

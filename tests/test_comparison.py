@@ -48,7 +48,10 @@ def test_compare(bertloss, files, tmp_path, capsys):
     better = comparison.system("better")
     assert better.runs[0].corpus["bleu"] == expected and f"{expected:.2f}" in table
     made = {(test.system, test.against) for test in comparison.tests}
-    assert made == {(name, "baseline") for name in ("poor", "better", "seeds")} | {("better", "poor"), ("seeds", "poor")}
+    assert made == {(name, "baseline") for name in ("poor", "better", "seeds")} | {
+        ("better", "poor"),
+        ("seeds", "poor"),
+    }
 
     for metric in results.HEADLINE:
         low, high = better.intervals[metric]
@@ -178,7 +181,12 @@ def test_identical_systems_do_not_differ(baseline, same, options, compared):
 def test_what_is_the_same_to_bleu_has_no_p_of_sacrebleus(change, minilm, real_pairs, write):
     """It would be the smallest that there is, at a difference of 0."""
     hypotheses, references = (side[:40] for side in real_pairs)
-    texts = {"ref": references, "a": hypotheses, "b": list(map(change, hypotheses)), "c": [line[:-9] for line in hypotheses]}
+    texts = {
+        "ref": references,
+        "a": hypotheses,
+        "b": list(map(change, hypotheses)),
+        "c": [line[:-9] for line in hypotheses],
+    }
     files = {name: write(name, "".join(f"{line}\n" for line in lines)) for name, lines in texts.items()}
     outputs = {name: [files[name]] for name in "abc"}
     comparison = compare(files["ref"], outputs, Evaluator(minilm, 5, lowercase=True), baseline="a", resamples=1000)
@@ -190,7 +198,11 @@ def test_what_is_the_same_to_bleu_has_no_p_of_sacrebleus(change, minilm, real_pa
 def test_a_bleu_of_0_has_no_p_of_sacrebleus(minilm, real_pairs, write):
     """multi-bleu's, of lines that are too short for four words in a row."""
     references = real_pairs[1][:40]
-    texts = {"ref": references, "a": [line.split()[0] for line in references], "b": [line.split()[1] for line in references]}
+    texts = {
+        "ref": references,
+        "a": [line.split()[0] for line in references],
+        "b": [line.split()[1] for line in references],
+    }
     files = {name: write(name, "".join(f"{line}\n" for line in lines)) for name, lines in texts.items()}
     outputs = {name: [files[name]] for name in "ab"}
     comparison = compare(files["ref"], outputs, Evaluator(minilm, 5, tokenized=True), baseline="a", resamples=1000)
@@ -211,12 +223,25 @@ class TestUnknown:
     """fairseq's <unk> in a translation, <<unk>> in a target: the same token to a language model, nothing to BLEU."""
 
     generated = "".join(
-        f"T-{i}\tthe <<unk>> is {color} .\nH-{i}\t-1\tthe <unk> is {color} .\n" for i, color in enumerate(["blue", "red"])
+        f"T-{i}\tthe <<unk>> is {color} .\nH-{i}\t-1\tthe <unk> is {color} .\n"
+        for i, color in enumerate(["blue", "red"])
     )
     snowmen = "the ☃ is blue.\nthe ☃ is red.\n"
 
     def scores(self, minilm, capsys, reference, system, *options) -> dict[str, float]:
-        line = ["score", "--lm", minilm, "--layer", "5", "--json", "--lowercase", *options, "--reference", reference, system]
+        line = [
+            "score",
+            "--lm",
+            minilm,
+            "--layer",
+            "5",
+            "--json",
+            "--lowercase",
+            *options,
+            "--reference",
+            reference,
+            system,
+        ]
         assert cli.main(line) == 0
         (runs,) = json.loads(capsys.readouterr().out)["systems"].values()
         return runs[0]["scores"]
@@ -249,7 +274,8 @@ def test_seeds_repeat_the_tests(minilm, files):
     evaluator = Evaluator(minilm, 5, lowercase=True)
     outputs = {"baseline": [files["fair"]], "x": [files["good"]]}
     first, same, other = (
-        compare(files["ref"], outputs, evaluator, baseline="baseline", seed=seed, resamples=1000).tests for seed in (7, 7, 8)
+        compare(files["ref"], outputs, evaluator, baseline="baseline", seed=seed, resamples=1000).tests
+        for seed in (7, 7, 8)
     )
     assert first == same != other
 
@@ -277,7 +303,10 @@ def test_score_as_json(bertloss, files, capsys):
         (["score", "missing"], "cannot read missing"),
         (["compare", "--baseline", "{fair}", "--system", "{good}"], "has no name: give NAME=FILE"),
         (["compare", "--baseline", "x={fair}", "--system", "x={good}"], "two systems have the name 'x'"),
-        (["compare", "--baseline", "{fair}", "--system", "x={good}", "--resamples", "999"], "--resamples must be at least 1000"),
+        (
+            ["compare", "--baseline", "{fair}", "--system", "x={good}", "--resamples", "999"],
+            "--resamples must be at least 1000",
+        ),
         (["compare", "--baseline", "{fair}", "--system", "x={good}", "--level", "1"], "--level must lie between"),
         (["compare", "--baseline", "{fair}", "--system", "x={good},gone"], "cannot read gone"),
         (

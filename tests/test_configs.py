@@ -10,8 +10,8 @@ from fairseq.dataclass.utils import convert_namespace_to_omegaconf
 from omegaconf import OmegaConf
 from training import PACKAGE, fairseq
 
-import fairseq_bertloss.criterion  # noqa: F401, registers bertscore_loss
-from fairseq_bertloss.checkpoints import allow_fairseq_classes
+import fairseq_bertloss.training.criterion  # noqa: F401, registers bertscore_loss
+from fairseq_bertloss.checkpoints.loading import allow_fairseq_classes
 
 CONFIGS = PACKAGE.parent / "configs"
 SECTIONS = [
@@ -41,7 +41,9 @@ def train_by_flags(files: list[str], data: Path, save_dir: Path, lm: str, *more:
 def train_by_hydra(name: str, data: Path, save_dir: Path, lm: str, *more: str) -> dict:
     """What fairseq-hydra-train left in its last checkpoint."""
     tiny = [f"++model.{side}_{key}={value}" for side in ("encoder", "decoder") for key, value in TINY.items()]
-    command = f"common.user_dir={PACKAGE} task.data={data} checkpoint.save_dir={save_dir} hydra.run.dir={save_dir}".split()
+    command = (
+        f"common.user_dir={PACKAGE} task.data={data} checkpoint.save_dir={save_dir} hydra.run.dir={save_dir}".split()
+    )
     command += ["++common.cpu=true", "++common.seed=3", "++dataset.num_workers=0", "++dataset.disable_validation=true"]
     detok = "task.eval_bleu_detok_args=" + json.dumps(json.dumps({"word_pieces_lm": lm}))
     fairseq("hydra_train", "--config-dir", CONFIGS, "--config-name", name, *command, "++optimization.max_update=2", *tiny,
@@ -102,7 +104,16 @@ def test_the_model_is_the_papers(tmp_path):
         dictionary.save(str(tmp_path / f"dict.{language}.txt"))
     args = options.parse_args_and_arch(
         options.get_training_parser(),
-        [str(tmp_path), "-s", "de", "-t", "en", *flags("training", "cross_entropy", "baseline"), "--eval-bleu-detok-args", "{}"],
+        [
+            str(tmp_path),
+            "-s",
+            "de",
+            "-t",
+            "en",
+            *flags("training", "cross_entropy", "baseline"),
+            "--eval-bleu-detok-args",
+            "{}",
+        ],
     )
     args.eval_bleu = False
     model = tasks.setup_task(args).build_model(args)

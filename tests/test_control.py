@@ -7,7 +7,7 @@ import torch
 from fairseq.logging import metrics
 from test_criterion import PIECES, build, make_sample  # noqa: F401, build is a fixture
 
-from fairseq_bertloss.training_log import OBJECTIVE_SUMS, SOFT_SUMS
+from fairseq_bertloss.training.log import OBJECTIVE_SUMS, SOFT_SUMS
 
 OBJECTIVES = {
     "soft": ["--objective", "soft"],
@@ -56,7 +56,9 @@ def assert_same_update(ours, theirs, network, samples):
 def test_an_updates_gradient_is_fairseqs(both, objective, arguments):
     """Of short sentences, and of one that is long: with dropout, whose masks are the same."""
     ours, theirs, network, task = both(objective, "--dropout", "0.3", *arguments)
-    assert_same_update(ours, theirs, network, [make_sample(task, PIECES), make_sample(task, PIECES[:1], target_repeats=5)])
+    assert_same_update(
+        ours, theirs, network, [make_sample(task, PIECES), make_sample(task, PIECES[:1], target_repeats=5)]
+    )
 
 
 @pytest.mark.parametrize("objective", OBJECTIVES)

@@ -6,7 +6,7 @@ import pytest
 from archives import TRAIN_PAIRS, pair_files, pair_tgz, write_tree
 
 from fairseq_bertloss import cli
-from fairseq_bertloss.corpus.extract import Splits, evenly_spaced, extract
+from fairseq_bertloss.corpus.extraction import Splits, evenly_spaced, extract
 from fairseq_bertloss.corpus.plain import PlainText
 from fairseq_bertloss.corpus.wit3 import Wit3
 

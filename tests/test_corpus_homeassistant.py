@@ -29,7 +29,11 @@ def test_strings_are_joined_on_their_keys(tmp_path):
         tmp_path / "h.whl",
         {
             "airly": {
-                "de": {"a": {"b": "Bitte  den\nSchlüssel eingeben"}, "kurz": "Zwei Wörter", "nur": "Nur auf Deutsch hier"},
+                "de": {
+                    "a": {"b": "Bitte  den\nSchlüssel eingeben"},
+                    "kurz": "Zwei Wörter",
+                    "nur": "Nur auf Deutsch hier",
+                },
                 "en": {"a": {"b": "Please enter the key"}, "kurz": "Two words"},
             },
             "zha": {
@@ -45,7 +49,12 @@ def test_strings_are_joined_on_their_keys(tmp_path):
 def test_chinese_length_is_in_words(tmp_path):
     path = wheel(
         tmp_path / "h.whl",
-        {"a": {"zh-Hans": {"x": "请输入您的密码。", "y": "密码"}, "en": {"x": "Enter your password", "y": "Your pass word"}}},
+        {
+            "a": {
+                "zh-Hans": {"x": "请输入您的密码。", "y": "密码"},
+                "en": {"x": "Enter your password", "y": "Your pass word"},
+            }
+        },
     )
     assert parallel_strings(path, "zh", "en") == [("请输入您的密码。", "Enter your password")]
 

@@ -5,7 +5,7 @@ import io
 import pytest
 from archives import SENTENCES, mteval
 
-from fairseq_bertloss.corpus.markup import plain_text
+from fairseq_bertloss.corpus.entities import plain_text
 from fairseq_bertloss.corpus.mteval import aligned_segments, read_segments
 
 

@@ -59,7 +59,7 @@ def test_no_folder(tmp_path):
 @pytest.mark.parametrize(
     "language, tokens, text",
     [
-        ("en", "i &apos;ll show you , &quot; reg e . &quot;", "i'll show you, \"reg e.\""),
+        ("en", "i &apos;ll show you , &quot; reg e . &quot;", 'i\'ll show you, "reg e."'),
         ("en", "that &apos;s &#91; laughter &#93; at &amp; t", "that's [laughter] at & t"),
         ("en", "&amp;lt; &amp;apos; stays escaped once", "&lt; &apos; stays escaped once"),
         ("de", "ich wusste nicht , wohin . ich ahnte nichts .", "ich wusste nicht, wohin . ich ahnte nichts."),

@@ -13,7 +13,7 @@ from waiting import wait_for
 from fairseq_bertloss.corpus.prepare import Settings, prepare
 from fairseq_bertloss.corpus.source import SourceText
 from fairseq_bertloss.corpus.text import read_lines
-from fairseq_bertloss.vocabulary import align, load_tokenizer, symbol_names, tokenize
+from fairseq_bertloss.language_model.vocabulary import align, load_tokenizer, symbol_names, tokenize
 
 
 def fairseq_text(prepared, split: str, language: str) -> list[str]:

@@ -10,10 +10,10 @@ from fairseq.dataclass.utils import convert_namespace_to_omegaconf
 from fairseq.logging import metrics
 from training import MODELS
 
-import fairseq_bertloss.criterion  # noqa: F401, registers bertscore_loss
-from fairseq_bertloss.loss import END_OF_SENTENCE
-from fairseq_bertloss.soft_predictions import SOFT_PREDICTIONS
-from fairseq_bertloss.training_log import SUMS
+import fairseq_bertloss.training.criterion  # noqa: F401, registers bertscore_loss
+from fairseq_bertloss.loss.bertscore_loss import END_OF_SENTENCE
+from fairseq_bertloss.loss.soft_predictions import SOFT_PREDICTIONS
+from fairseq_bertloss.training.log import SUMS
 
 
 @pytest.fixture
@@ -197,7 +197,9 @@ def test_one_to_one_matching_trains_and_greedy_matching_is_logged(build):
     for name in ("f_bert", "p_bert", "r_bert"):
         torch.testing.assert_close(log[name], expected_log[name], msg=lambda text: f"{name}: {text}")
     torch.testing.assert_close(-plain, log["r_bert"])
-    torch.testing.assert_close(-loss, criterion.bertscore(network(**sample["net_input"])[0], sample["target"]).recall.sum())
+    torch.testing.assert_close(
+        -loss, criterion.bertscore(network(**sample["net_input"])[0], sample["target"]).recall.sum()
+    )
     assert loss > plain + 0.01
     assert any(gradient.abs().max() > 1e-4 for gradient in gradients(loss, network).values())
 
@@ -224,7 +226,11 @@ def test_logged_means_have_the_right_denominators(build, weight):
     criterion.eval()
     network.eval()
     sample = make_sample(task, PIECES)
-    unequal = [make_sample(task, PIECES[:1]), make_sample(task, PIECES[1:]), make_sample(task, PIECES, target_repeats=12)]
+    unequal = [
+        make_sample(task, PIECES[:1]),
+        make_sample(task, PIECES[1:]),
+        make_sample(task, PIECES, target_repeats=12),
+    ]
 
     def reduced(samples):
         with metrics.aggregate(new_root=True) as aggregator:
@@ -248,7 +254,9 @@ def test_logged_means_have_the_right_denominators(build, weight):
     assert together["support"] == pytest.approx((sharp > 0).sum(-1)[real].float().mean().item(), abs=0.01)
     cross_entropy = together["ce_loss"] * math.log(2)
     assert together["loss"] == pytest.approx((1 - weight) * -together["f_bert"] + weight * cross_entropy, abs=2e-3)
-    assert together["accuracy"] == pytest.approx(100 * (lprobs.argmax(-1) == sample["target"])[real].float().mean().item(), abs=1e-2)
+    assert together["accuracy"] == pytest.approx(
+        100 * (lprobs.argmax(-1) == sample["target"])[real].float().mean().item(), abs=1e-2
+    )
 
 
 @pytest.mark.parametrize("kind", SOFT_PREDICTIONS)
@@ -302,10 +310,19 @@ def test_nothing_of_the_language_model_is_fairseqs(build):
         (["--temperature", "cold"], "cannot read the temperature 'cold'"),
         (["--rescale-with-baseline"], "no rescaling baseline .* language 'en'"),
         (["--bert-idf", "/nowhere"], "references for idf weights from '/nowhere'"),
-        (["--candidates", "9"], "--candidates does nothing with --objective soft: leave it out, or add --objective risk"),
+        (
+            ["--candidates", "9"],
+            "--candidates does nothing with --objective soft: leave it out, or add --objective risk",
+        ),
         (["--reference-among-candidates"], "--reference-among-candidates does nothing with --objective soft"),
-        (["--candidate-generation-args", '{"sampling":true}'], "--candidate-generation-args does nothing with --objective soft: leave it out, or add --objective risk or --free-running"),
-        (["--best-checkpoint-metric", "f_first"], "--best-checkpoint-metric f_first is not logged with --objective soft: add --eval-f-bert"),
+        (
+            ["--candidate-generation-args", '{"sampling":true}'],
+            "--candidate-generation-args does nothing with --objective soft: leave it out, or add --objective risk or --free-running",
+        ),
+        (
+            ["--best-checkpoint-metric", "f_first"],
+            "--best-checkpoint-metric f_first is not logged with --objective soft: add --eval-f-bert",
+        ),
     ],
 )
 def test_bad_options(build, arguments, message):

@@ -5,8 +5,8 @@ import torch
 import torch.nn.functional as F
 from twins import EOS, Case, assert_same
 
-from fairseq_bertloss.cross_entropy import token_statistics
-from fairseq_bertloss.output_layer import KEPT_BYTES, Projection
+from fairseq_bertloss.loss.cross_entropy import token_statistics
+from fairseq_bertloss.loss.output_layer import KEPT_BYTES, Projection
 
 
 def statistics(case, projected=True, **options):
@@ -61,7 +61,13 @@ def test_targets_may_share_a_token(with_uniform):
     lprobs = case.logits.log_softmax(dim=-1)
     expected = [-lprobs[of, target], -lprobs.sum(dim=-1)[of]][: 1 + with_uniform]
     ours = token_statistics(
-        case.features, target, Projection(case.weight, case.bias), of=of, eos=EOS, with_uniform=with_uniform, chunk_tokens=7
+        case.features,
+        target,
+        Projection(case.weight, case.bias),
+        of=of,
+        eos=EOS,
+        with_uniform=with_uniform,
+        chunk_tokens=7,
     )
     assert_same(ours[: 1 + with_uniform], expected)
     assert_same([ours.p_eos], [lprobs[of, EOS].exp()])

@@ -19,7 +19,7 @@ from fairseq_bertloss import curve
 from fairseq_bertloss.curve import Checkpoint, curves, epoch_ends, find_checkpoints
 from fairseq_bertloss.evaluation.hypotheses import read_translations
 from fairseq_bertloss.evaluation.results import HEADLINE, Run
-from fairseq_bertloss.vocabulary import load_tokenizer
+from fairseq_bertloss.language_model.vocabulary import load_tokenizer
 
 
 class SmallEvaluator:

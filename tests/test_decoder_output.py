@@ -15,9 +15,9 @@ from test_criterion import PIECES, build, gradients, make_sample  # noqa: F401, 
 from torch import nn
 from torch.nn.parallel import DistributedDataParallel
 
-import fairseq_bertloss.decoder_output as module
-from fairseq_bertloss.decoder_output import decoder_output
-from fairseq_bertloss.soft_predictions import SOFT_PREDICTIONS, TemperatureSchedule
+import fairseq_bertloss.training.decoder_output as module
+from fairseq_bertloss.loss.soft_predictions import SOFT_PREDICTIONS, TemperatureSchedule
+from fairseq_bertloss.training.decoder_output import decoder_output
 
 LONG = ("zwei", " ".join([PIECES[0][1]] * 12))  # more symbols than the language model has positions for
 

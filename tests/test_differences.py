@@ -7,9 +7,9 @@ import torch
 from conftest import import_benchmark
 from prepared import PAIRS
 
-from fairseq_bertloss.loss import BERTScoreLoss
-from fairseq_bertloss.soft_predictions import soft_prediction
-from fairseq_bertloss.vocabulary import load_tokenizer
+from fairseq_bertloss.language_model.vocabulary import load_tokenizer
+from fairseq_bertloss.loss.bertscore_loss import BERTScoreLoss
+from fairseq_bertloss.loss.soft_predictions import soft_prediction
 
 SPECIALS = ["<s>", "<pad>", "</s>", "<unk>"]
 PAD, EOS = 1, 2

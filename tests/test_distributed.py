@@ -20,7 +20,7 @@ from training import MODELS, PACKAGE, SEED, logged
 from transformers import AutoTokenizer
 from waiting import HANG
 
-from fairseq_bertloss.checkpoints import allow_fairseq_classes
+from fairseq_bertloss.checkpoints.loading import allow_fairseq_classes
 
 allow_fairseq_classes()
 
@@ -182,7 +182,16 @@ def test_workers_of_unequal_tokens_learn_cross_entropy_as_one_does(train, uneven
 
 
 def test_workers_logs_of_gumbel_softmax_are_weighted_means(train, uneven):
-    options = ["--soft-prediction", "gumbel_softmax", "--bert-model", uneven.lm, "--max-update", "6", "--batch-size", "5"]
+    options = [
+        "--soft-prediction",
+        "gumbel_softmax",
+        "--bert-model",
+        uneven.lm,
+        "--max-update",
+        "6",
+        "--batch-size",
+        "5",
+    ]
     options += ["--seed", "1"]  # which decides whose batches differ
     together = train(2, "--ddp-backend", "legacy_ddp", *options, data=uneven.data)
     shares = [[worker[i]["sample_size"] for worker in together.batches] for i in range(6)]

@@ -40,7 +40,14 @@ def sizes():
 
 
 def configuration(size, arguments, criterion=(), fine_tuning=True):
-    line = ["data", *size.model.split(), *size.training.split(), *size.fine_tuning.split() * fine_tuning, *criterion, *arguments]
+    line = [
+        "data",
+        *size.model.split(),
+        *size.training.split(),
+        *size.fine_tuning.split() * fine_tuning,
+        *criterion,
+        *arguments,
+    ]
     return convert_namespace_to_omegaconf(options.parse_args_and_arch(options.get_training_parser(), line))
 
 
@@ -48,7 +55,11 @@ def test_fairseq_accepts_every_row(rows, sizes):
     configurations = set()
     for row in rows._ROWS:
         arguments = [BONUS if option == rows.ENTROPY_BONUS else option for option in rows.options(f"{row}@3e-5x40")]
-        ours = [] if "label_smoothed_cross_entropy" in arguments else ["--criterion", "bertscore_loss", "--bert-model", "x"]
+        ours = (
+            []
+            if "label_smoothed_cross_entropy" in arguments
+            else ["--criterion", "bertscore_loss", "--bert-model", "x"]
+        )
         config = configuration(sizes["small"], arguments, ours)
         assert (config.optimization.lr, config.optimization.max_update) == ([3e-5], 40)
         configurations.add((str(config.criterion), config.model.dropout))
@@ -75,7 +86,9 @@ def test_the_entropy_bonus(build, tiny_lm):  # noqa: F811
     probabilities = network(**sample["net_input"])[0][sample["target"] != 1].softmax(dim=-1)
     expected = plain - 0.5 * size * torch.special.entr(probabilities).sum(dim=-1).mean()
     torch.testing.assert_close(loss, expected)
-    torch.testing.assert_close(log["entropy"] / log["ntokens_predicted"], torch.special.entr(probabilities).sum(dim=-1).mean())
+    torch.testing.assert_close(
+        log["entropy"] / log["ntokens_predicted"], torch.special.entr(probabilities).sum(dim=-1).mean()
+    )
     ours, theirs = gradients(loss, network), gradients(expected, network)
     for name, gradient in theirs.items():
         torch.testing.assert_close(ours[name], gradient, rtol=1e-4, atol=1e-6)
@@ -84,7 +97,9 @@ def test_the_entropy_bonus(build, tiny_lm):  # noqa: F811
 
 
 def test_later_options_of_a_row_count(rows, sizes):
-    config = configuration(sizes["small"], rows.options("risk-ce-0.2"), ["--criterion", "bertscore_loss", "--bert-model", "x"])
+    config = configuration(
+        sizes["small"], rows.options("risk-ce-0.2"), ["--criterion", "bertscore_loss", "--bert-model", "x"]
+    )
     assert (config.criterion.objective, config.criterion.cross_entropy_weight) == ("risk", 0.2)
     assert config.optimization.lr == [1e-4] and config.optimization.max_update == rows.UPDATES
 
@@ -126,7 +141,11 @@ def test_trainings_without_scores(effect, sizes, trainings, monkeypatch, tmp_pat
     line = ["multi30k", "--size", "paper", "--data", tmp_path, "--work", work.parent, "--results", tmp_path / "results"]
     line += ["--rows", "baseline", "control", "--no-scores"]
     run_effect(effect, monkeypatch, line)
-    assert [call[0] for call in trainings] == ["fairseq-train"] * 2 + ["fairseq-generate", "fairseq-train", "fairseq-generate"]
+    assert [call[0] for call in trainings] == ["fairseq-train"] * 2 + [
+        "fairseq-generate",
+        "fairseq-train",
+        "fairseq-generate",
+    ]
     converging, _, _, control, translating = trainings
     assert set(sizes["paper"].converging.split()) <= set(converging) and "--no-save-optimizer-state" not in converging
     assert "--no-save-optimizer-state" in control and str(work / "control-1" / "checkpoint_last.pt") in translating
@@ -209,11 +228,19 @@ def test_runs_and_their_files(effect, trainings, monkeypatch, tmp_path, minilm, 
     line += ["--e5", tmp_path, "--seeds", "1", "2", "--rows", "control"]
     for more in ([], [], ["--mpnet", tmp_path]):
         run_effect(effect, monkeypatch, [*line, *more])
-    assert asked == ["control-1", "control-2"] * 2 and capsys.readouterr().out.count("control, seed 2, beam5: f_bert 80") == 3
+    assert (
+        asked == ["control-1", "control-2"] * 2
+        and capsys.readouterr().out.count("control, seed 2, beam5: f_bert 80") == 3
+    )
     assert [call[0] for call in trainings].count("fairseq-train") == 6  # twice a baseline in two phases and a row
     path = tmp_path / "results" / "multi30k.paper" / "valid" / "control.2.beam5.json"
     run = json.loads(path.read_text(encoding="utf-8"))
-    assert (run["row"], run["seed"], run["scores"]["f_bert_mpnet"], run["sentences"]["f_bert"]) == ("control", 2, 82.0, [80.0])
+    assert (run["row"], run["seed"], run["scores"]["f_bert_mpnet"], run["sentences"]["f_bert"]) == (
+        "control",
+        2,
+        82.0,
+        [80.0],
+    )
     path.write_text(json.dumps(run | {"options": ["--lr", "1"]}), encoding="utf-8")
     with pytest.raises(ValueError, match="control.2.beam5.json is of other options than control has now"):
         run_effect(effect, monkeypatch, line)
@@ -268,7 +295,9 @@ def test_records_of_a_log(effect, tmp_path):
 
 def test_a_command_that_fails_says_how(effect, tmp_path):
     with pytest.raises(ChildProcessError, match="(?s)^fairseq-train.*unrecognized arguments: --nonsense"):
-        effect.effect_commands.call("fairseq-train", "data", "--arch", "transformer", "--nonsense", output=tmp_path / "log")
+        effect.effect_commands.call(
+            "fairseq-train", "data", "--arch", "transformer", "--nonsense", output=tmp_path / "log"
+        )
 
 
 def test_the_references_probabilities_are_those_of_validation(effect, corpus, tiny_lm, tmp_path):
@@ -289,7 +318,9 @@ def test_averaged_and_interpolated_parameters(effect, rows, corpus, sizes, tmp_p
         train(corpus, tmp_path / f"{row}-1", "--max-update", "3", "--save-interval-updates", "1", "--keep-interval-updates",
               "2", "--disable-validation", "--batch-size", "40", "--lr", learning_rate)  # fmt: skip
     checkpoints = sorted((tmp_path / "control-1").glob("checkpoint_*_*.pt"))
-    one, other, baseline = (torch.load(path)["model"] for path in (*checkpoints, tmp_path / "baseline-1/checkpoint_last.pt"))
+    one, other, baseline = (
+        torch.load(path)["model"] for path in (*checkpoints, tmp_path / "baseline-1/checkpoint_last.pt")
+    )
     name = "encoder.embed_tokens.weight"
     assert (one[name] - other[name]).abs().max() > 0.01 and len(checkpoints) == 2
     for weight in set(rows.BASELINE_WEIGHT.values()):
@@ -307,7 +338,9 @@ def test_beam_scores(effect, tmp_path):
 def test_controls(rows):
     """The strong one everywhere; beside a row with dropout, that with dropout too."""
     assert rows.control_of("baseline") is None and rows.controls_of("baseline") == []
-    assert rows.control_of("gumbel_softmax@3e-4x50") == rows.control_of("mix-0.2@3e-4x50") == "no-dropout-control@3e-4x50"
+    assert (
+        rows.control_of("gumbel_softmax@3e-4x50") == rows.control_of("mix-0.2@3e-4x50") == "no-dropout-control@3e-4x50"
+    )
     assert rows.controls_of("gumbel_softmax@3e-4x50") == ["control@3e-4x50", "no-dropout-control@3e-4x50"]
     assert rows.controls_of("mix-0.2") == rows.controls_of("no-dropout-control") == ["no-dropout-control"]
 
@@ -324,8 +357,14 @@ def test_decodings_of_means(effect, sizes, monkeypatch, tmp_path, minilm):
     for row in ("baseline", "risk"):
         (tmp_path / f"{row}-1").mkdir()
     used = []
-    monkeypatch.setattr(experiment, "_average", lambda folder, seed, weight: f"{folder.name} with {weight} of baseline-{seed}")
-    monkeypatch.setattr(effect.effect_commands, "call", lambda *command, output: (used.append(str(command[command.index("--path") + 1])), output.touch()))
+    monkeypatch.setattr(
+        experiment, "_average", lambda folder, seed, weight: f"{folder.name} with {weight} of baseline-{seed}"
+    )
+    monkeypatch.setattr(
+        effect.effect_commands,
+        "call",
+        lambda *command, output: (used.append(str(command[command.index("--path") + 1])), output.touch()),
+    )
     for decoding in ("beam5", "averaged", "averaged-lenpen0.6", "interpolated", "interpolated-0.33"):
         experiment.translate("risk", 1, "valid", decoding)
     assert used[0] == str(tmp_path / "risk-1" / "checkpoint_last.pt")

@@ -37,7 +37,11 @@ def test_what_is_prepared(corpora, monkeypatch, tmp_path):
     corpora.CORPORA["ted-zh-en"].prepare(tmp_path, tmp_path / "work", "LM", ["--merges", "10"])
     (command,) = calls
     assert (tmp_path / "work" / "text" / "test.zh").read_text(encoding="utf-8") == "四\n"
-    for option, value in (("--test-source", tmp_path / "work/text/test.zh"), ("--source-lang", "zh"), ("--merges", "10")):
+    for option, value in (
+        ("--test-source", tmp_path / "work/text/test.zh"),
+        ("--source-lang", "zh"),
+        ("--merges", "10"),
+    ):
         assert command[command.index(option) + 1] == str(value)
 
 
@@ -70,11 +74,19 @@ def test_home_assistant_is_fetched_as_by_the_quickstart(corpora, monkeypatch, tm
 def test_the_quickstarts_size_is_what_the_quickstart_trains():
     """Its model, batches and schedule."""
     size = import_benchmark("effect_sizes").SIZES[import_benchmark("effect_corpora").CORPORA["homeassistant"].size]
-    scripts = "".join((REPOSITORY / "scripts" / name).read_text(encoding="utf-8") for name in ("quickstart.sh", "small_model.sh"))
+    scripts = "".join(
+        (REPOSITORY / "scripts" / name).read_text(encoding="utf-8") for name in ("quickstart.sh", "small_model.sh")
+    )
     (updates,) = re.findall(r"BASELINE_UPDATES:-(\d+)", scripts)
     said = re.sub(r"[()'\\]", " ", scripts.replace('"$baseline_updates"', updates).replace("0.9, ", "0.9,")).split()
     pairs = {(option, value) for option, value in zip(said, said[1:])}
-    ours = f"{size.model} {size.training} {size.annealing} {size.prepare}".replace("--log-format json --log-interval 10", "")
+    ours = f"{size.model} {size.training} {size.annealing} {size.prepare}".replace(
+        "--log-format json --log-interval 10", ""
+    )
     ours = re.sub(r"[()]", "", ours).split()
-    options = [(option, value) for option, value in zip(ours, ours[1:]) if option.startswith("--") and not value.startswith("--")]
+    options = [
+        (option, value)
+        for option, value in zip(ours, ours[1:])
+        if option.startswith("--") and not value.startswith("--")
+    ]
     assert len(options) > 20 and set(options) <= pairs

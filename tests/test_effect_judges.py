@@ -60,4 +60,7 @@ def test_a_folder_that_is_not_there(judges, tmp_path):
 def test_layers_are_bert_scores(judges):
     from bert_score.utils import model2layers
 
-    assert (judges.E5_LAYER, judges.MPNET_LAYER) == (model2layers["xlm-roberta-base"], model2layers["microsoft/mpnet-base"])
+    assert (judges.E5_LAYER, judges.MPNET_LAYER) == (
+        model2layers["xlm-roberta-base"],
+        model2layers["microsoft/mpnet-base"],
+    )

@@ -29,7 +29,11 @@ def write(tmp_path):
     """Leaves a run's file in tmp_path."""
 
     def written(row, seed, scores, wall=3.0, sentences=(), decoding="averaged"):
-        log = [{"kind": "valid"}, {"kind": "train", "train_train_wall": wall}, {"kind": "train", "train_train_wall": 1.0}]
+        log = [
+            {"kind": "valid"},
+            {"kind": "train", "train_train_wall": wall},
+            {"kind": "train", "train_train_wall": 1.0},
+        ]
         kept = {"f_bert": list(sentences), "f_bert_e5": list(sentences)}
         run = {"row": row, "seed": seed, "decoding": decoding, "scores": scores, "sentences": kept, "log": log}
         (tmp_path / f"{row}.{seed}.{decoding}.json").write_text(json.dumps(run), encoding="utf-8")
@@ -59,7 +63,9 @@ def test_means_and_deviations(effect_table, write, monkeypatch, capsys, tmp_path
         "| no-dropout-control@1e-4 | 31.50 ± 0.71 | 80.50 ± 0.71 | 1.0 |",
         "| mix-0.2@1e-4 | 31.50 ± 0.71 | 81.25 ± 1.06 | 3.0 |",
     ]
-    assert printed(effect_table, monkeypatch, capsys, *line, "--seeds", 2)[-1] == "| mix-0.2@1e-4 | 32.00 | 82.00 | 3.0 |"
+    assert (
+        printed(effect_table, monkeypatch, capsys, *line, "--seeds", 2)[-1] == "| mix-0.2@1e-4 | 32.00 | 82.00 | 3.0 |"
+    )
 
 
 def test_a_row_with_dropout_has_both_controls(effect_table):
@@ -94,7 +100,9 @@ def test_differences_over_pairs(bar):
 
 
 def test_sentences_won_and_lost(bar):
-    own, controls = ([{"sentences": {"f_bert": scores}} for scores in runs] for runs in ([[2, 2, 3], [1]], [[1, 2, 1], [5]]))
+    own, controls = (
+        [{"sentences": {"f_bert": scores}} for scores in runs] for runs in ([[2, 2, 3], [1]], [[1, 2, 1], [5]])
+    )
     assert bar.wins("f_bert", own, controls) == (50, 25)
 
 
@@ -102,7 +110,9 @@ def verdict(effect_table, write, monkeypatch, capsys, folder, change):
     """The last line of the tables where a row gains, but for a change of its scores."""
     for seed in range(1, 6):
         wobble = 0.01 * seed  # of the differences: without any there is no test
-        control = {name: score + seed for name, score in PERFECT.items() if name != "length_ratio"} | {"length_ratio": 0.95}
+        control = {name: score + seed for name, score in PERFECT.items() if name != "length_ratio"} | {
+            "length_ratio": 0.95
+        }
         gains = {name: gain + wobble for name, gain in GAINS.items()} | change
         own = {name: score + gains.get(name, 0) for name, score in control.items()}
         write("no-dropout-control", seed, control, sentences=[1.0, 2.0, 3.0, 4.0])
@@ -112,7 +122,9 @@ def verdict(effect_table, write, monkeypatch, capsys, folder, change):
 
 
 def test_the_bar_is_met(effect_table, write, monkeypatch, capsys, tmp_path):
-    *_, heading, _, row, _, said = verdict(effect_table, write, monkeypatch, capsys, tmp_path, {"repeated": 0.5, "length_ratio": -0.005})
+    *_, heading, _, row, _, said = verdict(
+        effect_table, write, monkeypatch, capsys, tmp_path, {"repeated": 0.5, "length_ratio": -0.005}
+    )
     assert said == "mix-0.2: the bar is met"
     assert heading.startswith("| less no-dropout-control | BLEU | F_BERT |")
     assert row.startswith("| mix-0.2 | +1.03 (0.0000) | +0.53 (0.0000) |") and row.count("50 % won, 25 % lost") == 2
@@ -123,7 +135,10 @@ def test_the_bar_is_met(effect_table, write, monkeypatch, capsys, tmp_path):
     [
         ({"f_bert": 0.0}, "f_bert is not higher with p < 0.01"),
         ({"chrf": -0.25}, "chrf is lower"),
-        ({"bleu": 0.0, "chrf": 0.0, "f_bert_e5": 0.0}, "1 of bleu, chrf, f_bert_e5, f_bert_mpnet are higher with p < 0.05, not 2"),
+        (
+            {"bleu": 0.0, "chrf": 0.0, "f_bert_e5": 0.0},
+            "1 of bleu, chrf, f_bert_e5, f_bert_mpnet are higher with p < 0.05, not 2",
+        ),
         ({"repeated": 0.75}, "repeated is higher by more than 0.5"),
         ({"length_ratio": 0.125}, "length_ratio is further from 1 by more than 0.01"),
     ],
@@ -136,4 +151,6 @@ def test_the_bar_is_missed(effect_table, write, monkeypatch, capsys, tmp_path, c
 
 def test_a_judge_is_missing(effect_table, write, monkeypatch, capsys, tmp_path):
     monkeypatch.delitem(PERFECT, "f_bert_mpnet")
-    assert verdict(effect_table, write, monkeypatch, capsys, tmp_path, {})[-1] == "mix-0.2: the bar needs f_bert_mpnet too"
+    assert (
+        verdict(effect_table, write, monkeypatch, capsys, tmp_path, {})[-1] == "mix-0.2: the bar needs f_bert_mpnet too"
+    )

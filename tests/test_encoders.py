@@ -13,13 +13,12 @@ import pytest
 from fairseq import options
 from fairseq.data import encoders
 from prepared import PAIRS
-
 from sacrebleu import corpus_bleu
 from test_surface import CHINESE, JAPANESE, THAI
 
 from fairseq_bertloss.encoders import WordPieces, WordPiecesConfig, for_bleu
-from fairseq_bertloss.unspaced import apart
-from fairseq_bertloss.vocabulary import load_tokenizer, tokenize
+from fairseq_bertloss.language_model.vocabulary import load_tokenizer, tokenize
+from fairseq_bertloss.text.unspaced import apart
 
 PACKAGE = str(Path(__file__).resolve().parent.parent / "fairseq_bertloss")
 
@@ -156,7 +155,7 @@ def test_generate(prepared, checkpoint, capsys, word_pieces):
     output = capsys.readouterr().out
     targets, sources = lines_of(output, "T"), lines_of(output, "S")
     assert targets[0] == "a woman is standing with three other people in a store."
-    assert targets[2].startswith('" how\'s it going?')
+    assert targets[2].startswith("\" how's it going?")
     assert sources[1] == "die leute reparieren das dach eines hauses ."
     hypotheses, decoded = lines_of(output, "H"), lines_of(output, "D")
     assert decoded == {i: word_pieces.decode(line) for i, line in hypotheses.items()} and len(decoded) == 5

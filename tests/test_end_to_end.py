@@ -14,8 +14,8 @@ from lms import make_tokenizer, save_tiny
 from test_bad_input import gpt2, without_room
 from training import PACKAGE, SEED, fairseq, logged, rise, train
 
-from fairseq_bertloss.checkpoints import allow_fairseq_classes
-from fairseq_bertloss.soft_predictions import SOFT_PREDICTIONS
+from fairseq_bertloss.checkpoints.loading import allow_fairseq_classes
+from fairseq_bertloss.loss.soft_predictions import SOFT_PREDICTIONS
 
 allow_fairseq_classes()
 
@@ -180,7 +180,11 @@ def test_bfloat16(hydra_train, cpu):
     [
         (["--bert-layer", "9"], None, "layers 0 (its embeddings) to 3, no layer 9"),
         ([], lambda here: save_tiny("roberta", str(here / "lm")), "symbols are not in the vocabulary of"),
-        ([], without_room, "has 2 positions, and one symbol between its markers takes 3: choose another language model"),
+        (
+            [],
+            without_room,
+            "has 2 positions, and one symbol between its markers takes 3: choose another language model",
+        ),
         ([], gpt2, "is not built like BERT"),
         (["--adaptive-softmax-cutoff", "20,40"], None, "train the model without --adaptive-softmax-cutoff"),
     ],

@@ -5,14 +5,13 @@ import gc
 import pytest
 import torch
 import torch.nn.functional as F
-
 from twins import Case, assert_same
 
-from fairseq_bertloss import expected_embeddings as module
-from fairseq_bertloss import sparse
-from fairseq_bertloss.expected_embeddings import expected_embeddings
-from fairseq_bertloss.output_layer import Projection
-from fairseq_bertloss.soft_predictions import SOFT_PREDICTIONS, SoftPrediction, soft_prediction
+from fairseq_bertloss.loss import expected_embeddings as module
+from fairseq_bertloss.loss import sparse
+from fairseq_bertloss.loss.expected_embeddings import expected_embeddings
+from fairseq_bertloss.loss.output_layer import Projection
+from fairseq_bertloss.loss.soft_predictions import SOFT_PREDICTIONS, SoftPrediction, soft_prediction
 
 KINDS = [
     SoftPrediction("softmax", 1.0),

@@ -6,8 +6,8 @@ import pytest
 import torch
 from training import logged, train
 
-from fairseq_bertloss.checkpoints import allow_fairseq_classes
-from fairseq_bertloss.soft_predictions import SOFT_PREDICTIONS
+from fairseq_bertloss.checkpoints.loading import allow_fairseq_classes
+from fairseq_bertloss.loss.soft_predictions import SOFT_PREDICTIONS
 
 allow_fairseq_classes()
 
@@ -26,7 +26,15 @@ def go_on(corpus, baseline, tiny_lm, tmp_path):
         change(state["model"]["decoder.output_projection.weight"])
         torch.save(state, tmp_path / "changed.pt")
         if "--criterion" not in arguments:
-            arguments = ("--criterion", "bertscore_loss", "--bert-model", tiny_lm("bert"), "--bert-layer", "2", *arguments)
+            arguments = (
+                "--criterion",
+                "bertscore_loss",
+                "--bert-model",
+                tiny_lm("bert"),
+                "--bert-layer",
+                "2",
+                *arguments,
+            )
         arguments = (*OPTIONS, "--finetune-from-model", tmp_path / "changed.pt", *arguments)
         return train(corpus, tmp_path / "tuned", *arguments, check=check)
 

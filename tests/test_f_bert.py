@@ -9,9 +9,9 @@ import pytest
 
 from fairseq_bertloss.evaluation.f_bert import FBertScorer
 from fairseq_bertloss.evaluation.moverscore import MoverScorer
-from fairseq_bertloss.evaluation.similarity import similarities
 from fairseq_bertloss.evaluation.results import Run, System
-from fairseq_bertloss.vocabulary import UNKNOWN, UNKNOWN_IN_REFERENCE
+from fairseq_bertloss.evaluation.similarity import similarities
+from fairseq_bertloss.language_model.vocabulary import UNKNOWN, UNKNOWN_IN_REFERENCE
 
 
 def package(lm, layer, hypotheses, references) -> list[list[float]]:
@@ -35,7 +35,12 @@ def test_real_pairs(minilm, real_pairs):
 
 
 def test_real_turkish_and_spanish(shared):
-    turkish = ["Merhaba dünya, nasılsın?", "Bugün hava  çok güzel.", "“Evet” dedi — 100 % emin.", "ÇIĞLIK duyuldu; ılık bir IŞIK."]
+    turkish = [
+        "Merhaba dünya, nasılsın?",
+        "Bugün hava  çok güzel.",
+        "“Evet” dedi — 100 % emin.",
+        "ÇIĞLIK duyuldu; ılık bir IŞIK.",
+    ]
     spanish = ["¡Hola! ¿Cómo estás?", "El perro no está aquí.", "Año nuevo, vida nueva…", "Niños y niñas"]
     lm = str(shared / "models" / "e5-small-en-es-tr")
     assert_the_packages(lm, 9, turkish + spanish, turkish[1:] + spanish + turkish[:1])
@@ -88,7 +93,9 @@ def test_both_metrics_read_what_is_unknown(any_lm):
     f_bert, mover = FBertScorer(any_lm, 2), MoverScorer(any_lm)
     unknown = mover._tokenizer.unk_token
     hypotheses = [f"the {UNKNOWN} is blue", f"the {unknown}, is blue", f"{UNKNOWN}", f"{unknown} {UNKNOWN} the"]
-    references = [line.replace(UNKNOWN, UNKNOWN_IN_REFERENCE).replace(unknown, UNKNOWN_IN_REFERENCE) for line in hypotheses]
+    references = [
+        line.replace(UNKNOWN, UNKNOWN_IN_REFERENCE).replace(unknown, UNKNOWN_IN_REFERENCE) for line in hypotheses
+    ]
     assert f_bert.score(hypotheses, references).f_bert == pytest.approx([1] * 4, abs=1e-6)
     assert mover.score(hypotheses, references) == [1.0] * 4
     assert mover.score(hypotheses[:1], ["the is blue"]) != [1.0]

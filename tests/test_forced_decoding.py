@@ -11,7 +11,7 @@ import pytest
 import torch
 from training import fairseq, train
 
-from fairseq_bertloss.checkpoints import allow_fairseq_classes
+from fairseq_bertloss.checkpoints.loading import allow_fairseq_classes
 from fairseq_bertloss.evaluation.hypotheses import read_generated
 from fairseq_bertloss.forced_decoding import (
     BIN_WIDTH,

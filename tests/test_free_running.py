@@ -6,8 +6,8 @@ from fairseq.logging import metrics
 from test_criterion import PIECES, build, gradients, make_sample  # noqa: F401, build is a fixture
 from training import MODELS, logged, rise, train
 
-from fairseq_bertloss.output_layer import Projection
-from fairseq_bertloss.soft_predictions import soft_prediction
+from fairseq_bertloss.loss.output_layer import Projection
+from fairseq_bertloss.loss.soft_predictions import soft_prediction
 
 FREE = ["--free-running"]
 

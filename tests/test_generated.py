@@ -3,6 +3,7 @@
 import re
 
 import pytest
+
 from fairseq_bertloss.evaluation.generated import parse
 from fairseq_bertloss.evaluation.hypotheses import read_generated, read_references, read_translations
 from fairseq_bertloss.forced_decoding import entropies

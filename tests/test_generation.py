@@ -9,7 +9,7 @@ import torch
 from fairseq.dataclass.configs import GenerationConfig
 from test_criterion import PIECES, build, make_sample  # noqa: F401, build is a fixture
 
-from fairseq_bertloss.generation import REFUSED, evaluating, generation_config, translations
+from fairseq_bertloss.training.generation import REFUSED, evaluating, generation_config, translations
 
 LONG = ("ein zwei " * 30, PIECES[0][1])
 KINDS = {
@@ -54,7 +54,9 @@ def test_candidates_and_their_risk_are_those_of_the_sentence_alone(build, option
 
 
 @pytest.mark.parametrize(
-    "options", [{}, *({"sampling": True} | more for more in ({}, {"sampling_topk": 5}, {"sampling_topp": 0.7}))], ids=str
+    "options",
+    [{}, *({"sampling": True} | more for more in ({}, {"sampling_topk": 5}, {"sampling_topp": 0.7}))],
+    ids=str,
 )
 @pytest.mark.parametrize("kind", ["risk", "free-running"])
 def test_samples_are_no_longer_than_their_own_source_allows(build, kind, options):  # noqa: F811
@@ -75,7 +77,9 @@ def ending(network, strength):
     network.decoder.output_projection.register_forward_hook(lambda layer, features, logits: logits + end)
 
 
-@pytest.mark.parametrize("options", [{"beam": 4}, {"beam": 3, "lenpen": 0.6}, {"beam": 4, "diversity_rate": 0.2}], ids=str)
+@pytest.mark.parametrize(
+    "options", [{"beam": 4}, {"beam": 3, "lenpen": 0.6}, {"beam": 4, "diversity_rate": 0.2}], ids=str
+)
 def test_translations_that_end_by_themselves_are_fairseqs(build, options):  # noqa: F811
     _, network, task = build()
     ending(network, 4.0)
@@ -108,7 +112,9 @@ def test_a_model_that_rules_the_end_out_has_no_translation(build):  # noqa: F811
     criterion.eval(), network.eval()
     sample = make_sample(task, [*PIECES, LONG])
     assert drawing_of(criterion, "risk").drawn(network, sample) == 4 * [[]]
-    with pytest.raises(ValueError, match="^--eval-generation-args: 4 of a batch's 4 sentences have no translation: .*rules </s>"):
+    with pytest.raises(
+        ValueError, match="^--eval-generation-args: 4 of a batch's 4 sentences have no translation: .*rules </s>"
+    ):
         criterion(network, sample)
 
 
@@ -140,9 +146,13 @@ def test_match_source_len_in_validation_is_without_max_len(build):  # noqa: F811
 
 def test_match_source_len_of_a_source_without_positions_for_its_translation(build):  # noqa: F811
     options = '{"match_source_len": true}'
-    criterion, network, task = build(*KINDS["validation"], OPTION["validation"], options, "--max-target-positions", "40")
+    criterion, network, task = build(
+        *KINDS["validation"], OPTION["validation"], options, "--max-target-positions", "40"
+    )
     criterion.eval(), network.eval()
-    with pytest.raises(ValueError, match="match_source_len: there is a source of 61 symbols, and room for translations of 39"):
+    with pytest.raises(
+        ValueError, match="match_source_len: there is a source of 61 symbols, and room for translations of 39"
+    ):
         criterion(network, make_sample(task, [LONG, *PIECES]))
 
 
@@ -165,11 +175,21 @@ def test_a_model_without_positions_for_a_shortest_translation(build, kind):  # n
         ({"max_len_a": 0, "max_len_b": 0}, r"max_len_a \* 1 \+ max_len_b is 0, .* at least min_len, 1"),
         ({"max_len_a": -1, "max_len_b": 200}, "max_len_a must not be negative"),
         ({"min_len": 201}, "it must be at least min_len, 201"),
-        *(({"sampling": True, "sampling_topk": topk}, f"sampling_topk must lie between 1 and the [0-9]+ symbols .*{topk}$")
-          for topk in (10**6, 0, -2)),
-        *(({"sampling": True, "sampling_topp": topp}, f"sampling_topp must be above 0 and at most 1, .* not {topp}$")
-          for topp in (0.0, -0.5, 1.5)),
-        ({"sampling": True, "sampling_topk": 3, "sampling_topp": 0.5}, "sampling_topk has no effect beside sampling_topp"),
+        *(
+            (
+                {"sampling": True, "sampling_topk": topk},
+                f"sampling_topk must lie between 1 and the [0-9]+ symbols .*{topk}$",
+            )
+            for topk in (10**6, 0, -2)
+        ),
+        *(
+            ({"sampling": True, "sampling_topp": topp}, f"sampling_topp must be above 0 and at most 1, .* not {topp}$")
+            for topp in (0.0, -0.5, 1.5)
+        ),
+        (
+            {"sampling": True, "sampling_topk": 3, "sampling_topp": 0.5},
+            "sampling_topk has no effect beside sampling_topp",
+        ),
         ({"temperature": 0}, "--temperature must be greater than 0"),
         ({"sampling": True, "diversity_rate": 0.5}, "mutually exclusive"),
         ({"sampling_topp": 0.5, "sampling": False}, "--sampling-topp requires --sampling"),

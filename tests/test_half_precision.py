@@ -6,7 +6,7 @@ import pytest
 import torch
 from test_criterion import build, gradients  # noqa: F401, build is a fixture
 
-from fairseq_bertloss.soft_predictions import SOFT_PREDICTIONS, at_least_float32, soft_prediction
+from fairseq_bertloss.loss.soft_predictions import SOFT_PREDICTIONS, at_least_float32, soft_prediction
 
 PRECISIONS = {
     "bfloat16": (torch.bfloat16, False),

@@ -61,7 +61,9 @@ def folder(here):  # noqa: F811
 def small_disk(folder):
     """That of the results holds 4 MB."""
     disk = folder / "disk"
-    mounted = subprocess.run(["mount", "-t", "tmpfs", "-o", f"size={4096 * KB}", "tmpfs", str(disk)], capture_output=True)
+    mounted = subprocess.run(
+        ["mount", "-t", "tmpfs", "-o", f"size={4096 * KB}", "tmpfs", str(disk)], capture_output=True
+    )
     if mounted.returncode:
         pytest.skip("needs the right to mount a disk in memory")
     yield disk

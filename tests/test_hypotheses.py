@@ -11,7 +11,7 @@ from fairseq_bertloss.evaluation.hypotheses import (
     read_references,
     read_translations,
 )
-from fairseq_bertloss.vocabulary import UNKNOWN, UNKNOWN_IN_REFERENCE, load_tokenizer
+from fairseq_bertloss.language_model.vocabulary import UNKNOWN, UNKNOWN_IN_REFERENCE, load_tokenizer
 
 REFERENCES = ["The dog isn't running, is it?", "Two men are sitting on a roof.", "A well-known hat."]
 GENERATED = """\
@@ -38,7 +38,11 @@ def tokenizer(minilm):
 def test_generated_output_is_put_in_order_and_joined(write, tokenizer):
     translations = read_translations(write("gen", GENERATED), tokenizer)
     assert translations.text == ["the dog isn't running, is it?", "", "a famous unleashed hat."]
-    assert translations.generated.hypotheses == ["the dog isn ' t running , is it ?", "", "a famous un ##lea ##shed hat ."]
+    assert translations.generated.hypotheses == [
+        "the dog isn ' t running , is it ?",
+        "",
+        "a famous un ##lea ##shed hat .",
+    ]
     assert translations.generated == read_generated(translations.path)
     assert translations.generated.positions is None, "a sentence has none"
 
@@ -92,7 +96,11 @@ def test_translations_of_the_test_set_are_accepted(write, tokenizer):
     check(write, tokenizer, as_pieces, REFERENCES)
 
 
-PIECES = {"bert": ("the {} is", "the {} is"), "xlm-roberta": ("▁the ▁ {} ▁is", "the {} is"), "roberta": ("Ġthe Ġ {} Ġis", "the {} is")}
+PIECES = {
+    "bert": ("the {} is", "the {} is"),
+    "xlm-roberta": ("▁the ▁ {} ▁is", "the {} is"),
+    "roberta": ("Ġthe Ġ {} Ġis", "the {} is"),
+}
 
 
 @pytest.mark.parametrize("family", PIECES)
@@ -100,7 +108,12 @@ def test_unknown_symbols(family, write, tiny_lm, monkeypatch):
     """fairseq's spelling of them gives way to one word, which a reference does not share with a translation."""
     monkeypatch.setattr("fairseq_bertloss.evaluation.hypotheses._check_pieces", lambda *args: None)
     tokenizer, (pieces, text) = load_tokenizer(tiny_lm(family)), PIECES[family]
-    lines = [f"H-0\t-1\t{pieces.format('<unk>')}", f"T-0\t{pieces.format('<<unk>>')}", "H-1\t-1\t", f"T-1\t{text.format('<<unk>>')}"]
+    lines = [
+        f"H-0\t-1\t{pieces.format('<unk>')}",
+        f"T-0\t{pieces.format('<<unk>>')}",
+        "H-1\t-1\t",
+        f"T-1\t{text.format('<<unk>>')}",
+    ]
     path = write("gen", "\n".join(lines))
     assert read_translations(path, tokenizer).text == [text.format(UNKNOWN), ""]
     assert read_references(path, tokenizer) == [text.format(UNKNOWN_IN_REFERENCE)] * 2

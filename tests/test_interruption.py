@@ -16,8 +16,8 @@ from training import logged, start, train
 from waiting import HANG
 
 from fairseq_bertloss import cli
-from fairseq_bertloss.checkpoints import allow_fairseq_classes
-from fairseq_bertloss.resumption import mend
+from fairseq_bertloss.checkpoints.loading import allow_fairseq_classes
+from fairseq_bertloss.checkpoints.resumption import mend
 
 allow_fairseq_classes()
 
@@ -32,6 +32,7 @@ KINDS = {
     "gumbel_softmax, annealed": f"--objective soft --temperature 1.0:0.1@{UPDATES}",
     "risk": '--objective risk --candidates 2 --candidate-generation-args {"sampling":true,"max_len_a":0,"max_len_b":20}',
 }
+
 
 def updates(text: str) -> dict[float, tuple]:
     """What was logged of each update, in whole lines; of an update that was repeated, the last."""
@@ -80,7 +81,10 @@ def folder(tmp_path):
     save(tmp_path / "checkpoint_interpolated.pt", 99)
     save(tmp_path / "checkpoint_1_50.pt", 50)
     state = torch.load(tmp_path / "checkpoint_1_50.pt")
-    torch.save({name: value for name, value in state.items() if name != "last_optimizer_state"}, tmp_path / "checkpoint_1_50.pt")
+    torch.save(
+        {name: value for name, value in state.items() if name != "last_optimizer_state"},
+        tmp_path / "checkpoint_1_50.pt",
+    )
     torch.save({"another": torch.arange(100)}, tmp_path / "checkpoint_1_60.pt")
     (tmp_path / "checkpoint_1_70.pt.tmp").write_bytes(save(tmp_path / "checkpoint_last.pt", 70))
     return tmp_path
@@ -105,7 +109,9 @@ def test_a_broken_last_checkpoint_is_mended(folder, damage, legacy, capsys):
     assert capsys.readouterr().err.endswith(
         "/checkpoint_last.pt was broken and is checkpoint_last.pt.broken now; checkpoint_1_10.pt has taken its place, of update 10\n"
     )
-    assert last.read_bytes() == (folder / "checkpoint_1_10.pt").read_bytes() and set(folder.iterdir()) == before | {kept}
+    assert last.read_bytes() == (folder / "checkpoint_1_10.pt").read_bytes() and set(folder.iterdir()) == before | {
+        kept
+    }
     assert kept.read_bytes() == damaged
     assert cli.main(["mend", str(folder)]) == 0
     assert capsys.readouterr().err == f"{last} is whole, of update 10: nothing to do\n"
@@ -117,7 +123,9 @@ def test_a_broken_last_checkpoint_is_mended(folder, damage, legacy, capsys):
     assert any("checkpoint_1_10.pt is " in reason and "damaged" in reason for reason in mended.passed_over)
     for path in folder.glob("checkpoint*.pt"):
         path.write_bytes(b"")
-    message = "is broken, and no whole checkpoint that training can go on from stands beside it: look at checkpoint.best_bleu"
+    message = (
+        "is broken, and no whole checkpoint that training can go on from stands beside it: look at checkpoint.best_bleu"
+    )
     with pytest.raises(ValueError, match=message):
         mend(folder)
 
@@ -154,7 +162,10 @@ def test_a_missing_last_checkpoint(folder, capsys):
     """Without it fairseq would start from the beginning without a word."""
     (folder / "checkpoint_last.pt").unlink()
     assert cli.main(["mend", str(folder)]) == 0
-    assert "/checkpoint_last.pt was missing; checkpoint_1_10.pt has taken its place, of update 10" in capsys.readouterr().err
+    assert (
+        "/checkpoint_last.pt was missing; checkpoint_1_10.pt has taken its place, of update 10"
+        in capsys.readouterr().err
+    )
     assert (folder / "checkpoint_last.pt").read_bytes() == (folder / "checkpoint_1_10.pt").read_bytes()
 
 
@@ -173,17 +184,41 @@ def test_nothing_to_mend(folder, capsys, legacy):
         ("none", "'{here}/none' does not exist: name fairseq-train's --save-dir"),
         ("checkpoint_1_3.pt", "'{here}/checkpoint_1_3.pt' is a file, not a folder: name fairseq-train's --save-dir"),
         ("empty", "{here}/empty has no checkpoint that training can go on from: name fairseq-train's --save-dir"),
-        ("averages", "{here}/averages has no checkpoint that training can go on from: look at checkpoint_averaged.pt first"),
-        ("parts", "{here}/parts has no checkpoint that training can go on from: look at checkpoint_last-shard0.pt first"),
-        ("broken alone", "checkpoint_last.pt is broken, and no whole checkpoint that training can go on from stands beside it: remove it, and"),
-        ("broken, parts", "beside it: look at checkpoint_last-rank-1.pt, checkpoint_last-shard0.pt, checkpoint_last.pt.bak first, of which none"),
-        ("folder", "checkpoint_last.pt is no file, and fairseq-train would write one there: move it away, and mend again"),
+        (
+            "averages",
+            "{here}/averages has no checkpoint that training can go on from: look at checkpoint_averaged.pt first",
+        ),
+        (
+            "parts",
+            "{here}/parts has no checkpoint that training can go on from: look at checkpoint_last-shard0.pt first",
+        ),
+        (
+            "broken alone",
+            "checkpoint_last.pt is broken, and no whole checkpoint that training can go on from stands beside it: remove it, and",
+        ),
+        (
+            "broken, parts",
+            "beside it: look at checkpoint_last-rank-1.pt, checkpoint_last-shard0.pt, checkpoint_last.pt.bak first, of which none",
+        ),
+        (
+            "folder",
+            "checkpoint_last.pt is no file, and fairseq-train would write one there: move it away, and mend again",
+        ),
         ("another", "checkpoint_last.pt is not a checkpoint of fairseq-train: it has no 'extra_state'"),
         ("strange", "checkpoint_last.pt cannot be read: torch's safe loader refuses pathlib"),
     ],
 )
 def test_what_cannot_be_mended(folder, name, message, capsys):
-    for made in ("empty", "averages", "parts", "another", "strange", "broken alone", "broken, parts", "folder/checkpoint_last.pt"):
+    for made in (
+        "empty",
+        "averages",
+        "parts",
+        "another",
+        "strange",
+        "broken alone",
+        "broken, parts",
+        "folder/checkpoint_last.pt",
+    ):
         (folder / made).mkdir(parents=True)
     save(folder / "averages" / "checkpoint_averaged.pt", 3)
     save(folder / "parts" / "checkpoint_last-shard0.pt", 3)
@@ -230,7 +265,9 @@ def test_what_the_safe_loader_refuses_is_whole(folder, value, legacy, capsys):
     [
         MemoryError(),
         RuntimeError("unable to mmap 160001485 bytes from file <checkpoint_last.pt>: Cannot allocate memory (12)"),
-        RuntimeError("[enforce fail at alloc_cpu.cpp:127] err == 0. DefaultCPUAllocator: can't allocate memory: you tried to allocate 9 bytes."),
+        RuntimeError(
+            "[enforce fail at alloc_cpu.cpp:127] err == 0. DefaultCPUAllocator: can't allocate memory: you tried to allocate 9 bytes."
+        ),
     ],
 )
 def test_too_little_memory_breaks_nothing(folder, name, error, monkeypatch, capsys):
@@ -255,8 +292,8 @@ def test_a_limit_of_memory(folder):
     torch.save(torch.load(folder / "checkpoint_last.pt") | {"more": torch.zeros(2**26)}, folder / "checkpoint_last.pt")
     program = f"""if True:
         import resource
-        from fairseq_bertloss.checkpoints import load
-        from fairseq_bertloss.resumption import mend
+        from fairseq_bertloss.checkpoints.loading import load
+        from fairseq_bertloss.checkpoints.resumption import mend
         used = int(open("/proc/self/statm").read().split()[0]) * resource.getpagesize()
         resource.setrlimit(resource.RLIMIT_AS, (used + 2**26, used + 2**26))
         mend({str(folder)!r})
@@ -264,7 +301,9 @@ def test_a_limit_of_memory(folder):
     size = (folder / "checkpoint_last.pt").stat().st_size
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
     assert done.stderr.splitlines()[-1] == f"OSError: [Errno 12] Cannot allocate memory: '{folder}/checkpoint_last.pt'"
-    assert (folder / "checkpoint_last.pt").stat().st_size == size and not (folder / "checkpoint_last.pt.broken").exists()
+    assert (folder / "checkpoint_last.pt").stat().st_size == size and not (
+        folder / "checkpoint_last.pt.broken"
+    ).exists()
 
 
 @pytest.mark.parametrize("kind", KINDS)

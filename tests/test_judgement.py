@@ -9,7 +9,9 @@ from fairseq_bertloss.evaluation import tables
 from fairseq_bertloss.evaluation.judgement import judge, judgement
 
 CONTROL = {"f_bert": 80.0, "moverscore": 60.0, "chrf": 50.0, "repeated": 7.2}
-MEANING = "F_BERT, MoverScore and chrF no lower, BLEU no more than 0.3 lower, repeated bigrams no more than 1 point higher"
+MEANING = (
+    "F_BERT, MoverScore and chrF no lower, BLEU no more than 0.3 lower, repeated bigrams no more than 1 point higher"
+)
 
 
 def beside_the_control(bleu: float = 32.0, **figures: float):
@@ -41,7 +43,11 @@ def test_it_holds(figures):
         ({"bleu": 31.69}, {"bleu": -0.31}, "BLEU 0.31 lower"),
         ({"f_bert": 79.99}, {"f_bert": -0.01}, "F_BERT 0.01 lower"),
         ({"moverscore": 59.9}, {"moverscore": -0.1}, "MoverScore 0.10 lower"),
-        ({"chrf": 49.5, "repeated": 13.5}, {"chrf": -0.5, "repeated": 6.3}, "chrF 0.50 lower and repeated bigrams 6.3 points higher"),
+        (
+            {"chrf": 49.5, "repeated": 13.5},
+            {"chrf": -0.5, "repeated": 6.3},
+            "chrF 0.50 lower and repeated bigrams 6.3 points higher",
+        ),
         ({"repeated": 8.3}, {"repeated": 1.1}, "repeated bigrams 1.1 points higher"),
     ],
 )
@@ -60,7 +66,9 @@ def test_the_means_over_runs_count():
 
 
 def test_each_fine_tuned_system_is_judged_by_the_control_alone():
-    systems = [system(name, bleu, **CONTROL) for name, bleu in (("baseline", 20.0), ("weaker", 25.0), ("control", 32.0))]
+    systems = [
+        system(name, bleu, **CONTROL) for name, bleu in (("baseline", 20.0), ("weaker", 25.0), ("control", 32.0))
+    ]
     tuned = [system(name, bleu, **CONTROL) for name, bleu in (("a", 32.0), ("b c", 31.0), ("d", 40.0))]
     whole = replace(comparison(*systems, *tuned), weaker_controls=["weaker"])
     assert [(found.system, found.holds) for found in judge(whole)] == [("a", True), ("b c", False), ("d", True)]
@@ -70,7 +78,10 @@ def test_each_fine_tuned_system_is_judged_by_the_control_alone():
 def test_without_a_control():
     whole = comparison(system("baseline", 30.0), system("tuned", 33.0), control=None)
     assert judge(whole) == []
-    assert judgement(whole) == "There is no control (`--control`): whether cross-entropy would have gained as much is not known."
+    assert (
+        judgement(whole)
+        == "There is no control (`--control`): whether cross-entropy would have gained as much is not known."
+    )
 
 
 def test_the_printed_tables_end_with_it():

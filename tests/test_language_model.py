@@ -10,14 +10,14 @@ from bert_score.utils import get_model, model2layers
 from torch.nn import Linear
 from transformers import AutoModel, AutoTokenizer, GPT2Config, T5Config
 
-from fairseq_bertloss.language_model import (
+from fairseq_bertloss.language_model.frozen import (
     DTYPES,
     FrozenLanguageModel,
     idf_weights,
     rescaling_baseline,
 )
-from fairseq_bertloss.pretrained import scoring_layer
-from fairseq_bertloss.vocabulary import load_tokenizer
+from fairseq_bertloss.language_model.pretrained import scoring_layer
+from fairseq_bertloss.language_model.vocabulary import load_tokenizer
 
 LOW = {"bfloat16": torch.bfloat16, "float16": torch.float16}
 WITH_SDPA = {"bert", "multilingual-e5", "distilbert", "roberta", "xlm-roberta", "albert"}
@@ -289,7 +289,9 @@ def test_idf_reads_special_tokens_in_the_text_as_text(tmp_path, minilm):
     tokenizer = load_tokenizer(minilm)
     weights = idf_weights(str(path), tokenizer)
     assert weights[tokenizer.sep_token_id] == 0
-    assert weights[tokenizer.convert_tokens_to_ids("sep")] == weights[tokenizer.unk_token_id] == pytest.approx(math.log(2))
+    assert (
+        weights[tokenizer.convert_tokens_to_ids("sep")] == weights[tokenizer.unk_token_id] == pytest.approx(math.log(2))
+    )
 
 
 @pytest.mark.parametrize("content", [b"", b"\n \n", b"\xff\xfe\n"])
@@ -302,7 +304,9 @@ def test_bad_idf_references(content, tmp_path, tiny_lm):
 
 def test_baselines(tmp_path):
     assert rescaling_baseline("bert-base-uncased", 0, "en") == (0.3231512, 0.32322776, 0.31853873)
-    with pytest.raises(ValueError, match="no rescaling baseline for the model 'bert-base-uncased' and the language 'tr'"):
+    with pytest.raises(
+        ValueError, match="no rescaling baseline for the model 'bert-base-uncased' and the language 'tr'"
+    ):
         rescaling_baseline("bert-base-uncased", 9, "tr")
     path = tmp_path / "baseline.tsv"
     path.write_text("LAYER,P,R,F\n0,0.1,0.2,0.3\n1,0.4,0.5,0.6\n")

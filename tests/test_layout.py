@@ -7,8 +7,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from test_loss import assert_scores, make_loss, random_batch
 
-from fairseq_bertloss.language_model import FrozenLanguageModel
-from fairseq_bertloss.layout import COST_OF_A_BATCH, END, FIRST_TOKEN, START, SentenceLayout, batches
+from fairseq_bertloss.language_model.frozen import FrozenLanguageModel
+from fairseq_bertloss.loss.layout import COST_OF_A_BATCH, END, FIRST_TOKEN, START, SentenceLayout, batches
 
 PAD, EOS = 1, 2
 sentences = st.lists(st.integers(3, 9), max_size=6).map(lambda tokens: [*tokens, EOS])

@@ -9,10 +9,10 @@ import pytest
 import torch
 from transformers import AutoConfig, AutoModel, BertConfig
 
-from fairseq_bertloss.language_model import FrozenLanguageModel, rescaling_baseline
-from fairseq_bertloss.lm_config import BERT_KEYS
-from fairseq_bertloss.pretrained import encoder_config, load_encoder, scoring_layer
-from fairseq_bertloss.vocabulary import load_tokenizer, tokenize
+from fairseq_bertloss.language_model.frozen import FrozenLanguageModel, rescaling_baseline
+from fairseq_bertloss.language_model.lm_config import BERT_KEYS
+from fairseq_bertloss.language_model.pretrained import encoder_config, load_encoder, scoring_layer
+from fairseq_bertloss.language_model.vocabulary import load_tokenizer, tokenize
 
 FOLDERS = ["models/x", "albert/models/mnli-bert", "exp_t5/x", "roberta-distilbert/xlnet", "gpt2"]
 
@@ -73,7 +73,10 @@ def test_another_family_has_to_be_named(family, architectures, tiny_lm, tmp_path
     shutil.copytree(tiny_lm(family), folder)
     changes = {"type_vocab_size": 1} if "roberta" in family else {}
     lm = configured(folder, model_type=None, **changes, **({} if architectures else {"architectures": None}))
-    with pytest.raises(ValueError, match='configuration from .*config.json does not say which family .* add a line such as "model_type"'):
+    with pytest.raises(
+        ValueError,
+        match='configuration from .*config.json does not say which family .* add a line such as "model_type"',
+    ):
         FrozenLanguageModel.from_pretrained(lm, 1)
 
 
@@ -121,5 +124,7 @@ def test_a_configuration_that_is_none(content, message, tiny_lm, tmp_path):
     if content is not None:
         (folder / "config.json").write_text(content)
     for load in (encoder_config, load_tokenizer):
-        with pytest.raises(ValueError, match=re.escape(f"from '{folder}': {message} (the folder must hold config.json")):
+        with pytest.raises(
+            ValueError, match=re.escape(f"from '{folder}': {message} (the folder must hold config.json")
+        ):
             load(str(folder))

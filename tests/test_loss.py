@@ -10,9 +10,9 @@ from fairseq.data import Dictionary
 from transformers import AutoTokenizer
 
 from fairseq_bertloss import BERTScoreLoss
-from fairseq_bertloss.loss import END_OF_SENTENCE
-from fairseq_bertloss.soft_predictions import SOFT_PREDICTIONS
-from fairseq_bertloss.vocabulary import Specials, dictionary_symbols, load_tokenizer, tokenize
+from fairseq_bertloss.language_model.vocabulary import Specials, dictionary_symbols, load_tokenizer, tokenize
+from fairseq_bertloss.loss.bertscore_loss import END_OF_SENTENCE
+from fairseq_bertloss.loss.soft_predictions import SOFT_PREDICTIONS
 
 BOS, PAD, EOS, UNK = range(4)
 
@@ -96,9 +96,7 @@ def test_200_real_pairs_score_as_bert_score_does(idf, minilm, real_pairs, tmp_pa
     hypotheses, references = real_pairs
     assert len(hypotheses) == 200
     (tmp_path / "references").write_text("\n".join(references))
-    loss = make_loss(
-        minilm, 5, end_of_sentence="gold", idf_references=str(tmp_path / "references") if idf else None
-    )
+    loss = make_loss(minilm, 5, end_of_sentence="gold", idf_references=str(tmp_path / "references") if idf else None)
     symbols = symbols_of(minilm)
     score = loss.score_ids(encode(minilm, symbols, hypotheses), encode(minilm, symbols, references))
     assert_scores(score, bert_score.score(hypotheses, references, model_type=minilm, num_layers=5, idf=idf, nthreads=0))
@@ -153,7 +151,10 @@ def test_padding_on_the_left_or_right_is_the_same(tiny_lm):
 def test_padding_beyond_the_language_models_positions(tiny_lm):
     loss = make_loss(tiny_lm("roberta"), soft_prediction="softmax")
     logits, target = random_batch(loss, [9, 4])
-    wide, wide_target = torch.nn.functional.pad(logits, (0, 0, 0, 200)), torch.nn.functional.pad(target, (0, 200), value=PAD)
+    wide, wide_target = (
+        torch.nn.functional.pad(logits, (0, 0, 0, 200)),
+        torch.nn.functional.pad(target, (0, 200), value=PAD),
+    )
     assert_scores(loss(wide, wide_target), loss(logits, target), atol=1e-6)
 
 

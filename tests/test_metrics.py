@@ -189,7 +189,10 @@ def test_a_sentence_longer_than_the_language_model_is_cut(endless_lm):
 def test_relative_positions_end_nowhere(endless_lm):
     lm = endless_lm("deberta-v2", position_biased_input=False)
     pairs = ["dog " * 120 + "the man"], ["dog " * 120 + "is white"]
-    (ours,), (its,) = FBertScorer(lm, 2).score(*pairs).f_bert, bert_score.score(*pairs, model_type=lm, num_layers=2)[2].tolist()
+    (ours,), (its,) = (
+        FBertScorer(lm, 2).score(*pairs).f_bert,
+        bert_score.score(*pairs, model_type=lm, num_layers=2)[2].tolist(),
+    )
     assert ours == pytest.approx(its, abs=1e-6) and ours < 0.9999
 
 

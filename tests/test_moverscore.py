@@ -16,7 +16,7 @@ from transformers import AutoModel, AutoTokenizer
 from fairseq_bertloss.evaluation import moverscore
 from fairseq_bertloss.evaluation.moverscore import MoverScorer
 from fairseq_bertloss.evaluation.words import WordFinder
-from fairseq_bertloss.vocabulary import load_tokenizer
+from fairseq_bertloss.language_model.vocabulary import load_tokenizer
 
 GOLDEN = json.loads(Path(__file__).with_name("moverscore_golden.json").read_text(encoding="utf-8"))["pairs"]
 HYPOTHESES = [pair["hypothesis"] for pair in GOLDEN]

@@ -16,7 +16,7 @@ socket.socket.connect = socket.socket.connect_ex = socket.getaddrinfo = socket.c
 
 LOSS = """
 from fairseq_bertloss import BERTScoreLoss
-from fairseq_bertloss.vocabulary import dictionary_symbols, load_tokenizer
+from fairseq_bertloss.language_model.vocabulary import dictionary_symbols, load_tokenizer
 symbols = ["<s>", "<pad>", "</s>", "<unk>", *dictionary_symbols(load_tokenizer({lm!r}))]
 print("loaded", BERTScoreLoss.from_pretrained({lm!r}, symbols, 2).language_model.layer)
 """
@@ -46,7 +46,7 @@ def test_scoring_with_a_local_language_model_needs_no_network(tiny_lm, tmp_path)
 
 def test_offline_a_hub_name_is_not_looked_up(tmp_path):
     done = run(
-        "from fairseq_bertloss.vocabulary import load_tokenizer; load_tokenizer('bert-base-uncased')",
+        "from fairseq_bertloss.language_model.vocabulary import load_tokenizer; load_tokenizer('bert-base-uncased')",
         HF_HUB_OFFLINE="1", HF_HOME=str(tmp_path),
     )  # fmt: skip
     assert done.returncode != 0

@@ -14,7 +14,7 @@ from fairseq.logging import meters
 from training import fairseq, train
 
 from fairseq_bertloss import cli
-from fairseq_bertloss.checkpoints import NotAdmitted, allow_fairseq_classes, load
+from fairseq_bertloss.checkpoints.loading import NotAdmitted, allow_fairseq_classes, load
 from fairseq_bertloss.curve import find_checkpoints
 from fairseq_bertloss.forced_decoding import load_model
 
@@ -99,7 +99,9 @@ def test_fairseq_goes_on(older, run, corpus, tmp_path):
     assert load(tmp_path / "resumed" / "checkpoint_last.pt")["optimizer_history"][-1]["num_updates"] == 6
 
     def translations(path) -> list[str]:
-        done = fairseq("generate", corpus, "--path", path, "--gen-subset", "valid", "--required-batch-size-multiple", "1")
+        done = fairseq(
+            "generate", corpus, "--path", path, "--gen-subset", "valid", "--required-batch-size-multiple", "1"
+        )
         return [line for line in done.stdout.splitlines() if line.startswith("H-")]
 
     assert translations(best) == translations(run / "checkpoint_best.pt") != []
@@ -118,7 +120,9 @@ def test_every_command_reads_it(older, run, corpus, tmp_path, capsys):
     assert all(torch.equal(value, weights[name]) for name, value in model.state_dict().items())
 
 
-@pytest.mark.parametrize("old", [np.float16(1.5), np.float64(2.85), np.int64(7), np.uint8(7), np.bool_(True), np.arange(3.0)])
+@pytest.mark.parametrize(
+    "old", [np.float16(1.5), np.float64(2.85), np.int64(7), np.uint8(7), np.bool_(True), np.arange(3.0)]
+)
 def test_numbers_of_numpy(old, tmp_path):
     for write in (of_numpy_1, of_numpy_2):
         write({"value": old}, tmp_path / "checkpoint.pt")
@@ -128,7 +132,11 @@ def test_numbers_of_numpy(old, tmp_path):
 
 @pytest.mark.parametrize("name", ["fromfile", "_reconstruct_evil", "set_typeDict"])
 def test_nothing_else_of_numpys_old_module(name, tmp_path):
-    save({"value": np.zeros(1)}, tmp_path / "checkpoint.pt", (NUMPY_2 + b"_reconstruct\n", NUMPY_1 + name.encode() + b"\n"))
+    save(
+        {"value": np.zeros(1)},
+        tmp_path / "checkpoint.pt",
+        (NUMPY_2 + b"_reconstruct\n", NUMPY_1 + name.encode() + b"\n"),
+    )
     with pytest.raises(NotAdmitted, match=f"safe loader refuses numpy.core.multiarray.{name} in it"):
         load(tmp_path / "checkpoint.pt")
 
@@ -139,4 +147,6 @@ def test_torchs_format_before_1_6(run, tmp_path):
     for path in (tmp_path / "run").glob("*.pt"):
         torch.save(torch.load(path), path, _use_new_zipfile_serialization=False)
     found = find_checkpoints(str(tmp_path / "run"))
-    assert [checkpoint.updates for checkpoint in found] == [checkpoint.updates for checkpoint in find_checkpoints(str(run))]
+    assert [checkpoint.updates for checkpoint in found] == [
+        checkpoint.updates for checkpoint in find_checkpoints(str(run))
+    ]

@@ -11,8 +11,8 @@ from scipy.optimize import linprog
 from test_bertscore import random_side
 from test_loss import encode, make_loss, symbols_of
 
-from fairseq_bertloss.bertscore import Comparison
-from fairseq_bertloss.one_to_one import one_to_one_match
+from fairseq_bertloss.loss.matching import Comparison
+from fairseq_bertloss.loss.one_to_one import one_to_one_match
 
 
 def compared(predicted, reference) -> Comparison:

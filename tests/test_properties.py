@@ -6,8 +6,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from test_loss import BOS, EOS, PAD, make_loss
 
-from fairseq_bertloss.bertscore import Comparison, greedy_match
-from fairseq_bertloss.soft_predictions import SOFT_PREDICTIONS, soft_prediction
+from fairseq_bertloss.loss.matching import Comparison, greedy_match
+from fairseq_bertloss.loss.soft_predictions import SOFT_PREDICTIONS, soft_prediction
 
 LONGEST = 60
 SCALES = st.sampled_from([0.0, 1e-3, 1.0, 30.0, 1e4])
@@ -112,7 +112,12 @@ def test_soft_predictions_lie_on_the_simplex(kind, temperature, hard, scale, mas
 
 
 @settings(max_examples=100, deadline=None)
-@given(seed=st.integers(0, 10**6), k=st.integers(1, LONGEST), l=st.integers(1, LONGEST), scale=st.sampled_from([1e-20, 1.0, 1e15]))
+@given(
+    seed=st.integers(0, 10**6),
+    k=st.integers(1, LONGEST),
+    l=st.integers(1, LONGEST),
+    scale=st.sampled_from([1e-20, 1.0, 1e15]),
+)
 def test_matching_any_embeddings(seed, k, l, scale):
     generator = torch.Generator().manual_seed(seed)
     sides = [scale * torch.randn(2, n, 3, generator=generator) for n in (k, l)]

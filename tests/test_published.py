@@ -12,10 +12,11 @@ from results import comparison, system, write
 from waiting import HANG
 
 from fairseq_bertloss.cli import main
-from fairseq_bertloss.evaluation import published, tables
-from fairseq_bertloss.evaluation.markup import POLICY, document
-from fairseq_bertloss.evaluation.report import write_report
+from fairseq_bertloss.evaluation import tables
 from fairseq_bertloss.evaluation.results import HEADLINE
+from fairseq_bertloss.report import published
+from fairseq_bertloss.report.markup import POLICY, document
+from fairseq_bertloss.report.write import write_report
 
 SOURCE = "Somebody et al. (2021), Table 1, means of 3 seeds"
 SCORES = {

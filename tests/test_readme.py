@@ -55,9 +55,11 @@ def test_python_example(minilm):
 
 
 def test_every_option_is_in_the_table():
-    from fairseq_bertloss.criterion import BERTScoreCriterionConfig
+    from fairseq_bertloss.training.criterion import BERTScoreCriterionConfig
 
     fields = BERTScoreCriterionConfig.__dataclass_fields__.values()
-    own = [f for f in fields if f.name != "_name" and not str(f.default).startswith("${")]  # "${group.name}" is fairseq's
+    own = [
+        f for f in fields if f.name != "_name" and not str(f.default).startswith("${")
+    ]  # "${group.name}" is fairseq's
     names = {f.metadata.get("argparse_alias", "--" + f.name.replace("_", "-")) for f in own}
     assert {name for name in names if f"`{name}" not in README} == set()

@@ -13,8 +13,8 @@ import numpy as np
 import pytest
 import torch
 
-from fairseq_bertloss.pretrained import encoder_config, load_encoder
-from fairseq_bertloss.reference_cache import ENTRY, ReferenceCache, _Index, fingerprint
+from fairseq_bertloss.language_model.pretrained import encoder_config, load_encoder
+from fairseq_bertloss.language_model.reference_cache import ENTRY, ReferenceCache, _Index, fingerprint
 
 SIZE = 8
 RECORD = 32  # bytes, the header's too
@@ -61,7 +61,7 @@ def flip(path, position):
 PROGRAM = f"""
 import logging, resource, sys
 import numpy as np
-from fairseq_bertloss.reference_cache import ReferenceCache
+from fairseq_bertloss.language_model.reference_cache import ReferenceCache
 SIZE = {SIZE}
 {inspect.getsource(embed)}
 {inspect.getsource(corpus)}
@@ -353,7 +353,9 @@ def test_reserve_refuses_what_there_is_no_room_for(tmp_path, monkeypatch):
     disk(free=10**12)
     cache = open_cache(tmp_path, size=768, limit=5 * 10**9)
     assert cache.reserve(100_000, 3_250_000) < 5 * 10**9
-    expected = r"170,000 references .5,000,000 tokens of 768 .* take at most 7.69 GB.* the cap is 5.00 GB.*references-limit"
+    expected = (
+        r"170,000 references .5,000,000 tokens of 768 .* take at most 7.69 GB.* the cap is 5.00 GB.*references-limit"
+    )
     with pytest.raises(ValueError, match=expected):
         cache.reserve(170_000, 5_000_000)
     boundless = open_cache(tmp_path, size=768, limit=10**30)

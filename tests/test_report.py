@@ -18,10 +18,11 @@ import pytest
 from results import OUTPUTS, SICK, comparison, curves, entropies, similarity, system, with_outputs, write
 from waiting import HANG
 
-from fairseq_bertloss.evaluation import figures, report, tables
-from fairseq_bertloss.evaluation.markup import POLICY
-from fairseq_bertloss.evaluation.report import write_report
-from fairseq_bertloss.evaluation.sentences import length_buckets
+from fairseq_bertloss.evaluation import tables
+from fairseq_bertloss.report import figures, write
+from fairseq_bertloss.report.changes import length_buckets
+from fairseq_bertloss.report.markup import POLICY
+from fairseq_bertloss.report.write import write_report
 
 EVIL = '<script>document.title = "broken into"</script> & "quoted" <img src="http://example.org/x.png">'
 NAMES = ["_$x_1$ <b>", "系统 & `co`", "sıstem \u202eمرحبا\u202c \x07"]
@@ -172,7 +173,12 @@ def test_the_same_results_make_the_same_bytes(evil, tmp_path):
 
 
 def test_tables_stand_beside_the_page(plain):
-    assert [Path(path).name for path in plain.paths] == ["report.html", "report.table.md", "report.table.tex", "report.table.json"]
+    assert [Path(path).name for path in plain.paths] == [
+        "report.html",
+        "report.table.md",
+        "report.table.tex",
+        "report.table.json",
+    ]
     whole = comparison()
     written = [Path(path).read_text(encoding="utf-8") for path in plain.paths[1:]]
     assert written == [f"{form(whole)}\n" for form in (tables.markdown, tables.latex, tables.to_json)]
@@ -286,7 +292,7 @@ def test_a_failure_leaves_the_former_report(monkeypatch, tmp_path):
     def fail(source, destination):
         raise OSError("disk full")
 
-    monkeypatch.setattr(report.os, "replace", fail)
+    monkeypatch.setattr(write.os, "replace", fail)
     with pytest.raises(OSError, match="disk full"):
         write_report(former.runs, former.paths[0])
     assert {path: Path(path).read_bytes() for path in former.paths} == before

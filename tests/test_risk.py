@@ -8,7 +8,7 @@ from fairseq.logging import metrics
 from test_criterion import PIECES, build, gradients, make_sample  # noqa: F401, build is a fixture
 from training import MODELS, logged, rise, train
 
-from fairseq_bertloss.candidates import (
+from fairseq_bertloss.training.candidates import (
     RISK_SUMS,
     SMALLEST_DEVIATION,
     SMALLEST_RANGE,
@@ -120,7 +120,12 @@ def test_the_cut_candidates_are_those_that_did_not_end(risk):
 
 @pytest.mark.parametrize(
     "options",
-    [["--reward-scale", "min-max"], ["--reward-scale", "std"], ["--unfinished-candidates", "left-out"], ["--best-candidate"]],
+    [
+        ["--reward-scale", "min-max"],
+        ["--reward-scale", "std"],
+        ["--unfinished-candidates", "left-out"],
+        ["--best-candidate"],
+    ],
 )
 def test_options_of_the_reward_change_the_loss_and_not_what_is_logged_of_f(risk, options):
     plain, network, task, sample = risk()
@@ -170,7 +175,9 @@ def test_gradient_equals_that_of_the_risk_written_out(risk, monkeypatch, model, 
     largest = max(float(gradient.abs().max()) for gradient in theirs.values())
     assert largest > 1e-4
     for name, gradient in theirs.items():
-        torch.testing.assert_close(ours[name], gradient, rtol=0, atol=1e-3 * largest, msg=lambda text: f"{name}: {text}")
+        torch.testing.assert_close(
+            ours[name], gradient, rtol=0, atol=1e-3 * largest, msg=lambda text: f"{name}: {text}"
+        )
 
 
 def test_the_reward_is_by_one_to_one_matching_and_the_log_by_greedy(risk, monkeypatch):
@@ -240,7 +247,9 @@ def test_the_log_of_references_is_that_of_the_soft_objective(risk, build):  # no
     criterion, network, task, sample = risk()
     log, soft = criterion(network, sample)[2], build()[0](network, sample)[2]
     for name in ("nll_loss", "ce_loss", "accuracy", "p_eos_end", "p_eos_before", "ntokens_scored", "sample_size"):
-        torch.testing.assert_close(torch.as_tensor(log[name]), torch.as_tensor(soft[name]), msg=lambda text: f"{name}: {text}")
+        torch.testing.assert_close(
+            torch.as_tensor(log[name]), torch.as_tensor(soft[name]), msg=lambda text: f"{name}: {text}"
+        )
     assert "f_bert" not in log and "f_first" not in soft
     with metrics.aggregate(new_root=True) as aggregator:
         criterion.reduce_metrics([log, log])
@@ -355,7 +364,7 @@ def test_references_are_decoded_for_gradients_where_cross_entropy_learns_from_th
 def test_a_model_in_torchs_data_parallel_has_one_pass(risk, monkeypatch):
     criterion, network, task, sample = risk()
     expected = criterion(network, sample)[0]
-    monkeypatch.setattr("fairseq_bertloss.drawing.one_pass_an_update", lambda model: True)
+    monkeypatch.setattr("fairseq_bertloss.training.sampling.one_pass_an_update", lambda model: True)
     decoded = []
     network.decoder.layers[0].register_forward_hook(lambda _, __, output: decoded.append(output[0].shape[1]))
     loss = criterion(network, sample)[0]
@@ -433,7 +442,9 @@ def test_candidates_keep_to_the_language_models_positions(risk):
     criterion, network, task, sample = risk("--candidate-generation-args", '{"max_len_b": 150, "min_len": 98}')
     room = criterion.bertscore.max_target_length
     assert room == 99
-    assert {len(one) for candidates in criterion._objective._drawing.drawn(network, sample) for one in candidates} == {room}
+    assert {len(one) for candidates in criterion._objective._drawing.drawn(network, sample) for one in candidates} == {
+        room
+    }
     assert criterion(network, sample)[0].isfinite()
 
 
@@ -457,10 +468,19 @@ def test_long_references_are_left_out(risk):
     [
         (["--candidates", "1"], "--candidates must be at least 2, to compare, not 1"),
         (["--sampled-candidates", "-1"], "--sampled-candidates must not be negative, as -1 is"),
-        (["--free-running"], "--free-running does nothing with --objective risk: leave it out, or add --objective soft"),
-        (["--soft-prediction", "gumbel_softmax"], "--soft-prediction does nothing with --objective risk: leave it out, or add"),
+        (
+            ["--free-running"],
+            "--free-running does nothing with --objective risk: leave it out, or add --objective soft",
+        ),
+        (
+            ["--soft-prediction", "gumbel_softmax"],
+            "--soft-prediction does nothing with --objective risk: leave it out, or add",
+        ),
         (["--temperature", "0.5"], "--temperature does nothing with --objective risk"),
-        (["--best-checkpoint-metric", "f_bert"], "f_bert is not logged with --objective risk: add --eval-f-bert and take f_bert"),
+        (
+            ["--best-checkpoint-metric", "f_bert"],
+            "f_bert is not logged with --objective risk: add --eval-f-bert and take f_bert",
+        ),
         (["--best-checkpoint-metric", "entropy", "--eval-f-bert"], "entropy is not logged with --objective risk"),
         (["--risk-alpha", "0"], "--risk-alpha must be positive and finite, not 0.0"),
         (["--candidate-generation-args", "{"], "--candidate-generation-args { is not JSON"),

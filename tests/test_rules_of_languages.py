@@ -11,8 +11,8 @@ from fairseq_bertloss.corpus.homeassistant import parallel_strings, word_count
 from fairseq_bertloss.corpus.plain import PlainText, moses_detokenizer
 from fairseq_bertloss.corpus.source import SourceText, moses_words, recorded_rules, rules_warning, spaces_warning
 from fairseq_bertloss.corpus.text import lowercase
-from fairseq_bertloss.language_model import rescaling_baseline
-from fairseq_bertloss.languages import closest, script_of
+from fairseq_bertloss.language_model.frozen import rescaling_baseline
+from fairseq_bertloss.text.languages import closest, script_of
 
 CHINESE = "我 来到北京清华大学。"
 
@@ -80,7 +80,9 @@ def test_homeassistant_finds_the_language(tmp_path):
         for code, text in (("zh-Hans", "请输入您的密码。"), ("en", "Enter your password")):
             archive.writestr(f"homeassistant/components/a/translations/{code}.json", json.dumps({"x": text}))
     for source, target in (("zh", "en"), ("zho_Hans", "eng_Latn"), ("zh_CN", "en_XX")):
-        assert parallel_strings(str(tmp_path / "h.whl"), source, target) == [("请输入您的密码。", "Enter your password")]
+        assert parallel_strings(str(tmp_path / "h.whl"), source, target) == [
+            ("请输入您的密码。", "Enter your password")
+        ]
     assert word_count("请输入您的密码。", "cmn") == word_count("请输入您的密码。", "zh") > 1
 
 
@@ -183,6 +185,9 @@ def test_other_names_of_the_same_rules(code):
     assert moses_words(code)(line) == moses_words(SourceText(code).language)(line)
 
 
-@pytest.mark.parametrize("code, language", [("mo", "ro"), ("ger", "de"), ("kor", "ko"), ("tur", "tr"), ("azj", "az"), ("cmn", "zh"), ("german", "und")])
+@pytest.mark.parametrize(
+    "code, language",
+    [("mo", "ro"), ("ger", "de"), ("kor", "ko"), ("tur", "tr"), ("azj", "az"), ("cmn", "zh"), ("german", "und")],
+)
 def test_other_names_of_other_rules(code, language):
     assert recorded_rules(source=code) == {"source_rules": language}

@@ -9,7 +9,7 @@ from training import fairseq, train
 
 import fairseq_bertloss.scorers  # noqa: F401, registers the scorers
 from fairseq_bertloss.evaluation.moverscore import MoverScorer
-from fairseq_bertloss.vocabulary import detokenize, load_tokenizer, tokenize
+from fairseq_bertloss.language_model.vocabulary import detokenize, load_tokenizer, tokenize
 
 HYPOTHESES = ["Two men are on the roof of the house!", "a dog isn't running", "", "People, fixing the roof of it"]
 REFERENCES = [
@@ -58,7 +58,9 @@ def test_fairseq_generate_prints_bert_scores_figure(corpus, tiny_lm, tmp_path):
     )
     assert abs(figure - other) > 0.01
     name = "/".join(lm.split("/")[-2:])
-    (printed,) = re.findall(rf"^Generate test with beam=5: F_BERT = (\d+\.\d\d) \({name}_L2_no-idf_version=\S+\)$", output, re.M)
+    (printed,) = re.findall(
+        rf"^Generate test with beam=5: F_BERT = (\d+\.\d\d) \({name}_L2_no-idf_version=\S+\)$", output, re.M
+    )
     assert float(printed) == pytest.approx(figure, abs=0.0051)  # two digits, and what batches round
 
 
@@ -76,7 +78,9 @@ def test_figures_are_those_of_the_text(build, tiny_lm, family, given):
     tokenizer = load_tokenizer(lm)
     as_text = ["--tokenizer", "word_pieces", "--word-pieces-lm", lm] if given == "text" else []
     f_bert = build("--scoring", "bertscore_lm", "--bertscore-lm", lm, "--bertscore-lm-layer", "2", *as_text)
-    mover = build("--scoring", "moverscore", "--moverscore-lm", lm, "--moverscore-version", "v1", "--moverscore-idf", *as_text)
+    mover = build(
+        "--scoring", "moverscore", "--moverscore-lm", lm, "--moverscore-version", "v1", "--moverscore-idf", *as_text
+    )
     pieces = [list(symbols(tokenizer, *side)) for side in ((HYPOTHESES, "<unk>"), (REFERENCES, "<<unk>>"))]
     texts = [[detokenize(tokenizer, line) for line in side] for side in pieces]
     for hypothesis, reference in zip(*(texts if given == "text" else [list(map(" ".join, side)) for side in pieces])):
@@ -91,7 +95,9 @@ def test_figures_are_those_of_the_text(build, tiny_lm, family, given):
 @pytest.mark.parametrize("given", ["text", "pieces"])
 def test_unknown_symbols_are_the_language_models(build, tiny_lm, given):
     as_text = ["--tokenizer", "word_pieces", "--word-pieces-lm", tiny_lm("bert")] if given == "text" else []
-    scorer = build("--scoring", "bertscore_lm", "--bertscore-lm", tiny_lm("bert"), "--bertscore-lm-layer", "2", *as_text)
+    scorer = build(
+        "--scoring", "bertscore_lm", "--bertscore-lm", tiny_lm("bert"), "--bertscore-lm-layer", "2", *as_text
+    )
     scorer.add_string("the <<unk>> is on the roof", "the <unk> on the roof")
     expected = bert_score(tiny_lm("bert"), 2, ["the [UNK] on the roof"], ["the [UNK] is on the roof"])
     assert scorer.score() == pytest.approx(expected, abs=1e-4)
@@ -119,7 +125,10 @@ def test_an_empty_translation_scores_0(build, tiny_lm):
         (["bertscore_lm", "--bertscore-lm", "/nowhere"], "cannot load the language model's tokenizer from '/nowhere'"),
         (["moverscore", "--moverscore-lm", "/nowhere"], "cannot load the language model's tokenizer from '/nowhere'"),
         (["bertscore_lm", "--bertscore-lm", "TINY"], "names no scoring layer for"),
-        (["bertscore_lm", "--bertscore-lm", "TINY", "--bertscore-lm-layer", "4"], r"layers 0 \(its embeddings\) to 3, no layer 4"),
+        (
+            ["bertscore_lm", "--bertscore-lm", "TINY", "--bertscore-lm-layer", "4"],
+            r"layers 0 \(its embeddings\) to 3, no layer 4",
+        ),
     ],
 )
 def test_bad_options(build, tiny_lm, arguments, message):
@@ -129,5 +138,7 @@ def test_bad_options(build, tiny_lm, arguments, message):
 
 def test_pieces_of_another_language_model_are_refused(build, tiny_lm):
     scorer = build("--scoring", "bertscore_lm", "--bertscore-lm", tiny_lm("roberta"), "--bertscore-lm-layer", "2")
-    with pytest.raises(ValueError, match="'##ing' in a reference is no word piece of --bertscore-lm .*--tokenizer word_pieces"):
+    with pytest.raises(
+        ValueError, match="'##ing' in a reference is no word piece of --bertscore-lm .*--tokenizer word_pieces"
+    ):
         scorer.add_string("##ing", "##ing")

@@ -98,7 +98,9 @@ def test_the_recipe_and_its_control_differ_by_their_criterion_alone(script):
     options = fine_tunings(script)
     control, recipe = options["no-dropout-control"], options["recipe"]
     assert recipe.replace(f"{BERTSCORE} {RECIPE}", f"{CROSS_ENTROPY} --dropout 0") == control
-    assert "--dropout 0 " in RECIPE and "--lr 1e-4 --lr-scheduler fixed " in control and "--warmup-updates" not in control
+    assert (
+        "--dropout 0 " in RECIPE and "--lr 1e-4 --lr-scheduler fixed " in control and "--warmup-updates" not in control
+    )
 
 
 def test_rows_that_are_named_are_trained(script):
@@ -210,7 +212,10 @@ def test_a_step_that_failed_is_done_again(script):
 @pytest.mark.parametrize("left", ["checkpoint_last.pt", "checkpoint_1_10.pt"])
 def test_what_a_killed_training_left_is_mended_before_it_goes_on(script, tmp_path, left):
     """Also where it left no last one, without which fairseq would start from the beginning."""
-    for name, folder in (("train_baseline.sh", tmp_path / "runs/de-en/baseline/1"), ("quickstart.sh", tmp_path / "quickstart/baseline")):
+    for name, folder in (
+        ("train_baseline.sh", tmp_path / "runs/de-en/baseline/1"),
+        ("quickstart.sh", tmp_path / "quickstart/baseline"),
+    ):
         arguments = ["de-en"] if name != "quickstart.sh" else []
         environment = dict(SEEDS="1", QUICKSTART_DIR=str(tmp_path / "quickstart"))
         _, first = script(name, *arguments, FAILING="fairseq-train *", **environment)

@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from results import comparison, system
 
-from fairseq_bertloss.evaluation.sentences import changes, differences, length_buckets
+from fairseq_bertloss.report.changes import changes, differences, length_buckets
 
 
 def test_every_sentence_has_its_place():

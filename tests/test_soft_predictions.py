@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from fairseq_bertloss.soft_predictions import (
+from fairseq_bertloss.loss.soft_predictions import (
     SOFT_PREDICTIONS,
     SUPPORT_BOUND,
     TemperatureSchedule,

@@ -5,8 +5,8 @@ import math
 import pytest
 import torch
 
-from fairseq_bertloss.soft_predictions import SoftPrediction, soft_prediction
-from fairseq_bertloss.sparse import DROPPED_MASS, GumbelArrivals, Predictor, nearest_to_the_largest, reach
+from fairseq_bertloss.loss.soft_predictions import SoftPrediction, soft_prediction
+from fairseq_bertloss.loss.sparse import DROPPED_MASS, GumbelArrivals, Predictor, nearest_to_the_largest, reach
 
 SAMPLES, VOCABULARY = 20_000, 12
 
@@ -17,7 +17,9 @@ def sampled(temperature: float, hard: bool = False) -> tuple[torch.Tensor, torch
     scores = torch.randn(VOCABULARY) * 1.5
     scores[3] = -torch.inf
     scores = scores.expand(SAMPLES, -1)
-    predict = Predictor(SoftPrediction("gumbel_softmax", temperature, hard), SAMPLES, VOCABULARY, VOCABULARY, scores.device)
+    predict = Predictor(
+        SoftPrediction("gumbel_softmax", temperature, hard), SAMPLES, VOCABULARY, VOCABULARY, scores.device
+    )
     predicted = predict(scores, scores.softmax(dim=-1), slice(0, SAMPLES))
     ours = torch.zeros(SAMPLES, VOCABULARY).scatter_add_(1, predicted.symbols, predicted.fed)
     return ours, soft_prediction(scores, "gumbel_softmax", temperature, gumbel_hard=hard)
@@ -49,9 +51,13 @@ def test_arrivals_repeat_for_the_same_seed_and_rows():
     other = GumbelArrivals(10, 0.1, 50, scores.device)
     masses = scores.exp()
     for rows in (slice(0, 4), slice(4, 10)):
-        for first, again, scaled in zip(one(masses[rows], rows), other(masses[rows], rows), one(7 * masses[rows], rows)):
+        for first, again, scaled in zip(
+            one(masses[rows], rows), other(masses[rows], rows), one(7 * masses[rows], rows)
+        ):
             assert torch.equal(first, again) and torch.equal(first, scaled)
-    assert not torch.equal(one(masses, slice(0, 10))[1], GumbelArrivals(10, 0.1, 50, scores.device)(masses, slice(0, 10))[1])
+    assert not torch.equal(
+        one(masses, slice(0, 10))[1], GumbelArrivals(10, 0.1, 50, scores.device)(masses, slice(0, 10))[1]
+    )
 
 
 @pytest.mark.parametrize("vocabulary", [8, 30_522, 250_000])
@@ -65,7 +71,7 @@ def test_arrivals_reach_as_far_as_stated(vocabulary):
     # A row has 1 + (r - 1) t_1 arrivals on average within r times the first; t_1 has mean 1.
     expected = math.exp(reach("softmax", 0.1, vocabulary))
     assert finite.sum(dim=-1).double().mean() == pytest.approx(expected, rel=0.1)
-    assert (finite.sum(dim=-1).max() == finite.size(1)), "no column in vain"
+    assert finite.sum(dim=-1).max() == finite.size(1), "no column in vain"
 
 
 def test_noise_for_all_where_many_arrivals_would_matter():

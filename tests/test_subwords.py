@@ -4,7 +4,7 @@ import pytest
 from prepared import PAIRS
 
 from fairseq_bertloss.evaluation.hypotheses import read_references, read_translations
-from fairseq_bertloss.vocabulary import load_tokenizer
+from fairseq_bertloss.language_model.vocabulary import load_tokenizer
 
 GERMAN, ENGLISH = (list(side) for side in zip(*PAIRS))
 SUBWORDS = {
@@ -83,7 +83,9 @@ def generated(target: str, hypothesis: str) -> str:
 def test_targets_of_other_pieces_are_refused(line, family, tiny_lm, write):
     path = write("gen", generated(line, line.replace("<<unk>>", "<unk>")))
     for read in (read_translations, read_references):
-        with pytest.raises(ValueError, match="gen: sentence 0 has '.*which is no piece of .*name the model .* --word-pieces-lm"):
+        with pytest.raises(
+            ValueError, match="gen: sentence 0 has '.*which is no piece of .*name the model .* --word-pieces-lm"
+        ):
             read(path, load_tokenizer(tiny_lm(family)))
 
 

@@ -9,7 +9,7 @@ from test_criterion import PIECES, build, make_sample  # noqa: F401, build is a 
 from torch import nn
 from training import logged, train
 
-from fairseq_bertloss.suitable import check_task, target_language
+from fairseq_bertloss.training.suitable import check_task, target_language
 
 SIMPLE_EPOCH = ["--task", "translation_multi_simple_epoch", "--langs", "de,en", "--lang-pairs", "de-en"]
 
@@ -98,6 +98,8 @@ def test_a_task_without_a_target_dictionary():
 
 def test_the_target_language():
     config, none = SimpleNamespace(target_lang="en"), SimpleNamespace(target_lang=None)
-    assert target_language(SimpleNamespace(cfg=config)) == target_language(SimpleNamespace(cfg=None, args=config)) == "en"
+    assert (
+        target_language(SimpleNamespace(cfg=config)) == target_language(SimpleNamespace(cfg=None, args=config)) == "en"
+    )
     assert target_language(SimpleNamespace(cfg=None, args=none, target_langs=["tr", "tr"])) == "tr"
     assert target_language(SimpleNamespace(cfg=None, args=none, target_langs=["tr", "en"])) is None

@@ -6,11 +6,9 @@ import pytest
 from results import SICK, comparison, entropies, system
 
 from fairseq_bertloss.evaluation.judgement import judgement
-from fairseq_bertloss.evaluation.summary import summary
+from fairseq_bertloss.report.summary import summary
 
-COMPARED = (
-    "20 sentences of test.en were translated by baseline, control (cross-entropy continued) and tuned, with one run each."
-)
+COMPARED = "20 sentences of test.en were translated by baseline, control (cross-entropy continued) and tuned, with one run each."
 
 
 def three(**corpus: float):
@@ -88,17 +86,27 @@ def test_a_collapse_and_weak_models():
 
 
 def test_an_entropy_collapse():
-    measured = [replace(part, mean=mean) for part, mean in zip(entropies("baseline", "control", "tuned"), (1.0, 1.0, 0.1))]
+    measured = [
+        replace(part, mean=mean) for part, mean in zip(entropies("baseline", "control", "tuned"), (1.0, 1.0, 0.1))
+    ]
     assert "tuned: a mean entropy of 0.100 nats (control: 1.000)." in summary(comparison(*three()), measured)[2]
 
 
 def test_two_controls():
-    systems = system("mle", 30.0), system("dropout", 31.0), system("no-dropout control", 32.0), system("a", 33.0), system("b", 33.0)
+    systems = (
+        system("mle", 30.0),
+        system("dropout", 31.0),
+        system("no-dropout control", 32.0),
+        system("a", 33.0),
+        system("b", 33.0),
+    )
     whole = replace(comparison(*systems, control="no-dropout control"), weaker_controls=["dropout"])
     first, second, _, baseline, compared = summary(whole)
     for name, text in (("a", first), ("b", second)):
         assert text.startswith(f"{name} is not shown to be better than the control “no-dropout control” in anything")
-    assert baseline.startswith("Against the baseline mle (p < 0.01): no significant difference for dropout, “no-dropout control”, a")
+    assert baseline.startswith(
+        "Against the baseline mle (p < 0.01): no significant difference for dropout, “no-dropout control”, a"
+    )
     assert compared == (
         "20 sentences of test.en were translated by mle (the baseline), dropout (a weaker control), “no-dropout control” (the "
         "control, cross-entropy continued, the strongest control in F_BERT), a and b, with one run each."

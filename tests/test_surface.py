@@ -9,7 +9,7 @@ from transformers import BertTokenizerFast
 from fairseq_bertloss.evaluation.generated import Generated
 from fairseq_bertloss.evaluation.hypotheses import Translations
 from fairseq_bertloss.evaluation.surface import SurfaceMetrics, target_language
-from fairseq_bertloss.vocabulary import detokenize, load_tokenizer
+from fairseq_bertloss.language_model.vocabulary import detokenize, load_tokenizer
 
 CHINESE = [
     "我们试试看！",
@@ -18,7 +18,12 @@ CHINESE = [
     "密码是“Muiriel”，有 3.5 万人知道。",
     "你在干什么啊？我在用 iPhone 15 Pro 看 COVID-19 的新闻——真的。",
 ]
-JAPANESE = ["私は東京タワーへ行きます。", "これはiPadのケースです。", "何してるの？", "今日は６月１８日で、ムーリエルの誕生日です！"]
+JAPANESE = [
+    "私は東京タワーへ行きます。",
+    "これはiPadのケースです。",
+    "何してるの？",
+    "今日は６月１８日で、ムーリエルの誕生日です！",
+]
 THAI = ["ฉันต้องไปนอนแล้ว", "วันนี้เป็นวันที่ 18 มิถุนายน และเป็นวันเกิดของ Muiriel", "คุณกำลังทำอะไรอยู่"]
 SOFTWARE = [
     "时间为12:30-13:45，共1,234元，是 8%。",
@@ -43,7 +48,9 @@ def pieces(tmp_path_factory):
         backend = BertTokenizerFast(str(path), **options).backend_tokenizer
         text = backend.normalizer.normalize_str(" ".join(lines))
         with path.open("a", encoding="utf-8") as file:
-            file.writelines(f"{word}\n" for word in dict.fromkeys(w for w, _ in backend.pre_tokenizer.pre_tokenize_str(text)))
+            file.writelines(
+                f"{word}\n" for word in dict.fromkeys(w for w, _ in backend.pre_tokenizer.pre_tokenize_str(text))
+            )
         tokenizer = BertTokenizerFast(str(path), **options)
         return [tokenizer.tokenize(line) for line in lines], tokenizer
 
@@ -82,14 +89,18 @@ def test_how_software_writes(language, pieces):
 def test_an_uncased_model_has_the_case_that_it_has(minilm):
     tokenizer, reference = load_tokenizer(minilm), "日本 の iPad - 8 %"
     system = translations([tokenizer.tokenize(reference)], tokenizer)
-    scores = {lower: SurfaceMetrics(tokenizer, "ja", lowercase=lower).score(system, [reference])[0] for lower in (True, False)}
+    scores = {
+        lower: SurfaceMetrics(tokenizer, "ja", lowercase=lower).score(system, [reference])[0] for lower in (True, False)
+    }
     assert scores[True]["bleu"] == pytest.approx(100) and scores[False]["bleu"] < 99
 
 
 @pytest.mark.parametrize("line, words", [("⁇ ⁇ ⁇ 的 中 文", 6), ("⁇ ⁇ ⁇ ⁇", 4), ("我 ⁇ ⁇ ， ⁇ ！", 6)])
 def test_each_unknown_counts(line, words, pieces):
     _, tokenizer = pieces(CHINESE)
-    system = Translations("gen.out", [detokenize(tokenizer, line.split())], Generated([line.replace("⁇", "<unk>")], None, None))
+    system = Translations(
+        "gen.out", [detokenize(tokenizer, line.split())], Generated([line.replace("⁇", "<unk>")], None, None)
+    )
     corpus, _ = SurfaceMetrics(tokenizer, "zh").score(system, ["中" * words])
     assert corpus["length_ratio"] == 1
 

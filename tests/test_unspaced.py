@@ -2,7 +2,7 @@
 
 import pytest
 
-from fairseq_bertloss.unspaced import close_up, is_unspaced, join, language_of_text, words
+from fairseq_bertloss.text.unspaced import close_up, is_unspaced, join, language_of_text, words
 
 
 @pytest.mark.parametrize(

@@ -12,8 +12,8 @@ from fairseq.distributed import ModuleProxyWrapper
 from training import MODELS, fairseq, logged, start, train
 from waiting import HANG
 
-import fairseq_bertloss.criterion  # noqa: F401, registers bertscore_loss
-from fairseq_bertloss.checkpoints import allow_fairseq_classes
+import fairseq_bertloss.training.criterion  # noqa: F401, registers bertscore_loss
+from fairseq_bertloss.checkpoints.loading import allow_fairseq_classes
 from fairseq_bertloss.evaluation.moverscore import MoverScorer
 
 allow_fairseq_classes()
@@ -26,7 +26,16 @@ BEST = ["--best-checkpoint-metric", "f_bert", "--maximize-best-checkpoint-metric
 
 @pytest.fixture(scope="module")
 def criterion_options(tiny_lm) -> list[str]:
-    return ["--criterion", "bertscore_loss", "--bert-model", tiny_lm("bert"), "--bert-layer", "2", "--objective", "soft"]
+    return [
+        "--criterion",
+        "bertscore_loss",
+        "--bert-model",
+        tiny_lm("bert"),
+        "--bert-layer",
+        "2",
+        "--objective",
+        "soft",
+    ]
 
 
 @pytest.fixture(scope="module")
@@ -65,8 +74,13 @@ def test_scores_are_bert_scores_of_what_fairseq_generate_prints(trained, generat
     scores = MoverScorer(lm).score(generated.translations, generated.references)
     assert valid["valid_moverscore"] == pytest.approx(sum(scores) / len(scores), abs=1e-4)
     (printed,) = re.findall(r"MoverScore = (\d+\.\d\d) \(", generated.output)
-    assert float(printed) == pytest.approx(100 * sum(scores) / len(scores), abs=0.0051)  # two digits, and what batches round
-    assert f"f_bert by beam search is {'/'.join(lm.split('/')[-2:])}_L2_no-idf" in trained.done.stderr + trained.done.stdout
+    assert float(printed) == pytest.approx(
+        100 * sum(scores) / len(scores), abs=0.0051
+    )  # two digits, and what batches round
+    assert (
+        f"f_bert by beam search is {'/'.join(lm.split('/')[-2:])}_L2_no-idf"
+        in trained.done.stderr + trained.done.stdout
+    )
 
 
 def test_patience_stops_on_the_translations(trained):
@@ -110,7 +124,9 @@ def test_two_workers_log_what_one_logs(corpus, trained, criterion_options, tmp_p
     assert [worker.exitcode for worker in workers] == [0, 0], "\n".join(output[-3000:] for output in outputs)
     (valid,) = logged(SimpleNamespace(stdout=outputs[0], stderr=""), "valid")
     for name in ("f_bert", "p_bert", "r_bert", "moverscore", "f_bert_forced"):
-        assert valid[f"valid_{name}"] == pytest.approx(trained.valid[-1][f"valid_{name}"], abs=1.1e-4)  # the last digit logged
+        assert valid[f"valid_{name}"] == pytest.approx(
+            trained.valid[-1][f"valid_{name}"], abs=1.1e-4
+        )  # the last digit logged
 
 
 # In one process.
@@ -178,7 +194,9 @@ def test_another_language_model_scores(build, translate, tiny_lm):
     import bert_score
 
     lm = tiny_lm("roberta")
-    criterion, network, task = build("--eval-f-bert", "--eval-moverscore", "--eval-bert-model", lm, "--eval-bert-layer", "1")
+    criterion, network, task = build(
+        "--eval-f-bert", "--eval-moverscore", "--eval-bert-model", lm, "--eval-bert-layer", "1"
+    )
     translate(task, "the ro ##of of a house")
     _, _, log = criterion(network, make_sample(task, "on the ro ##of <unk>"))
     texts = ["the roof of a house"], ["on the roof <unk>"]

@@ -3,7 +3,7 @@
 import pytest
 from fairseq.data import Dictionary
 
-from fairseq_bertloss.vocabulary import (
+from fairseq_bertloss.language_model.vocabulary import (
     Specials,
     align,
     detokenize,

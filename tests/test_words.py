@@ -8,7 +8,7 @@ from tokenizers import Tokenizer, models, pre_tokenizers
 from transformers import PreTrainedTokenizerFast
 
 from fairseq_bertloss.evaluation.words import WordFinder
-from fairseq_bertloss.vocabulary import load_tokenizer
+from fairseq_bertloss.language_model.vocabulary import load_tokenizer
 
 
 def found(tokenizer, text):
@@ -33,7 +33,25 @@ def test_byte_level_words(tiny_lm):
     assert found(tokenizer, text) == ["The", "Ġwoman", "Ġis", "h", "Ġroof", "s", "Ġa", "b"]
 
 
-VOCABULARY = ["▁the", "▁dog", "s", "▁(", "word", ")", "'", "t", "▁isn", "▁", "日本", "語", "は", "...", "▁“", "ไป", "quote"]
+VOCABULARY = [
+    "▁the",
+    "▁dog",
+    "s",
+    "▁(",
+    "word",
+    ")",
+    "'",
+    "t",
+    "▁isn",
+    "▁",
+    "日本",
+    "語",
+    "は",
+    "...",
+    "▁“",
+    "ไป",
+    "quote",
+]
 
 
 @pytest.fixture(scope="module")

@@ -69,7 +69,9 @@ OPTIONS = f"""--optimizer adam --lr 2e-3 --seed {SEED} --log-format json --log-i
     --required-batch-size-multiple 1 --no-epoch-checkpoints --dropout 0"""
 
 
-def train(data: Path, save_dir: Path, *arguments: str, model: str = "transformer", gpu: bool = False, check: bool = True):
+def train(
+    data: Path, save_dir: Path, *arguments: str, model: str = "transformer", gpu: bool = False, check: bool = True
+):
     """fairseq-train on the whole corpus as one batch; the log is JSON, a line an update."""
     return fairseq(*_training(data, save_dir, model, gpu), *arguments, check=check)
 

@@ -3,9 +3,9 @@
 import torch
 import torch.nn.functional as F
 
-from fairseq_bertloss.expected_embeddings import expected_embeddings
-from fairseq_bertloss.output_layer import Projection
-from fairseq_bertloss.soft_predictions import soft_prediction
+from fairseq_bertloss.loss.expected_embeddings import expected_embeddings
+from fairseq_bertloss.loss.output_layer import Projection
+from fairseq_bertloss.loss.soft_predictions import soft_prediction
 
 EOS = 2
 

@@ -10,15 +10,17 @@ from dataclasses import dataclass, field
 from fairseq.criterions import register_criterion
 
 import fairseq_bertloss
-from fairseq_bertloss.criterion import BERTScoreCriterion
-from fairseq_bertloss.criterion_config import BERTScoreCriterionConfig
+from fairseq_bertloss.training.config import BERTScoreCriterionConfig
+from fairseq_bertloss.training.criterion import BERTScoreCriterion
 
 fairseq_bertloss.register()
 
 
 @dataclass
 class EntropyBonusConfig(BERTScoreCriterionConfig):
-    entropy_bonus: float = field(default=0.0, metadata={"help": "of the mean entropy of a token's distribution, in nats"})
+    entropy_bonus: float = field(
+        default=0.0, metadata={"help": "of the mean entropy of a token's distribution, in nats"}
+    )
 
 
 @register_criterion("entropy_bonus", dataclass=EntropyBonusConfig)

@@ -20,14 +20,19 @@ def add_average(subparsers) -> None:
         metavar="W",
         help="of the baseline's parameters, above 0 and below 1; the mean of the others has the rest (0.5)",
     )
-    parser.add_argument("--output", required=True, metavar="FILE", help="checkpoint to write, to translate with or to fine-tune from; no training can be resumed from it")
+    parser.add_argument(
+        "--output",
+        required=True,
+        metavar="FILE",
+        help="checkpoint to write, to translate with or to fine-tune from; no training can be resumed from it",
+    )
     parser.set_defaults(run=run_average)
 
 
 def run_average(args: argparse.Namespace) -> None:
     """Writes the average and says so."""
     logging.basicConfig(level=logging.WARNING)  # before fairseq is imported, which would log everything
-    from fairseq_bertloss.averaging import average
+    from fairseq_bertloss.checkpoints.averaging import average
 
     check_output(args.output)
     check_not_split(args.output)

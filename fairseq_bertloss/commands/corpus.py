@@ -16,7 +16,7 @@ def add_vocabulary(subparsers) -> None:
 
 def run_vocabulary(args: argparse.Namespace) -> None:
     """Writes the dictionary of a language model's whole vocabulary."""
-    from fairseq_bertloss.vocabulary import dictionary_symbols, load_tokenizer, write_dictionary
+    from fairseq_bertloss.language_model.vocabulary import dictionary_symbols, load_tokenizer, write_dictionary
 
     symbols = dictionary_symbols(load_tokenizer(args.lm))
     write_dictionary(args.output, symbols)

@@ -77,7 +77,9 @@ def run_compare(args: argparse.Namespace) -> None:
     for argument in args.system:
         name, files = named_files(argument)
         if name is None:
-            raise ValueError(f"--system {argument} has no name: give NAME=FILE, or NAME=FILE,FILE,... for several seeds")
+            raise ValueError(
+                f"--system {argument} has no name: give NAME=FILE, or NAME=FILE,FILE,... for several seeds"
+            )
         add_system(systems, name, files)
     comparison = compare(
         args.reference,
@@ -177,7 +179,10 @@ def add_report(subparsers) -> None:
         help="folder with comparison.json, and entropy.json and curve.json if there are any",
     )
     parser.add_argument(
-        "--output", required=True, metavar="HTML", help="the page; its table also goes to .table.md, .tex and .json beside it"
+        "--output",
+        required=True,
+        metavar="HTML",
+        help="the page; its table also goes to .table.md, .tex and .json beside it",
     )
     parser.add_argument(
         "--published", metavar="FILE", help="JSON of scores that somebody else published, to be shown beside these"
@@ -187,7 +192,7 @@ def add_report(subparsers) -> None:
 
 def run_report(args: argparse.Namespace) -> None:
     """Writes the page and names the files."""
-    from fairseq_bertloss.evaluation.report import write_report
+    from fairseq_bertloss.report.write import write_report
 
     check_stdout()
     for path in write_report(args.runs, args.output, args.published):
@@ -219,7 +224,9 @@ def add_evaluator(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--moverscore-version", choices=("v1", "v2"), default="v2", help="(%(default)s)")
     parser.add_argument("--moverscore-idf", action="store_true", help="weigh words by inverse document frequency")
     parser.add_argument(
-        "--word-pieces-lm", metavar="NAME", help="model whose pieces fairseq-generate's output is made of (that of --lm)"
+        "--word-pieces-lm",
+        metavar="NAME",
+        help="model whose pieces fairseq-generate's output is made of (that of --lm)",
     )
     parser.add_argument(
         "--target-lang",

@@ -50,7 +50,7 @@ def split_size(text: str) -> tuple[str, int]:
 
 def run_extract(args: argparse.Namespace) -> None:
     """Writes the corpus' splits and reports how many pairs they have."""
-    from fairseq_bertloss.corpus.extract import Splits, extract
+    from fairseq_bertloss.corpus.extraction import Splits, extract
 
     if len(dict(args.at_most)) < len(args.at_most):
         raise ValueError("--at-most names a split twice")

@@ -17,8 +17,8 @@ def add_mend(subparsers) -> None:
 def run_mend(args: argparse.Namespace) -> None:
     """Mends it and says what was done; a whole one is left as it is."""
     logging.basicConfig(level=logging.WARNING)  # before fairseq is imported, which would log everything
-    from fairseq_bertloss.checkpoints import LAST
-    from fairseq_bertloss.resumption import mend
+    from fairseq_bertloss.checkpoints.loading import LAST
+    from fairseq_bertloss.checkpoints.resumption import mend
 
     last = os.path.join(args.folder, LAST)
     mended = mend(args.folder)

@@ -124,9 +124,7 @@ class Tarball:
         while chunk := content.read(CHUNK):
             if copy.tell() + len(chunk) > self._limits.member:
                 copy.close()
-                raise Refused(
-                    f"{self._name}: member {name!r} has more than {self._limits.member} bytes; {FETCH_AGAIN}"
-                )
+                raise Refused(f"{self._name}: member {name!r} has more than {self._limits.member} bytes; {FETCH_AGAIN}")
             copy.write(chunk)
         copy.seek(0)
         return copy

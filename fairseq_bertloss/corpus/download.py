@@ -1,6 +1,6 @@
 """Archives from the network: only when asked for, resumed where a run was cut, and compared with a checksum.
 
-    bertloss extract de-en.tgz --download --corpus wit3 --source-lang de --target-lang en --destdir DIR
+bertloss extract de-en.tgz --download --corpus wit3 --source-lang de --target-lang en --destdir DIR
 """
 
 import hashlib
@@ -92,8 +92,12 @@ def download(mirror: Mirror, path: str) -> bool:
             "stopped, or fetch the file by other means and give its path, without --download"
         ) from error
     try:
-        check(partial, mirror, "run the same command again to start anew, "
-            "or, where it stays so, fetch the file by other means and give its path, without --download")
+        check(
+            partial,
+            mirror,
+            "run the same command again to start anew, "
+            "or, where it stays so, fetch the file by other means and give its path, without --download",
+        )
     except ValueError:
         os.unlink(partial)
         raise

@@ -18,7 +18,7 @@ from collections.abc import Iterator, Sequence
 from fairseq_bertloss.corpus.folder import build_once, checksum
 from fairseq_bertloss.corpus.source import chinese_words
 from fairseq_bertloss.corpus.text import fold, normalize, write_lines
-from fairseq_bertloss.languages import closest, language_of
+from fairseq_bertloss.text.languages import closest, language_of
 
 RECORD = "homeassistant.json"
 TRANSLATION = re.compile(r"homeassistant/components/([^/]+)/translations/([^/]+)\.json")
@@ -31,9 +31,7 @@ SEED = 1
 Pair = tuple[str, str]
 
 
-def extract(
-    wheel: str, source_lang: str, target_lang: str, destdir: str, overwrite: bool = False
-) -> tuple[dict, bool]:
+def extract(wheel: str, source_lang: str, target_lang: str, destdir: str, overwrite: bool = False) -> tuple[dict, bool]:
     """Writes train, valid and test in both languages; a folder of the same wheel is left alone.
 
     Args:

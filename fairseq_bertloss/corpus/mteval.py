@@ -11,7 +11,7 @@ import re
 from collections.abc import Mapping
 from typing import BinaryIO
 
-from fairseq_bertloss.corpus.markup import plain_text
+from fairseq_bertloss.corpus.entities import plain_text
 from fairseq_bertloss.corpus.raw import Pair
 from fairseq_bertloss.corpus.text import numbered_lines
 

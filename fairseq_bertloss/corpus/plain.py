@@ -1,6 +1,6 @@
 """Parallel text that lies in a folder as plain files, train.de and train.en, or gzipped, train.de.gz.
 
-    bertloss extract FOLDER --corpus plain --source-lang de --target-lang en --valid val --destdir DIR
+bertloss extract FOLDER --corpus plain --source-lang de --target-lang en --valid val --destdir DIR
 """
 
 import os

@@ -25,7 +25,7 @@ from fairseq_bertloss.corpus.parallel import ordered_pool
 from fairseq_bertloss.corpus.source import CODES, RECORD, SourceText, SubwordApplier, learn_bpe, recorded_rules
 from fairseq_bertloss.corpus.text import batches, is_composed, read_lines, read_pairs, write_lines
 from fairseq_bertloss.files import check_not_split
-from fairseq_bertloss.vocabulary import dictionary_symbols, load_tokenizer, tokenize, write_dictionary
+from fairseq_bertloss.language_model.vocabulary import dictionary_symbols, load_tokenizer, tokenize, write_dictionary
 
 SPLITS = ("train", "valid", "test")
 

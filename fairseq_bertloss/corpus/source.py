@@ -18,7 +18,7 @@ import re
 from collections.abc import Mapping
 
 from fairseq_bertloss.corpus.text import DOTTED_I_LANGUAGES, lowercase, normalize
-from fairseq_bertloss.languages import language_of, script_of
+from fairseq_bertloss.text.languages import language_of, script_of
 
 RECORD = "prepare.json"
 """The file of a prepared folder that holds its settings."""

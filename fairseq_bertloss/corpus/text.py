@@ -12,8 +12,8 @@ import zlib
 from collections.abc import Iterable, Iterator
 from typing import BinaryIO
 
-from fairseq_bertloss.canonical import composed
-from fairseq_bertloss.languages import language_of
+from fairseq_bertloss.text.canonical import composed
+from fairseq_bertloss.text.languages import language_of
 
 DOTTED_I_LANGUAGES = ("tr", "az")
 """Languages whose lower case of I is ı, and of İ is i."""

@@ -14,7 +14,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import BinaryIO
 
-from fairseq_bertloss.corpus.markup import plain_text
+from fairseq_bertloss.corpus.entities import plain_text
 from fairseq_bertloss.corpus.raw import Pair
 from fairseq_bertloss.corpus.text import numbered_lines
 

@@ -61,7 +61,9 @@ def compare(
         )
     scores = score_files(reference, files, evaluator)
     if len(scores.references) < 2:
-        raise ValueError(f"{reference} has one sentence: a significance test needs two at least, and better some hundred")
+        raise ValueError(
+            f"{reference} has one sentence: a significance test needs two at least, and better some hundred"
+        )
     evidence = {system.name: _evidence(scores, system, evaluator) for system in scores.systems}
     intervals = {
         name: {metric: [*significance.interval(runs, resamples=resamples, seed=seed)] for metric, runs in found.items()}

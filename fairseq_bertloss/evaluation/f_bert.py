@@ -1,6 +1,6 @@
 """BERTScore of translations by the bert-score package: its figures, with clear errors and a short signature.
 
-    FBertScorer("bert-base-uncased").score(hypotheses, references).f_bert
+FBertScorer("bert-base-uncased").score(hypotheses, references).f_bert
 """
 
 import math
@@ -12,7 +12,7 @@ from torch import Tensor
 from torch.nn.utils.rnn import pad_sequence
 from tqdm import tqdm
 
-from fairseq_bertloss.pretrained import (
+from fairseq_bertloss.language_model.pretrained import (
     encoder_config,
     load_encoder,
     max_length,
@@ -20,7 +20,7 @@ from fairseq_bertloss.pretrained import (
     scoring_layer,
     short_name,
 )
-from fairseq_bertloss.vocabulary import encode, load_tokenizer
+from fairseq_bertloss.language_model.vocabulary import encode, load_tokenizer
 
 BATCH = 64
 """Sentences that the language model reads at once, bert-score's choice."""

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from itertools import pairwise
 
-from fairseq_bertloss import unspaced
+from fairseq_bertloss.text import unspaced
 
 
 def health(text: Sequence[str], by_character: bool = False) -> dict[str, float]:

@@ -7,16 +7,16 @@ from typing import NamedTuple
 
 import numpy as np
 
-from fairseq_bertloss.canonical import composed
 from fairseq_bertloss.evaluation.generated import WHY_MISSING, Generated, parse
 from fairseq_bertloss.evaluation.subwords import marks_in, warn_of_subwords
-from fairseq_bertloss.vocabulary import (
+from fairseq_bertloss.language_model.vocabulary import (
     FAIRSEQS_UNKNOWN,
     FAIRSEQS_UNKNOWN_IN_REFERENCE,
     UNKNOWN,
     UNKNOWN_IN_REFERENCE,
     detokenize,
 )
+from fairseq_bertloss.text.canonical import composed
 
 ENOUGH_SENTENCES = 20
 """Fewer sentences do not tell whether translations belong to their references."""

@@ -1,8 +1,8 @@
 """Figures of a system's translations: BLEU, chrF and TER by sacrebleu, BERTScore by bert-score, MoverScore, and health.
 
-    evaluator = Evaluator("bert-base-uncased", lowercase=True)
-    references = read_references("test.en", evaluator.tokenizer)
-    runs = evaluator.score([read_translations("test.out", evaluator.tokenizer)], references)
+evaluator = Evaluator("bert-base-uncased", lowercase=True)
+references = read_references("test.en", evaluator.tokenizer)
+runs = evaluator.score([read_translations("test.out", evaluator.tokenizer)], references)
 """
 
 import statistics
@@ -12,7 +12,7 @@ from fairseq_bertloss.evaluation.f_bert import BERTScores, FBertScorer
 from fairseq_bertloss.evaluation.hypotheses import Translations
 from fairseq_bertloss.evaluation.results import METRICS, Run
 from fairseq_bertloss.evaluation.surface import SurfaceMetrics, checked_language, target_language
-from fairseq_bertloss.vocabulary import load_tokenizer
+from fairseq_bertloss.language_model.vocabulary import load_tokenizer
 
 
 class Evaluator:

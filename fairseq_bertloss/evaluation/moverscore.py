@@ -24,8 +24,8 @@ from torch import Tensor
 from torch.nn.utils.rnn import pad_sequence
 
 from fairseq_bertloss.evaluation.words import WordFinder
-from fairseq_bertloss.pretrained import encoder_config, load_encoder, max_length, short_name
-from fairseq_bertloss.vocabulary import encode, load_tokenizer
+from fairseq_bertloss.language_model.pretrained import encoder_config, load_encoder, max_length, short_name
+from fairseq_bertloss.language_model.vocabulary import encode, load_tokenizer
 
 VERSIONS = ("v2", "v1")
 V1_LAYERS = 5

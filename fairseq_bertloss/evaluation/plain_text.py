@@ -1,6 +1,6 @@
 """Text of any language and content in tables and sentences: what is safe to show, how wide it is, how it lines up.
 
-    print(aligned(["system", "BLEU"], [["baseline", "31.80"]]))
+print(aligned(["system", "BLEU"], [["baseline", "31.80"]]))
 """
 
 import re

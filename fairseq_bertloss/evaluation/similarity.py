@@ -6,8 +6,8 @@ import torch
 import torch.nn.functional as F
 
 from fairseq_bertloss.evaluation.results import Similarity, System
-from fairseq_bertloss.language_model import FrozenLanguageModel
-from fairseq_bertloss.vocabulary import encode, load_tokenizer
+from fairseq_bertloss.language_model.frozen import FrozenLanguageModel
+from fairseq_bertloss.language_model.vocabulary import encode, load_tokenizer
 
 LEGIBLE_TOKENS = 24
 """More on one axis are too small to read in a figure."""

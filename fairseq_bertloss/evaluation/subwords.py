@@ -5,7 +5,7 @@ import re
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from fairseq_bertloss.vocabulary import FAIRSEQS_UNKNOWN
+from fairseq_bertloss.language_model.vocabulary import FAIRSEQS_UNKNOWN
 
 logger = logging.getLogger(__name__)
 

@@ -1,7 +1,7 @@
 """Figures that compare words: BLEU, chrF and TER by sacrebleu, lengths, and health, in the way of the target language.
 
-    metrics = SurfaceMetrics(tokenizer, "zh")
-    corpus, sentence_bleu = metrics.score(translations, references)
+metrics = SurfaceMetrics(tokenizer, "zh")
+corpus, sentence_bleu = metrics.score(translations, references)
 """
 
 import logging
@@ -10,11 +10,11 @@ from collections.abc import Iterable, Sequence
 import langcodes
 from sacrebleu.metrics import BLEU, CHRF, TER
 
-from fairseq_bertloss import unspaced
 from fairseq_bertloss.evaluation.health import health
 from fairseq_bertloss.evaluation.hypotheses import Translations
-from fairseq_bertloss.languages import language_of
-from fairseq_bertloss.vocabulary import UNKNOWN_IN_REFERENCE, loses_spaces, respaced, tokenize
+from fairseq_bertloss.language_model.vocabulary import UNKNOWN_IN_REFERENCE, loses_spaces, respaced, tokenize
+from fairseq_bertloss.text import unspaced
+from fairseq_bertloss.text.languages import language_of
 
 logger = logging.getLogger(__name__)
 
@@ -163,7 +163,9 @@ def _bleu_tokenizer(language: str | None) -> str:
     try:
         BLEU(tokenize=name)
     except RuntimeError:  # sacrebleu's word for MeCab or its dictionary not being there
-        logger.warning("BLEU takes characters for Japanese words (tok:char), without MeCab: pip install 'sacrebleu[ja]'")
+        logger.warning(
+            "BLEU takes characters for Japanese words (tok:char), without MeCab: pip install 'sacrebleu[ja]'"
+        )
         return "char"
     return name
 

@@ -1,7 +1,7 @@
 """Tables of a comparison, as text: Markdown (aligned in a terminal too), LaTeX and JSON.
 
-    comparison = results.read("runs/comparison.json", Comparison)[0]
-    print(tables.markdown(comparison))
+comparison = results.read("runs/comparison.json", Comparison)[0]
+print(tables.markdown(comparison))
 """
 
 import json

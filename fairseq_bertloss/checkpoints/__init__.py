@@ -1,0 +1,1 @@
+"""fairseq's checkpoints: loaded with torch's safety check on, averaged, mended after an interruption."""

@@ -1,0 +1,260 @@
+"""A fairseq dictionary's symbols <-> a language model's token ids, aligned by symbol.
+
+fairseq puts its four specials first and pads the dictionary; a language model has its own order.
+Nothing here depends on either order: every symbol is looked up in the tokenizer by name, and the
+four specials meet by role (<s> is [CLS], </s> is [SEP], <pad> is [PAD], <unk> is [UNK]).
+"""
+
+import functools
+import re
+from collections.abc import Iterable, Sequence
+from typing import NamedTuple
+
+import torch
+
+from fairseq_bertloss.files import whole
+from fairseq_bertloss.language_model.lm_config import not_loadable, quiet_loading, read_config
+from fairseq_bertloss.text import unspaced
+from fairseq_bertloss.text.canonical import composed
+
+ADDED_SYMBOL = re.compile(r"madeupword\d{4}|__[\w-]+__")
+"""What fairseq adds to a dictionary: to round its size up, and translation_multi_simple_epoch's languages."""
+
+UNKNOWN = "⁇"
+"""Text of an unknown symbol, as SentencePiece has it: a word to BLEU, the unknown token to every language model."""
+UNKNOWN_IN_REFERENCE = "⍰"
+"""The same in a reference, which must not match a translation's in BLEU, chrF and TER."""
+
+
+class Specials(NamedTuple):
+    """The four symbols that every fairseq dictionary has, by role; fairseq's names by default."""
+
+    bos: str = "<s>"
+    pad: str = "<pad>"
+    eos: str = "</s>"
+    unk: str = "<unk>"
+
+
+FAIRSEQS_UNKNOWN = Specials().unk
+FAIRSEQS_UNKNOWN_IN_REFERENCE = f"<{FAIRSEQS_UNKNOWN}>"
+"""How fairseq-generate prints an unknown symbol of a reference, lest it match a translation's in BLEU."""
+
+
+def load_tokenizer(name: str):
+    """The language model's tokenizer, set up as bert-score sets it up.
+
+    Args:
+        name: hub name or local folder.
+
+    Raises:
+        ValueError: there is no such tokenizer, or it lacks the special tokens of an encoder.
+    """
+    try:
+        with quiet_loading():
+            tokenizer = _auto_tokenizer(name)
+            if type(tokenizer).__name__.startswith("Roberta"):
+                # RoBERTa's pieces know whether a space precedes them; bert-score always puts one first.
+                tokenizer = _auto_tokenizer(name, add_prefix_space=True)
+    except Exception as error:  # transformers raises anything over a broken folder
+        raise ValueError(not_loadable("tokenizer", name, error)) from error
+    special_ids(tokenizer)
+    return tokenizer
+
+
+def special_ids(tokenizer) -> Specials:
+    """The language model's ids for the four roles, as a Specials of ints.
+
+    Raises:
+        ValueError: the tokenizer misses one, as those of decoder-only models do.
+    """
+    roles = {
+        "bos": tokenizer.cls_token_id,
+        "pad": tokenizer.pad_token_id,
+        "eos": tokenizer.sep_token_id,
+        "unk": tokenizer.unk_token_id,
+    }
+    missing = [role for role, token_id in roles.items() if token_id is None]
+    if missing:
+        names = {"bos": "[CLS]", "pad": "[PAD]", "eos": "[SEP]", "unk": "[UNK]"}
+        raise ValueError(
+            f"the tokenizer {tokenizer.name_or_path!r} has no {', '.join(names[m] for m in missing)} token; "
+            "BERTScore needs an encoder such as BERT, RoBERTa or ELECTRA, not a decoder-only model"
+        )
+    return Specials(**roles)
+
+
+def symbol_names(symbols) -> tuple[list[str], Specials]:
+    """Symbols and specials of a fairseq Dictionary, or of a list that uses fairseq's names."""
+    if hasattr(symbols, "bos_word"):
+        specials = Specials(symbols.bos_word, symbols.pad_word, symbols.eos_word, symbols.unk_word)
+        return list(symbols.symbols), specials
+    return list(symbols), Specials()
+
+
+def align(symbols: Sequence[str], tokenizer, specials: Specials = Specials()) -> torch.Tensor:
+    """The language model's id of every symbol.
+
+    Args:
+        symbols: the target dictionary's symbols, in its order.
+        tokenizer: the language model's tokenizer.
+        specials: which of the symbols play the four roles.
+
+    Returns:
+        (len(symbols),) int64. what fairseq adds by itself (madeupword0000, __en__, ...) gets [UNK]'s id.
+
+    Raises:
+        ValueError: symbols that the language model does not have, or a special that is not there.
+    """
+    absent = [f"{role}={name!r}" for role, name in specials._asdict().items() if name not in symbols]
+    if absent:
+        raise ValueError(f"the symbols lack the special {', '.join(absent)}; name all four: bos, pad, eos, unk")
+    vocabulary = tokenizer.get_vocab()
+    roles = special_ids(tokenizer)
+    by_role = {getattr(specials, role): token_id for role, token_id in roles._asdict().items()}
+
+    ids, unknown = [], []
+    for symbol in symbols:
+        token_id = by_role.get(symbol, vocabulary.get(symbol))
+        if token_id is None and ADDED_SYMBOL.fullmatch(symbol):
+            token_id = roles.unk
+        if token_id is None:
+            unknown.append(symbol)
+        ids.append(token_id)
+    if unknown:
+        raise ValueError(
+            f"{len(unknown)} of the target dictionary's {len(symbols)} symbols are not in the vocabulary of "
+            f"{tokenizer.name_or_path!r}, for example {', '.join(map(repr, unknown[:5]))}. The target side must be "
+            "made of that model's own pieces. 'bertloss prepare' tokenizes a corpus so, and "
+            f"'bertloss vocabulary --lm {tokenizer.name_or_path} --output dict.txt' writes the dictionary "
+            "for 'fairseq-preprocess --tgtdict dict.txt'"
+        )
+    return torch.tensor(ids)
+
+
+def dictionary_symbols(tokenizer) -> list[str]:
+    """The language model's vocabulary in its own order, without what fairseq adds by itself.
+
+    Left out are the four tokens that fairseq's own specials stand for, and symbols that no line of
+    tokenized text can hold (with white space in them, or spelt like one of fairseq's specials).
+    """
+    roles = set(special_ids(tokenizer))
+    by_id = sorted(tokenizer.get_vocab().items(), key=lambda item: item[1])
+    return [
+        symbol
+        for symbol, token_id in by_id
+        if token_id not in roles and symbol not in Specials() and symbol.split() == [symbol]
+    ]
+
+
+def write_dictionary(path: str, symbols: Iterable[str], counts: dict[str, int] | None = None) -> None:
+    """Writes a dict.txt that fairseq reads: one `symbol count` a line.
+
+    Args:
+        path: the file; it appears whole or not at all.
+        symbols: in the order of the file.
+        counts: how often each was seen; 1 where not given, since fairseq wants a number.
+
+    Raises:
+        ValueError: it is no place for a file.
+    """
+    counts = counts or {}
+    with whole(path) as (partial,), partial.open("w", encoding="utf-8", newline="\n") as file:
+        file.writelines(f"{symbol} {counts.get(symbol, 1)}\n" for symbol in symbols)
+
+
+def encode(tokenizer, lines: Sequence[str], max_length: int | None = None) -> list[list[int]]:
+    """What a language model reads of each line: token ids, its markers of beginning and end included.
+
+    Everything that reads text does it by this rule: the corpus, idf weights, BERTScore and MoverScore. Text that
+    spells a special token ("</s>", "[SEP]") is split like other text, or becomes the unknown token where the model's
+    pieces cannot spell it, so that it never ends a sentence. One special counts: the unknown token, spelt as the
+    tokenizer spells it, as UNKNOWN or as UNKNOWN_IN_REFERENCE.
+
+    Args:
+        tokenizer: the language model's, as from `load_tokenizer`.
+        lines: text; white space around it does not count, nor how its accents are stored.
+        max_length: ids that a line may have, markers included; the last ones before the end are cut off.
+    """
+    roles, specials = special_ids(tokenizer), set(tokenizer.all_special_ids)
+    room = None if max_length is None else max_length - 2
+    inner = (_read(tokenizer, composed(line).strip())[:room] for line in lines)
+    return [[roles.bos, *(roles.unk if i in specials else i for i in ids), roles.eos] for ids in inner]
+
+
+def tokenize(tokenizer, lines: Sequence[str]) -> list[list[str]]:
+    """Word pieces of each line by the rule of `encode`, without sentence markers."""
+    return [tokenizer.convert_ids_to_tokens(ids[1:-1]) for ids in encode(tokenizer, lines)]
+
+
+def detokenize(tokenizer, pieces: Sequence[str]) -> str:
+    """The text of word pieces, composed like all text.
+
+    Where the pieces do not record spaces (WordPiece), the spaces before punctuation and English
+    clitics are taken out again, as transformers' clean_up_tokenization does, and those between ideographs.
+    """
+    text = composed(tokenizer.convert_tokens_to_string(list(pieces)))
+    return unspaced.join(tokenizer.clean_up_tokenization(text)) if loses_spaces(tokenizer) else text.strip()
+
+
+def respaced(tokenizer, line: str) -> str:
+    """A line as `detokenize` would have its pieces, but spelt as it is: the spaces of the one, the characters of the other.
+
+    It stays what it is where its pieces record spaces, or its tokenizer (a slow one) cannot say where they stand.
+    """
+    if not loses_spaces(tokenizer) or not tokenizer.is_fast:
+        return line
+    options = dict(add_special_tokens=False, split_special_tokens=True, return_offsets_mapping=True, verbose=False)
+    encoding = tokenizer(line, **options)
+    pieces = tokenizer.convert_ids_to_tokens(encoding["input_ids"])
+    spans = (line[start:end] for start, end in encoding["offset_mapping"])
+    return detokenize(
+        tokenizer, [f"##{span}" if piece.startswith("##") else span for piece, span in zip(pieces, spans)]
+    )
+
+
+@functools.lru_cache(maxsize=8)
+def loses_spaces(tokenizer) -> bool:
+    """Whether "it's" comes back from word pieces as "it ' s"."""
+    probe = tokenizer.convert_tokens_to_string(tokenizer.tokenize("it's"))
+    return len(probe.split()) > 1
+
+
+def _auto_tokenizer(name: str, **options):
+    """transformers' choice: the class that the tokenizer's files name, else that of the model's family."""
+    from transformers import AutoTokenizer
+    from transformers.models.auto.tokenization_auto import get_tokenizer_config
+
+    if not get_tokenizer_config(name).get("tokenizer_class"):
+        options["config"] = read_config(name)
+    # The name is the user's, and may be a folder.
+    return AutoTokenizer.from_pretrained(name, trust_remote_code=False, **options)  # nosec B615
+
+
+def _read(tokenizer, text: str) -> list[int]:
+    """Ids of a line without markers; a special token may be among them where the pieces can spell it."""
+    unknown, word = _unknown_spelling(tokenizer), _unknown_word(tokenizer)
+    if word is not None:
+        return _text_ids(tokenizer, unknown.sub(word, text))
+    # Nothing is unknown to byte-level pieces: what stands between is read by itself.
+    first, *others = (_text_ids(tokenizer, part) if part else [] for part in unknown.split(text))
+    return first + [token_id for other in others for token_id in (tokenizer.unk_token_id, *other)]
+
+
+def _text_ids(tokenizer, text: str) -> list[int]:
+    return tokenizer(text, add_special_tokens=False, split_special_tokens=True, verbose=False)["input_ids"]
+
+
+@functools.lru_cache(maxsize=8)
+def _unknown_spelling(tokenizer) -> re.Pattern:
+    """Whatever the case, which `bertloss prepare --lowercase` takes away."""
+    return re.compile("|".join(map(re.escape, (tokenizer.unk_token, UNKNOWN, UNKNOWN_IN_REFERENCE))), re.IGNORECASE)
+
+
+@functools.lru_cache(maxsize=8)
+def _unknown_word(tokenizer) -> str | None:
+    """A word that is read as the unknown token, but for a piece for the space before it; None: there is none."""
+    for word in (UNKNOWN, UNKNOWN_IN_REFERENCE, "\U00013000"):
+        *space, last = _text_ids(tokenizer, word) or [None]
+        if last == tokenizer.unk_token_id and len(space) < 2:
+            return word
+    return None

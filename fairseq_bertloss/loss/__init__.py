@@ -1,0 +1,1 @@
+"""BERTScore as a loss: soft predictions, expected embeddings, matching. torch alone, on top of the language model."""

@@ -1,0 +1,1 @@
+"""The report on a comparison, as one page and as Markdown."""

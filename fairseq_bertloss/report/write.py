@@ -1,0 +1,80 @@
+"""Tables and figures of an evaluation on one page that needs no network, for people to look at.
+
+bertloss report --runs DIR --output report.html [--published FILE]
+"""
+
+import os
+
+from fairseq_bertloss.evaluation import tables
+from fairseq_bertloss.evaluation.results import Comparison, Curve, Entropy, read
+from fairseq_bertloss.files import check_output, whole
+from fairseq_bertloss.report import published
+from fairseq_bertloss.report.checks import check
+
+FILES = {Comparison: "comparison.json", Entropy: "entropy.json", Curve: "curve.json"}
+
+
+def write_report(runs: str, output: str, published_file: str | None = None) -> list[str]:
+    """Writes the page, and beside it the tables as Markdown, LaTeX and JSON; all of them or none.
+
+    Args:
+        runs: folder of comparison.json and, where they were made, entropy.json and curve.json.
+        output: the page, whose name ends in .html; the tables' names differ in the ending.
+        published_file: scores that somebody else published, in the form of `published.read`, to stand beside ours.
+
+    Returns:
+        The paths that were written, the page first.
+
+    Raises:
+        ValueError: there is no comparison, a file is damaged or malformed, or the output cannot be written there.
+    """
+    paths = _output_paths(output)
+    comparison, entropies, curves = _read(runs)
+    theirs = published.read(published_file) if published_file else None
+
+    from fairseq_bertloss.report.page import page  # imports matplotlib, which an error need not wait for
+
+    texts = [page(comparison, entropies, curves, runs, theirs), *_tables(comparison, theirs)]
+    _write(dict(zip(paths, texts)))
+    return paths
+
+
+def _output_paths(output: str) -> list[str]:
+    """The page and the tables, whose names are unlike those of anything else that may stand there."""
+    stem, extension = os.path.splitext(output)
+    if extension != ".html":
+        raise ValueError(f"--output {output} must end in .html")
+    paths = [output, *(f"{stem}.table.{extension}" for extension in ("md", "tex", "json"))]
+    for path in paths:
+        check_output(path)
+    return paths
+
+
+def _read(runs: str) -> tuple[Comparison, list[Entropy], list[Curve]]:
+    """The results in a folder, checked."""
+    results = {}
+    for kind, name in FILES.items():
+        path = os.path.join(runs, name)
+        results[kind] = read(path, kind) if os.path.exists(path) else []
+        check(path, results[kind])
+        if kind is Comparison and not results[kind]:
+            raise ValueError(f"there is no comparison in {path}: write it with `bertloss compare ... --output {path}`")
+    return results[Comparison][0], results[Entropy], results[Curve]
+
+
+def _tables(comparison: Comparison, theirs: published.Published | None) -> list[str]:
+    """The tables as Markdown, LaTeX and JSON, ours first."""
+    if theirs is None:
+        return [f"{form(comparison)}\n" for form in (tables.markdown, tables.latex, tables.to_json)]
+    return [
+        f"{tables.markdown(comparison)}\n\n{published.markdown(theirs, comparison)}\n",
+        f"{tables.latex(comparison)}\n\n{published.latex(theirs, comparison)}\n",
+        f"{tables.to_json(comparison, published=published.content(theirs, comparison))}\n",
+    ]
+
+
+def _write(texts: dict[str, str]) -> None:
+    """Writes files by their paths; none of them appears before all are whole."""
+    with whole(*texts) as partial:
+        for path, text in zip(partial, texts.values()):
+            path.write_text(text, encoding="utf-8", newline="\n")

@@ -1,0 +1,1 @@
+"""The criterion: fairseq's doors, the objectives `soft` and `risk`, what is logged and validated."""

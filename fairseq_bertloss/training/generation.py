@@ -1,0 +1,221 @@
+"""Translating inside of training: fairseq-generate's options, its generator, and the model's state meanwhile."""
+
+import contextlib
+import json
+import sys
+from collections.abc import Iterator, Mapping, Sequence
+
+import torch
+from fairseq.dataclass.configs import GenerationConfig
+from fairseq.search import Sampling, Search
+from fairseq.sequence_generator import SequenceGenerator
+from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+from torch import Tensor, nn
+
+_ELSEWHERE = (
+    "beam_mt", "constraints", "decoding_format", "diverse_beam_strength", "eos_token", "iter_decode_eos_penalty",
+    "iter_decode_force_max_iter", "iter_decode_max_iter", "iter_decode_with_beam", "iter_decode_with_external_reranker",
+    "lenpen_mt", "lm_path", "lm_weight", "max_len_a_mt", "max_len_b_mt", "nbest", "no_beamable_mm", "no_early_stop",
+    "no_seed_provided", "prefix_size", "print_alignment", "print_step", "replace_unk", "retain_dropout",
+    "retain_dropout_modules", "retain_iter_history", "sacrebleu", "score_reference",
+)  # fmt: skip
+"""What fairseq-generate itself does with its options, not the generator, what another kind of generator does, or what
+nobody does any longer."""
+
+REFUSED = dict.fromkeys(_ELSEWHERE, "it has no effect in training and validation") | {
+    "diverse_beam_groups": "fairseq's diverse beam search fails in all but the first batches, and goes on after </s>",
+}
+"""Options of generation that may not be given, and why."""
+
+LIMIT = 2**31
+"""Of numbers among the options: larger ones, infinity and NaN mean nothing to the generator."""
+
+
+def generation_config(
+    option: str,
+    text: str | None,
+    defaults: Mapping[str, object] | None = None,
+    refused: Mapping[str, str] | None = None,
+) -> DictConfig:
+    """fairseq-generate's options from JSON.
+
+    Args:
+        option: where the text comes from, for messages.
+        text: a JSON object; None: an empty one.
+        defaults: values other than fairseq-generate's own, where the text has none.
+        refused: options that the text may not have besides REFUSED, and why.
+
+    Raises:
+        ValueError: no JSON object, not an option of generation, or not a value of its type.
+    """
+    option = f"{option} {text}"
+    try:
+        given = json.loads(text or "{}")
+    except ValueError as error:
+        raise ValueError(f"{option} is not JSON: {error}") from error
+    if not isinstance(given, dict):
+        raise ValueError(f'{option} is not a JSON object such as {{"beam": 5}}')
+    for name, why in (REFUSED | (refused or {})).items():
+        if name in given:
+            raise ValueError(f"{option}: leave out {name!r}: {why}")
+    try:
+        config = OmegaConf.merge(OmegaConf.structured(GenerationConfig), defaults or {}, given)
+    except (OmegaConfBaseException, OverflowError) as error:
+        raise ValueError(f"{option}: {str(error).splitlines()[0]}; see fairseq-generate --help") from error
+    for name, value in config.items():
+        if isinstance(value, int | float) and not abs(value) < LIMIT:  # nor is NaN
+            raise ValueError(f"{option}: {name} must be a number between -{LIMIT} and {LIMIT}")
+    return config
+
+
+def check_generation(option: str, config: DictConfig, task) -> None:
+    """Raises ValueError unless fairseq makes a generator of these options that has a translation of every source."""
+    try:
+        generator = task.build_generator([nn.Module()], config)
+    except (AssertionError, ValueError) as error:
+        raise ValueError(f"{option}: {error}") from error
+    if not isinstance(generator, SequenceGenerator):
+        raise ValueError(
+            f"{option}: translations are drawn symbol by symbol, which {type(task).__name__} does not do: "
+            "take --task translation"
+        )
+    shortest = longest_length(config, 1)  # an empty source is its </s>
+    if config.max_len_a < 0 or shortest < config.min_len:
+        why = "match_source_len" if config.match_source_len else "max_len_a * 1 + max_len_b"
+        raise ValueError(
+            f"{option}: {why} is {shortest}, the longest translation of an empty source: "
+            f"it must be at least min_len, {config.min_len}, and max_len_a must not be negative"
+        )
+    if config.beam < 1:
+        raise ValueError(f"{option}: beam must be at least 1, not {config.beam}")
+    _check_sampling(option, config, len(task.target_dictionary))
+
+
+def _check_sampling(option: str, config: DictConfig, symbols: int) -> None:
+    """Raises ValueError for a top-k or top-p that fairseq would take for none, or for which it has no symbols."""
+    topk, topp = config.sampling_topk, config.sampling_topp
+    if topk != -1 and not 1 <= topk <= symbols:
+        raise ValueError(
+            f"{option}: sampling_topk must lie between 1 and the {symbols} symbols there are, or be -1 for all, not {topk}"
+        )
+    if topp != -1 and not 0 < topp <= 1:
+        raise ValueError(f"{option}: sampling_topp must be above 0 and at most 1, or be -1 for all symbols, not {topp}")
+    if topk != -1 and topp != -1:
+        raise ValueError(f"{option}: sampling_topk has no effect beside sampling_topp: leave one of them out")
+
+
+def longest_length(config: DictConfig, source: int) -> int:
+    """Symbols of the longest translation of a source of that many, whose </s> counts and the translation's does not."""
+    return source if config.match_source_len else int(config.max_len_a * source + config.max_len_b)
+
+
+def longest_lengths(config: DictConfig, model: nn.Module, sources: Tensor, room: int | None = None) -> list[int]:
+    """longest_length of each source, as far as the model and `room` have positions for it and its </s>.
+
+    Args:
+        config: a generator's options.
+        model: a fairseq encoder-decoder, as it comes or wrapped for distributed training.
+        sources: lengths, (sentences,).
+        room: symbols that a translation may have at most, </s> included; None: as many as the model has positions for.
+    """
+    most = min(_decoder_positions(model), room or sys.maxsize) - 1
+    return [min(longest_length(config, source), most) for source in sources.tolist()]
+
+
+def check_positions(option: str, config: DictConfig, model: nn.Module) -> None:
+    """Raises ValueError unless the model has positions for the shortest translation that the options allow."""
+    most = _decoder_positions(model) - 1
+    if most < config.min_len:
+        raise ValueError(
+            f"{option}: min_len {config.min_len} is more than the {most} symbols that the model has positions for"
+        )
+
+
+def _decoder_positions(model: nn.Module) -> int:
+    return model.max_decoder_positions() if hasattr(model, "max_decoder_positions") else sys.maxsize
+
+
+def translations(task, model: nn.Module, sample: dict, config: DictConfig, room: int | None = None) -> list[list[dict]]:
+    """The translations of each sentence that fairseq's generator finds, its best first.
+
+    Each ends where its own source says, whatever else the batch has: at longest_length.
+
+    Args:
+        task: fairseq's, which builds the generator.
+        model: a fairseq encoder-decoder, as it comes or wrapped for distributed training.
+        sample: of the translation task.
+        config: the generator's options, checked, also against the model's positions.
+        room: symbols that a translation may have at most, </s> included; None: as many as the model has positions for.
+
+    Raises:
+        ValueError: match_source_len, and a source is longer than the model has positions for translations.
+    """
+    generator = task.build_generator([model], config)
+    sources = sample["net_input"]["src_lengths"]
+    longest = longest_lengths(config, model, sources, room)
+    if config.match_source_len and max(longest) < sources.max():
+        raise ValueError(
+            f"match_source_len: there is a source of {sources.max()} symbols, and room for translations of {max(longest)}"
+        )
+    generator.max_len_a, generator.max_len_b = 0, max(longest)
+    dictionary = task.target_dictionary
+    if config.sampling:
+        generator.search = _Sampling(dictionary, config.sampling_topk, config.sampling_topp)
+    generator.search = _OwnLengths(generator.search, dictionary, generator.eos, longest, sources)
+    # The search would get the sentences' numbers in the data.
+    places = torch.arange(len(longest), device=sources.device)
+    return task.inference_step(generator, [model], sample | {"id": places}, prefix_tokens=None)
+
+
+class _OwnLengths(Search):
+    """A search that has nothing but </s> for a sentence from its own longest length on."""
+
+    def __init__(self, search: Search, dictionary, eos: int, longest: Sequence[int], sources: Tensor):
+        """Around another search.
+
+        Args:
+            search: chooses among what is left.
+            dictionary: of the target.
+            eos: </s>, of which a task may have one of its own.
+            longest: of each sentence of the batch, without </s>.
+            sources: length of each one's source, (sentences,).
+        """
+        super().__init__(dictionary)
+        self.eos = eos
+        self.stop_on_max_len = True  # a model that rules </s> out leaves translations that cannot end
+        self._search, self._sources = search, sources
+        self._longest = torch.tensor(longest, device=sources.device)
+        self._first_end = min(longest)
+
+    def step(self, step: int, lprobs: Tensor, scores: Tensor, prev_output_tokens=None, original_batch_idxs=None):
+        if step >= self._first_end:
+            ends = step >= self._longest[original_batch_idxs]
+            going_on = torch.arange(lprobs.size(-1), device=lprobs.device) != self.eos
+            lprobs = lprobs.masked_fill(ends[:, None, None] & going_on, -torch.inf)
+        # Of the sentences that are left: fairseq tells its search once, of all.
+        self._search.set_src_lengths(self._sources[original_batch_idxs])
+        return self._search.step(step, lprobs, scores, prev_output_tokens, original_batch_idxs)
+
+
+class _Sampling(Sampling):
+    """fairseq's, from probabilities that sum to 1.
+
+    fairseq rules symbols out (</s> at the start, all but </s> at the end) and leaves the others' probabilities as they are:
+    those of a model that is certain of another symbol may be 0 in float32 then, and nothing is left to draw from.
+    """
+
+    def step(self, step: int, lprobs: Tensor, *state):
+        return super().step(step, lprobs.log_softmax(dim=-1), *state)
+
+
+@contextlib.contextmanager
+def evaluating(model: nn.Module) -> Iterator[None]:
+    """For the time of a with statement the model is in evaluation mode; then each module is as it was."""
+    training = [module for module in model.modules() if module.training]
+    model.eval()
+    try:
+        yield
+    finally:
+        for module in training:
+            module.training = True

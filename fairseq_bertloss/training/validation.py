@@ -1,0 +1,162 @@
+"""F_BERT and MoverScore of translations in fairseq-train's validation: training can stop on what is reported.
+
+    fairseq-train DIR --user-dir fairseq_bertloss --criterion bertscore_loss --bert-model NAME --eval-f-bert \
+        --best-checkpoint-metric f_bert --maximize-best-checkpoint-metric --patience 3 ...
+"""
+
+import logging
+import math
+from dataclasses import dataclass, field
+from typing import Optional  # fairseq's argument parser cannot read `str | None`
+
+import torch
+from fairseq import utils
+from fairseq.dataclass import FairseqDataclass
+from fairseq.logging import metrics
+from torch import Tensor
+
+from fairseq_bertloss.evaluation.f_bert import FBertScorer
+from fairseq_bertloss.evaluation.moverscore import MoverScorer
+from fairseq_bertloss.language_model.pretrained import encoder_config, scoring_layer
+from fairseq_bertloss.language_model.vocabulary import UNKNOWN, detokenize, load_tokenizer
+from fairseq_bertloss.training.generation import check_generation, check_positions, generation_config, translations
+
+logger = logging.getLogger(__name__)
+
+OPTION = "--eval-generation-args"
+PREFIX = "translated_"
+SENTENCES = f"{PREFIX}sentences"
+
+
+@dataclass
+class TranslationMetricsConfig(FairseqDataclass):
+    """The criterion's options for its validation."""
+
+    eval_f_bert: bool = field(
+        default=False,
+        metadata={
+            "help": "in validation, translate: f_bert, p_bert and r_bert are bert-score's of the translations, "
+            "those of teacher forcing are logged as f_bert_forced, ..."
+        },
+    )
+    eval_moverscore: bool = field(
+        default=False, metadata={"help": "in validation, translate and log the translations' moverscore"}
+    )
+    eval_bert_model: Optional[str] = field(
+        default=None, metadata={"help": "language model that scores the translations (default: --bert-model)"}
+    )
+    eval_bert_layer: Optional[int] = field(
+        default=None, metadata={"help": "scoring layer of that language model for --eval-f-bert"}
+    )
+    eval_generation_args: Optional[str] = field(
+        default="{}",
+        metadata={
+            "help": 'fairseq-generate\'s options for the translations as JSON, such as \'{"beam": 4, "lenpen": 0.6}\' '
+            "(default: its own defaults, a beam of 5)"
+        },
+    )
+
+
+class TranslationMetrics:
+    """Translates validation batches and sums their scores.
+
+    All sentences count, also those too long for the loss. Text comes from the ids of both sides through the
+    tokenizer of --bert-model, whose pieces they are. <unk> becomes vocabulary.UNKNOWN, which the scoring model reads
+    as its unknown token: references that the dictionary cannot spell (it may hold no more than the pieces seen in
+    training) score otherwise than their raw text. F_BERT is without idf and rescaling, MoverScore version v2 without idf.
+
+    The scoring models are loaded at the first validation, to where the batch is; one that has no room for a sentence is
+    refused then.
+
+    Args:
+        cfg: the criterion's options, with `bert_model` and `bert_layer`.
+        task: fairseq's, which builds the generator.
+
+    Raises:
+        ValueError: an option that cannot be, or no such language model or layer.
+    """
+
+    def __init__(self, cfg: TranslationMetricsConfig, task):
+        self._task = task
+        self._generation = generation_config(OPTION, cfg.eval_generation_args)
+        check_generation(OPTION, self._generation, task)
+        self._tokenizer = load_tokenizer(cfg.bert_model)
+        self._wants_f_bert, self._wants_moverscore = cfg.eval_f_bert, cfg.eval_moverscore
+        self._lm, self._layer = _scoring_model(cfg)
+        self._f_bert_scorer = self._mover_scorer = None
+
+    def check(self, model) -> None:
+        """Raises ValueError where the model has no positions for a translation: to be asked before it is trained."""
+        check_positions(OPTION, self._generation, model)
+
+    def sums(self, model, sample) -> dict[str, float]:
+        """Translates a batch.
+
+        Returns:
+            Sums over its sentences under names that begin with PREFIX (fractions), and their number: plain
+            numbers, the same names for every batch, so that workers can add them up.
+
+        Raises:
+            ValueError: a sentence has no translation.
+        """
+        translations, references = self._translate(model, sample)
+        self._load(sample["target"].device)
+        scores = {}
+        if self._f_bert_scorer:
+            scores |= self._f_bert_scorer.score(translations, references)._asdict()
+        if self._mover_scorer:
+            scores["moverscore"] = self._mover_scorer.score(translations, references)
+        sums = {f"{PREFIX}{name}": math.fsum(values) for name, values in scores.items()}
+        return sums | {SENTENCES: len(references)}
+
+    def _translate(self, model, sample) -> tuple[list[str], list[str]]:
+        found = translations(self._task, model, sample, self._generation)
+        if without := found.count([]):
+            # fairseq's own validation fails here too: no translation is not an empty one, which would count as F = 0.
+            raise ValueError(
+                f"{OPTION}: {without} of a batch's {len(found)} sentences have no translation: the model or an option rules "
+                "</s> out, or what the model knows is NaN"
+            )
+        return [self._text(own[0]["tokens"]) for own in found], list(map(self._text, sample["target"]))
+
+    def _text(self, ids: Tensor) -> str:
+        dictionary = self._task.target_dictionary
+        symbols = dictionary.string(utils.strip_pad(ids.cpu(), dictionary.pad()), unk_string=UNKNOWN)
+        return detokenize(self._tokenizer, symbols.split())
+
+    def _load(self, device: torch.device) -> None:
+        if self._wants_f_bert and not self._f_bert_scorer:
+            self._f_bert_scorer = FBertScorer(self._lm, self._layer, str(device))
+            logger.info("validation: f_bert by beam search is %s", self._f_bert_scorer.signature)
+        if self._wants_moverscore and not self._mover_scorer:
+            self._mover_scorer = MoverScorer(self._lm, device=str(device))
+            logger.info("validation: moverscore by beam search is %s", self._mover_scorer.signature)
+
+
+def _scoring_model(cfg: TranslationMetricsConfig) -> tuple[str, int | None]:
+    """The language model that scores translations, and its layer for F_BERT.
+
+    What is wrong with its tokenizer or configuration is found here, not after the first epoch.
+    """
+    lm = cfg.eval_bert_model or cfg.bert_model
+    load_tokenizer(lm)
+    config = encoder_config(lm)
+    if not cfg.eval_f_bert:
+        return lm, None
+    layer = cfg.bert_layer if cfg.eval_bert_layer is None and lm == cfg.bert_model else cfg.eval_bert_layer
+    return lm, scoring_layer(lm, layer, config)
+
+
+def log_translation_scores(logging_outputs) -> set[str]:
+    """Logs the means over sentences of what TranslationMetrics summed.
+
+    Returns:
+        The names logged; none in training, or where validation does not translate.
+    """
+    keys = [key for key in (logging_outputs[0] if logging_outputs else ()) if key.startswith(PREFIX)]
+    total = {key: utils.item(sum(log[key] for log in logging_outputs)) for key in keys}
+    sentences = total.pop(SENTENCES, 0)
+    for key, value in total.items():
+        mean = value / sentences if sentences else 0.0
+        metrics.log_scalar(key.removeprefix(PREFIX), mean, sentences, round=4)
+    return {key.removeprefix(PREFIX) for key in total}
