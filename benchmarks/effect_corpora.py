@@ -7,9 +7,9 @@ from pathlib import Path
 
 import effect_commands
 
+from fairseq_bertloss.corpus.lines import write_lines
 from fairseq_bertloss.corpus.plain import PlainText
 from fairseq_bertloss.corpus.raw import Pair
-from fairseq_bertloss.corpus.text import write_lines
 
 QUICKSTART = Path(__file__).resolve().parent.parent / "scripts" / "quickstart.sh"
 """Which release of Home Assistant is the quickstart's corpus stands there."""

@@ -8,22 +8,22 @@ import argparse
 import sys
 from collections.abc import Sequence
 
-from fairseq_bertloss.commands import average, corpus, evaluation, extract, mend, streams
+from fairseq_bertloss.commands import average, evaluate, extract, mend, preprocess, streams
 from fairseq_bertloss.commands.common import report
 from fairseq_bertloss.files import NO_ROOM
 
 COMMANDS = (
     extract.add_extract,
-    corpus.add_vocabulary,
-    corpus.add_prepare,
-    corpus.add_homeassistant,
+    preprocess.add_vocabulary,
+    preprocess.add_prepare,
+    preprocess.add_homeassistant,
     mend.add_mend,
     average.add_average,
-    evaluation.add_score,
-    evaluation.add_compare,
-    evaluation.add_entropy,
-    evaluation.add_curve,
-    evaluation.add_report,
+    evaluate.add_score,
+    evaluate.add_compare,
+    evaluate.add_entropy,
+    evaluate.add_curve,
+    evaluate.add_report,
 )
 
 

@@ -10,10 +10,10 @@ from prepared import command, contents, run, write_corpus
 from fairseq_bertloss.corpus.entities import plain_text
 from fairseq_bertloss.corpus.extraction import Splits, extract
 from fairseq_bertloss.corpus.homeassistant import parallel_strings
+from fairseq_bertloss.corpus.lines import lowercase
 from fairseq_bertloss.corpus.plain import PlainText
 from fairseq_bertloss.corpus.prepare import PairTokenizer, Settings
 from fairseq_bertloss.corpus.source import SourceText
-from fairseq_bertloss.corpus.text import lowercase
 from fairseq_bertloss.encoders import WordPieces, WordPiecesConfig
 from fairseq_bertloss.evaluation.f_bert import FBertScorer
 from fairseq_bertloss.evaluation.hypotheses import read_references, read_translations

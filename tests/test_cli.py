@@ -7,7 +7,7 @@ import pytest
 from fairseq.data import Dictionary
 
 from fairseq_bertloss import cli
-from fairseq_bertloss.commands import corpus
+from fairseq_bertloss.commands import preprocess
 
 
 def test_vocabulary_writes_a_dictionary_for_fairseq(minilm, tmp_path, capsys):
@@ -56,7 +56,7 @@ def test_interrupt_is_quiet(monkeypatch, capsys):
     def interrupted(args):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(corpus, "run_vocabulary", interrupted)
+    monkeypatch.setattr(preprocess, "run_vocabulary", interrupted)
     assert cli.main(["vocabulary", "--lm", "x", "--output", "x"]) == 130
     assert capsys.readouterr() == ("", "")
 

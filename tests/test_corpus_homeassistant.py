@@ -6,7 +6,7 @@ import zipfile
 import pytest
 
 from fairseq_bertloss.corpus.homeassistant import connected, extract, isolated_splits, parallel_strings
-from fairseq_bertloss.corpus.text import fold
+from fairseq_bertloss.corpus.lines import fold
 
 
 def wheel(path, translations: dict[str, dict[str, dict]]) -> str:

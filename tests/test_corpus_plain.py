@@ -7,8 +7,8 @@ from archives import write_tree
 from sacremoses import MosesTokenizer
 
 from fairseq_bertloss.corpus.folder import checksum
+from fairseq_bertloss.corpus.lines import read_lines
 from fairseq_bertloss.corpus.plain import PlainText, moses_detokenizer
-from fairseq_bertloss.corpus.text import read_lines
 
 FILES = {
     "train.de": "Guten  Tag!\r\nAuf &amp; ab.\n",

@@ -10,9 +10,9 @@ from fairseq.data import Dictionary, data_utils
 from prepared import BERTLOSS, PAIRS, command, contents, run, write_corpus
 from waiting import wait_for
 
+from fairseq_bertloss.corpus.lines import read_lines
 from fairseq_bertloss.corpus.prepare import Settings, prepare
 from fairseq_bertloss.corpus.source import SourceText
-from fairseq_bertloss.corpus.text import read_lines
 from fairseq_bertloss.language_model.vocabulary import align, load_tokenizer, symbol_names, tokenize
 
 

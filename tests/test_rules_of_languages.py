@@ -8,9 +8,9 @@ from prepared import BERTLOSS, PAIRS, contents, run
 
 from fairseq_bertloss import cli
 from fairseq_bertloss.corpus.homeassistant import parallel_strings, word_count
+from fairseq_bertloss.corpus.lines import lowercase
 from fairseq_bertloss.corpus.plain import PlainText, moses_detokenizer
 from fairseq_bertloss.corpus.source import SourceText, moses_words, recorded_rules, rules_warning, spaces_warning
-from fairseq_bertloss.corpus.text import lowercase
 from fairseq_bertloss.language_model.frozen import rescaling_baseline
 from fairseq_bertloss.text.languages import closest, script_of
 

@@ -27,14 +27,14 @@ TEXT = ("Δ −0.27 ± 0.01 80.95† 31.80‡ 中文 caf\udce9 " + "x" * 1000 + 
 PROGRAM = f"""
 import sys
 from fairseq_bertloss import cli
-from fairseq_bertloss.commands import evaluation, streams
+from fairseq_bertloss.commands import evaluate, streams
 
 def run(args):
     streams.check_stdout()
     print("scored", file=sys.stderr)
     streams.show({TEXT!a})
 
-evaluation.run_score = run
+evaluate.run_score = run
 sys.exit(cli.main(["score", "--reference", "x", "--lm", "x", "x"]))
 """
 PRINTER = [sys.executable, "-c", PROGRAM]

@@ -2,7 +2,7 @@
 
 import re
 
-from fairseq_bertloss.corpus.text import normalize
+from fairseq_bertloss.corpus.lines import normalize
 
 REFERENCE = re.compile(r"&(?:(amp|lt|gt|quot|apos)|#([0-9]{1,7})|#[xX]([0-9a-fA-F]{1,6}));")
 ENTITIES = {"amp": "&", "lt": "<", "gt": ">", "quot": '"', "apos": "'"}

@@ -9,8 +9,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 
 from fairseq_bertloss.corpus.folder import build_once
+from fairseq_bertloss.corpus.lines import write_lines
 from fairseq_bertloss.corpus.raw import TRAIN, Corpus, Pair
-from fairseq_bertloss.corpus.text import write_lines
 
 RECORD = "extract.json"
 SPLITS = (TRAIN, "valid", "test")

@@ -16,8 +16,8 @@ from collections import defaultdict
 from collections.abc import Iterator, Sequence
 
 from fairseq_bertloss.corpus.folder import build_once, checksum
+from fairseq_bertloss.corpus.lines import fold, normalize, write_lines
 from fairseq_bertloss.corpus.source import chinese_words
-from fairseq_bertloss.corpus.text import fold, normalize, write_lines
 from fairseq_bertloss.text.languages import closest, language_of
 
 RECORD = "homeassistant.json"

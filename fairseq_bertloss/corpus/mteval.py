@@ -12,8 +12,8 @@ from collections.abc import Mapping
 from typing import BinaryIO
 
 from fairseq_bertloss.corpus.entities import plain_text
+from fairseq_bertloss.corpus.lines import numbered_lines
 from fairseq_bertloss.corpus.raw import Pair
-from fairseq_bertloss.corpus.text import numbered_lines
 
 # A tag ends before the next "<", so that a damaged one neither swallows a segment nor takes long to reject.
 TAG = re.compile(r"(<(?:doc|seg)\b[^<>]*>|</(?:doc|seg)\s*>)", re.IGNORECASE)

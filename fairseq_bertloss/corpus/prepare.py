@@ -21,9 +21,9 @@ from itertools import chain
 from tqdm import tqdm
 
 from fairseq_bertloss.corpus.folder import build_once, checksum
+from fairseq_bertloss.corpus.lines import batches, is_composed, read_lines, read_pairs, write_lines
 from fairseq_bertloss.corpus.parallel import ordered_pool
 from fairseq_bertloss.corpus.source import CODES, RECORD, SourceText, SubwordApplier, learn_bpe, recorded_rules
-from fairseq_bertloss.corpus.text import batches, is_composed, read_lines, read_pairs, write_lines
 from fairseq_bertloss.files import check_not_split
 from fairseq_bertloss.language_model.vocabulary import dictionary_symbols, load_tokenizer, tokenize, write_dictionary
 

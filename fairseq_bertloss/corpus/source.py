@@ -17,7 +17,7 @@ import os
 import re
 from collections.abc import Mapping
 
-from fairseq_bertloss.corpus.text import DOTTED_I_LANGUAGES, lowercase, normalize
+from fairseq_bertloss.corpus.lines import DOTTED_I_LANGUAGES, lowercase, normalize
 from fairseq_bertloss.text.languages import language_of, script_of
 
 RECORD = "prepare.json"

@@ -15,8 +15,8 @@ from dataclasses import dataclass, field
 from typing import BinaryIO
 
 from fairseq_bertloss.corpus.entities import plain_text
+from fairseq_bertloss.corpus.lines import numbered_lines
 from fairseq_bertloss.corpus.raw import Pair
-from fairseq_bertloss.corpus.text import numbered_lines
 
 TRANSLATED = ("title", "description")
 """Tag lines whose text is a sentence of the talk."""

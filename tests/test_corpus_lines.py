@@ -1,10 +1,10 @@
-"""corpus/text.py: what counts as a line, and errors that name the file and the line."""
+"""corpus/lines.py: what counts as a line, and errors that name the file and the line."""
 
 import gzip
 
 import pytest
 
-from fairseq_bertloss.corpus.text import batches, fold, lowercase, read_lines, read_pairs
+from fairseq_bertloss.corpus.lines import batches, fold, lowercase, read_lines, read_pairs
 
 
 def write(path, data: bytes) -> str:
