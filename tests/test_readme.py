@@ -8,6 +8,7 @@ import shlex
 import subprocess
 from pathlib import Path
 
+import fairseq.options
 import pytest
 from prepared import write_corpus
 
@@ -100,6 +101,18 @@ def test_bertloss_takes_every_command():
             assert callable(arguments.run)
             found += 1
     assert found >= 10
+
+
+def test_benchmarks_know_every_option():
+    """Options of each script, or of the training that it starts."""
+    sources = "".join(path.read_text(encoding="utf-8") for path in (REPOSITORY / "benchmarks").glob("*.py"))
+    own = set(re.findall(r'"(--[\w-]+)"', sources)) | set(re.findall(r"`(--[\w-]+)", text("docs/options.md")))
+    known = own | set(fairseq.options.get_training_parser()._option_string_actions)
+    commands = [
+        command for page in PAGES for command in re.findall(r"python (benchmarks/\w+\.py [^`\n#]*)", code(page))
+    ]
+    assert len(commands) >= 10
+    assert {option for command in commands for option in re.findall(r"--[\w-]+", command)} - known == set()
 
 
 def test_every_option_is_in_the_table():
