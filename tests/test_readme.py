@@ -11,6 +11,7 @@ from pathlib import Path
 import fairseq.options
 import pytest
 from prepared import write_corpus
+from test_rooms import FLOORS
 
 from fairseq_bertloss import cli
 from fairseq_bertloss.evaluation.results import METRICS
@@ -137,6 +138,16 @@ def test_links_and_paths_lead_somewhere(page):
     named = {REPOSITORY / path.replace("PAIR", "de-en") for path in paths}
     tests = {REPOSITORY / "tests" / name for name in re.findall(r"`(test_\w+\.py)`", whole)}
     assert {str(path) for path in beside | named | tests if not path.exists()} == set()
+
+
+def test_rooms_are_in_architecture():
+    table = re.findall(r"^\| (\d) \| (.*?) \|", text("ARCHITECTURE.md"), re.M)
+    places = {
+        (int(floor), name.removesuffix(".py").rstrip("/").replace("__init__", ""))
+        for floor, names in table
+        for name in re.findall("`(.*?)`", names)
+    }
+    assert places == {(floor, room) for floor, rooms in enumerate(FLOORS) for room in rooms}
 
 
 def test_every_page_is_listed_in_readme():
