@@ -6,7 +6,7 @@ from bert_score.utils import greedy_cos_idf
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from fairseq_bertloss.loss.matching import BERTScore, Comparison, greedy_match
+from fairseq_bertloss.loss.matching import BERTScore, Comparison, Side, greedy_match
 
 
 def random_side(generator, batch, length, dim=6, padding=0):
@@ -21,7 +21,7 @@ def random_side(generator, batch, length, dim=6, padding=0):
 
 
 def match(predicted, reference):
-    return greedy_match(Comparison.of(*(part for pair in zip(predicted, reference) for part in pair)))
+    return greedy_match(Comparison.of(Side(*predicted), Side(*reference)))
 
 
 def match_by_loop(predicted, reference):

@@ -66,15 +66,15 @@ def test_gumbel_softmax_equals_its_twin_with_the_same_noise(temperature, hard, k
     torch.manual_seed(1)
     predict = sparse.Predictor(soft, len(case.target), len(case.table), 150, case.table.device)
     noise = torch.full_like(case.logits, -torch.inf)
-    for rows in (slice(start, start + 7) for start in range(0, len(noise), 7)):
-        logits = case.logits[rows].detach()
-        p, symbols, _ = predict(logits, logits.softmax(dim=-1), rows)
+    for chunk in (slice(start, start + 7) for start in range(0, len(noise), 7)):
+        logits = case.logits[chunk].detach()
+        p, symbols, _ = predict(logits, logits.softmax(dim=-1), chunk)
         noisy = temperature * p.log()  # of a softmax at that temperature, up to a constant
         if symbols is None:
-            noise[rows] = noisy - logits
+            noise[chunk] = noisy - logits
         else:
             order = p.argsort(dim=-1)  # padding first, should it repeat a symbol
-            noise[rows].scatter_(1, symbols.gather(1, order), (noisy - logits.gather(1, symbols)).gather(1, order))
+            noise[chunk].scatter_(1, symbols.gather(1, order), (noisy - logits.gather(1, symbols)).gather(1, order))
     learning, statistics = case.twin(soft, noise)
     assert_same(ours[:4], learning, 1e-9)
     assert_same(ours[5:7], statistics[1:3], 1e-9)
@@ -88,9 +88,9 @@ def test_logits_may_share_a_large_offset(soft, drawn):
     case = Case()
     logits = (case.logits.detach() * 16).round() / 16
 
-    def outputs(scores):
+    def outputs(logits):
         torch.manual_seed(3)
-        return expected_embeddings(scores, case.target, case.table, soft, with_uniform=True, target_is_drawn=drawn)[:-1]
+        return expected_embeddings(logits, case.target, case.table, soft, with_uniform=True, target_is_drawn=drawn)[:-1]
 
     for offset in (1e4, -1e6):
         for ours, expected in zip(outputs(logits + offset), outputs(logits)):

@@ -311,13 +311,13 @@ def test_hypotheses_of_one_reference_read_it_once(tiny_lm, monkeypatch):
     loss = make_loss(tiny_lm("bert"), end_of_sentence="gold")
     _, target = random_batch(loss, [9, 3, 5])
     _, hypothesis = random_batch(loss, [4, 9, 2, 7, 3], seed=1)
-    of = [2, 0, 0, 1, 2]
-    expected = loss.score_ids(hypothesis, target[of])
+    reference_index = [2, 0, 0, 1, 2]
+    expected = loss.score_ids(hypothesis, target[reference_index])
     reads, read = type(loss.language_model).__call__, []
     monkeypatch.setattr(
         type(loss.language_model), "__call__", lambda *arguments: read.append(len(arguments[2])) or reads(*arguments)
     )
-    assert_scores(loss.score_ids(hypothesis, target, of), expected, atol=1e-6)
+    assert_scores(loss.score_ids(hypothesis, target, reference_index), expected, atol=1e-6)
     assert sum(read) == len(hypothesis) + len(target)
     with pytest.raises(ValueError, match="5 sentences cannot be scored against 3 references"):
         loss.score_ids(hypothesis, target)

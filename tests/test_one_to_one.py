@@ -11,12 +11,12 @@ from scipy.optimize import linprog
 from test_bertscore import random_side
 from test_loss import encode, make_loss, symbols_of
 
-from fairseq_bertloss.loss.matching import Comparison
+from fairseq_bertloss.loss.matching import Comparison, Side
 from fairseq_bertloss.loss.one_to_one import one_to_one_match
 
 
 def compared(predicted, reference) -> Comparison:
-    return Comparison.of(*(part for pair in zip(predicted, reference) for part in pair))
+    return Comparison.of(Side(*predicted), Side(*reference))
 
 
 def evenly(side):

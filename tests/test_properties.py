@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from test_loss import BOS, EOS, PAD, make_loss
 
-from fairseq_bertloss.loss.matching import Comparison, greedy_match
+from fairseq_bertloss.loss.matching import Comparison, Side, greedy_match
 from fairseq_bertloss.loss.soft_predictions import SOFT_PREDICTIONS, soft_prediction
 
 LONGEST = 60
@@ -120,8 +120,9 @@ def test_soft_predictions_lie_on_the_simplex(kind, temperature, hard, scale, mas
 )
 def test_matching_any_embeddings(seed, k, l, scale):
     generator = torch.Generator().manual_seed(seed)
-    sides = [scale * torch.randn(2, n, 3, generator=generator) for n in (k, l)]
+    embeddings = [scale * torch.randn(2, n, 3, generator=generator) for n in (k, l)]
     weights = [torch.rand(2, n, generator=generator) * (torch.rand(2, n, generator=generator) < 0.7) for n in (k, l)]
     masks = [torch.arange(n).expand(2, n) <= torch.tensor([[n - 1], [n // 2]]) for n in (k, l)]
-    for part in greedy_match(Comparison.of(*sides, *weights, *masks)):
+    predicted, reference = map(Side, embeddings, weights, masks)
+    for part in greedy_match(Comparison.of(predicted, reference)):
         assert part.isfinite().all() and (part.abs() <= 1 + 1e-6).all()

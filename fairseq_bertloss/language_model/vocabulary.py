@@ -8,7 +8,7 @@ four specials meet by role (<s> is [CLS], </s> is [SEP], <pad> is [PAD], <unk> i
 import functools
 import re
 from collections.abc import Iterable, Sequence
-from typing import NamedTuple
+from typing import NamedTuple, Protocol, runtime_checkable
 
 import torch
 
@@ -33,6 +33,26 @@ class Specials(NamedTuple):
     pad: str = "<pad>"
     eos: str = "</s>"
     unk: str = "<unk>"
+
+
+class SpecialIds(NamedTuple):
+    """The ids of the four in a language model's or a target's vocabulary."""
+
+    bos: int
+    pad: int
+    eos: int
+    unk: int
+
+
+@runtime_checkable
+class Dictionary(Protocol):
+    """As much of fairseq's Dictionary as is used here."""
+
+    symbols: list[str]
+    bos_word: str
+    pad_word: str
+    eos_word: str
+    unk_word: str
 
 
 FAIRSEQS_UNKNOWN = Specials().unk
@@ -61,8 +81,8 @@ def load_tokenizer(name: str):
     return tokenizer
 
 
-def special_ids(tokenizer) -> Specials:
-    """The language model's ids for the four roles, as a Specials of ints.
+def special_ids(tokenizer) -> SpecialIds:
+    """The language model's ids for the four roles.
 
     Raises:
         ValueError: the tokenizer misses one, as those of decoder-only models do.
@@ -80,12 +100,12 @@ def special_ids(tokenizer) -> Specials:
             f"the tokenizer {tokenizer.name_or_path!r} has no {', '.join(names[m] for m in missing)} token; "
             "BERTScore needs an encoder such as BERT, RoBERTa or ELECTRA, not a decoder-only model"
         )
-    return Specials(**roles)
+    return SpecialIds(**roles)
 
 
-def symbol_names(symbols) -> tuple[list[str], Specials]:
+def symbol_names(symbols: Sequence[str] | Dictionary) -> tuple[list[str], Specials]:
     """Symbols and specials of a fairseq Dictionary, or of a list that uses fairseq's names."""
-    if hasattr(symbols, "bos_word"):
+    if isinstance(symbols, Dictionary):
         specials = Specials(symbols.bos_word, symbols.pad_word, symbols.eos_word, symbols.unk_word)
         return list(symbols.symbols), specials
     return list(symbols), Specials()
