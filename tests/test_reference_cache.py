@@ -429,7 +429,7 @@ def test_the_index_tells_digests_apart_by_both_halves():
     for shard, count in enumerate(generator.integers(0, 60, 40).tolist()):
         entries = np.zeros(count, ENTRY)
         entries["head"], entries["tail"] = generator.integers(0, 9, (2, count), "u8") << 60
-        entries["first_row"], entries["rows"], entries["crc32"] = generator.integers(0, 2**32, (3, count), "u8")
+        entries["first_token"], entries["tokens"], entries["crc32"] = generator.integers(0, 2**32, (3, count), "u8")
         entries["shard"] = shard
         index.add(entries)
         for head, tail, *place in entries.tolist():

@@ -2,16 +2,20 @@
 
 import inspect
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import torch
 
 from fairseq_bertloss.language_model.lm_config import is_hub_name, not_loadable, quiet_loading, read_config
 
+if TYPE_CHECKING:
+    from transformers import PretrainedConfig, PreTrainedModel
+
 SHORTEST = 3
 """Positions that a sentence of one symbol takes between the markers of beginning and end."""
 
 
-def encoder_config(name: str):
+def encoder_config(name: str) -> "PretrainedConfig":
     """The configuration of a BERT-like encoder, in which a caller may lower num_hidden_layers before loading.
 
     Raises:
@@ -26,7 +30,7 @@ def encoder_config(name: str):
     return config
 
 
-def load_encoder(name: str, config) -> torch.nn.Module:
+def load_encoder(name: str, config: "PretrainedConfig") -> "PreTrainedModel":
     """The encoder, as many layers of it as the configuration says, in float32 and without a pooler.
 
     Raises:
@@ -42,8 +46,8 @@ def load_encoder(name: str, config) -> torch.nn.Module:
         raise ValueError(not_loadable("weights", name, error)) from error
     if not (hasattr(encoder, "embeddings") and "inputs_embeds" in inspect.signature(encoder.forward).parameters):
         raise ValueError(
-            f"the language model {name!r} ({config.model_type}) is not built like BERT: choose an encoder such as BERT, "
-            "RoBERTa or XLM-RoBERTa"
+            f"the language model {name!r} ({config.model_type}) is not built like BERT: "
+            "choose an encoder such as BERT, RoBERTa or XLM-RoBERTa"
         )
     if getattr(encoder, "pooler", None) is not None:
         encoder.pooler = None
@@ -55,7 +59,7 @@ def short_name(name: str) -> str:
     return "/".join(Path(name).parts[-2:])
 
 
-def scoring_layer(name: str, layer: int | None, config) -> int:
+def scoring_layer(name: str, layer: int | None, config: "PretrainedConfig") -> int:
     """The layer given, or bert-score's choice for a known name; 0 is the embeddings.
 
     The name of a folder is not known, whatever it is: the folder may hold another model.
@@ -91,7 +95,7 @@ def position_table(encoder: torch.nn.Module) -> torch.nn.Embedding | None:
     return table if isinstance(table, torch.nn.Embedding) else None
 
 
-def max_length(encoder: torch.nn.Module, name: str) -> int:
+def max_length(encoder: "PreTrainedModel", name: str) -> int:
     """How many positions a sequence may have, sentence markers included.
 
     Raises:

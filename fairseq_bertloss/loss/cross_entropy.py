@@ -1,7 +1,7 @@
-"""Decoder features -> cross-entropy and the model's own distribution over the vocabulary, a chunk of tokens at a time."""
+"""Decoder features -> cross-entropy and the model's own distribution over the vocabulary, chunk by chunk of tokens."""
 
 from collections.abc import Iterator
-from typing import NamedTuple, cast
+from typing import Any, NamedTuple, cast
 
 import torch
 from torch import Tensor
@@ -11,12 +11,12 @@ from fairseq_bertloss.loss.output_layer import KEPT_BYTES, Chunking, Kept, Proje
 
 
 class TokenStatistics(NamedTuple):
-    """What training wants to know of each target's distribution, (targets,) each; gradients flow through the first two."""
+    """What training wants to know of each target's distribution; gradients flow through the first two."""
 
-    nll: Tensor  # -log p(target) of the model, nats
-    uniform: Tensor | None  # -sum_i log p(i) over the symbols the model does not rule out
-    correct: Tensor  # bool, the target is the model's most probable symbol
-    p_eos: Tensor  # the model's probability of </s>
+    nll: Tensor  # (targets,), -log p(target) of the model, nats
+    uniform: Tensor | None  # (targets,), -sum_i log p(i) over the symbols the model does not rule out
+    correct: Tensor  # (targets,) bool, the target is the model's most probable symbol
+    p_eos: Tensor  # (targets,), the model's probability of </s>
 
 
 def token_statistics(
@@ -98,7 +98,9 @@ class _TokenStatistics(torch.autograd.Function):
     """Tensors in, the fields of TokenStatistics out."""
 
     @staticmethod
-    def forward(ctx, features, weight, bias, target, plan):
+    def forward(
+        ctx: Any, features: Tensor, weight: Tensor | None, bias: Tensor | None, target: Tensor, plan: _Plan
+    ) -> TokenStatistics:
         output_layer = plan.chunking.output_layer(features, weight, bias)
         kept = Kept(plan.kept_bytes)
         parts = []
@@ -120,7 +122,7 @@ class _TokenStatistics(torch.autograd.Function):
 
     @staticmethod
     @once_differentiable
-    def backward(ctx, nll, uniform, *_):
+    def backward(ctx: Any, nll: Tensor | None, uniform: Tensor | None, *_: None) -> tuple[Tensor | None, ...]:
         if nll is None and uniform is None:
             return (None,) * 5
         features, weight, bias, target = ctx.saved_tensors

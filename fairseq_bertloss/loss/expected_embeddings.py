@@ -8,7 +8,7 @@ backward pass needs its support alone, and no product with the vocabulary.
 
 import functools
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 import torch.nn.functional as F
@@ -134,7 +134,15 @@ class _ExpectedEmbeddings(torch.autograd.Function):
     """Tensors in, the fields of TokenPredictions out."""
 
     @staticmethod
-    def forward(ctx, features, weight, bias, table, target, plan):
+    def forward(
+        ctx: Any,
+        features: Tensor,
+        weight: Tensor | None,
+        bias: Tensor | None,
+        table: Tensor,
+        target: Tensor,
+        plan: _Plan,
+    ) -> TokenPredictions:
         # A list of k symbols must not need more memory than the vocabulary, neither in embeddings nor in features.
         most = max(1, len(table) // max(table.size(1), 1 if weight is None else features.size(1)))
         predict = Predictor(plan.soft, len(features), len(table), most, features.device)
@@ -156,7 +164,8 @@ class _ExpectedEmbeddings(torch.autograd.Function):
 
     @staticmethod
     @once_differentiable
-    def backward(ctx, embeddings, weights, nll, uniform, *_):
+    def backward(ctx: Any, *gradients: Tensor | None) -> tuple[Tensor | None, ...]:
+        embeddings, weights, nll, uniform, *_ = gradients
         upstream = _Upstream(embeddings, weights, nll, uniform)
         if not (upstream.asks_soft_predictions or upstream.asks_model):
             return (None,) * 6
@@ -190,25 +199,27 @@ class _ChunkOperator(NamedTuple):
             embeddings, weights, tokens.nll, tokens.uniform, tokens.correct, tokens.p_eos, entropy, support
         )
 
-    def add_gradient(self, chunk: slice, predicted: Predicted | None, upstream: _Upstream) -> None:
+    def add_gradient(self, chunk: slice, kept: Predicted | None, upstream: _Upstream) -> None:
         """Hands the output layer the gradient of the chunk's logits.
 
         Args:
-            predicted: the chunk's soft predictions; None: they were not kept.
+            chunk: which tokens.
+            kept: their soft predictions; None: they were not kept.
+            upstream: gradients of the chunk's outputs.
         """
-        if predicted is None or upstream.asks_model:
+        if upstream.asks_model or kept is None:
             logits = self.output_layer.logits(chunk)
             model = ModelDistribution.of(logits)
-        gradient, symbols = None, None
         if upstream.asks_soft_predictions:
-            predicted = predicted or self._predict(logits, model, chunk)
-            gradient = predicted.gradient_(_probability_gradient(predicted, self.table, self.plan, upstream))
-            symbols = predicted.symbols
-        if upstream.asks_model:
-            target = self.target[chunk]
-            whole = model.gradient_(logits, target, _own_token(logits), upstream.nll, upstream.uniform)
-            gradient, symbols = _add_(whole, gradient, symbols), None
-        self.output_layer.add_gradient(chunk, gradient, symbols)
+            predicted = kept or self._predict(logits, model, chunk)
+            listed = predicted.gradient_(_probability_gradient(predicted, self.table, self.plan, upstream))
+            if not upstream.asks_model:
+                self.output_layer.add_gradient(chunk, listed, predicted.symbols)
+                return
+        whole = model.gradient_(logits, self.target[chunk], _own_token(logits), upstream.nll, upstream.uniform)
+        if upstream.asks_soft_predictions:
+            _add_(whole, listed, predicted.symbols)
+        self.output_layer.add_gradient(chunk, whole, None)
 
     def _predict(self, logits: Tensor, model: ModelDistribution, chunk: slice) -> Predicted:
         drawn = self.target[chunk] if self.plan.target_is_drawn else None
@@ -256,8 +267,9 @@ def _entropy_and_support(predicted: Predicted) -> tuple[Tensor, Tensor]:
     return entropy, probabilities.sign().sum(dim=-1).to(torch.int32)
 
 
-def _add_(whole: Tensor, gradient: Tensor | None, symbols: Tensor | None) -> Tensor:
+def _add_(whole: Tensor, gradient: Tensor, symbols: Tensor | None) -> None:
     """Adds to a gradient over the vocabulary another, which may stand at some symbols alone."""
-    if gradient is None:
-        return whole
-    return whole.add_(gradient) if symbols is None else whole.scatter_add_(1, symbols, gradient)
+    if symbols is None:
+        whole.add_(gradient)
+    else:
+        whole.scatter_add_(1, symbols, gradient)

@@ -88,8 +88,7 @@ class ProjectedLogits:
         """Of features, weight and bias, in their precisions."""
         if self._sums is None:
             return Gradients(None, None, None)
-        pairs = zip(self._sums, self._inputs, strict=True)
-        return Gradients(*(None if total is None else total.to(given.dtype) for total, given in pairs))
+        return Gradients(*map(_as_given, self._sums, self._inputs))
 
     def _add_whole(self, sums: Gradients, chunk: slice, gradient: Tensor) -> None:
         rounded = gradient.to(self._weight.dtype)
@@ -124,6 +123,11 @@ def _empty_sum(given: Tensor | None) -> Tensor | None:
     if given is None or not given.requires_grad:
         return None
     return torch.zeros_like(given, dtype=torch.promote_types(given.dtype, torch.float32))
+
+
+def _as_given(total: Tensor | None, given: Tensor | None) -> Tensor | None:
+    """The sum in the precision of its input; None where there is none."""
+    return None if total is None or given is None else total.to(given.dtype)
 
 
 class Chunking(NamedTuple):

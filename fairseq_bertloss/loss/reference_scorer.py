@@ -117,9 +117,7 @@ class ReferenceScorer(nn.Module):
         reference_index: Sequence[int] | None = None,
     ) -> Scores:
         """Against references, each its own or those that reference_index names."""
-        reference: Sentences | CachedSentences = self._sentences_of_ids(target, layout)
-        if self.reference_caches is not None:
-            reference = self.reference_caches.read(reference, self._language_model_ids(target, layout))
+        reference = self._references(target, layout)
         if reference_index is None:
             scores = matched(predicted, reference, range(len(target)), self.language_model, self.matching)
         else:
@@ -127,6 +125,13 @@ class ReferenceScorer(nn.Module):
             read = ReadSentences.of(reference, self.language_model)
             scores = matched(predicted, read, reference_index, self.language_model, self.matching)
         return scores if self.baseline is None else scores.rescaled(self.baseline)
+
+    def _references(self, target: Tensor, layout: SentenceLayout) -> Sentences | CachedSentences:
+        """The references, from the cache where there is one."""
+        sentences = self._sentences_of_ids(target, layout)
+        if self.reference_caches is None:
+            return sentences
+        return self.reference_caches.read(sentences, self._language_model_ids(target, layout))
 
     def _language_model_ids(self, ids: Tensor, layout: SentenceLayout) -> list[tuple[int, ...]]:
         """The language model's ids of each sentence, start marker included."""

@@ -48,7 +48,7 @@ class SoftPrediction:
     hard: bool = False
     noise: bool = True
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         if self.kind not in SOFT_PREDICTIONS:
             raise ValueError(f"unknown soft prediction {self.kind!r}: choose one of {', '.join(SOFT_PREDICTIONS)}")
         if not self.temperature > 0:
@@ -82,7 +82,7 @@ class SoftPrediction:
         return p.masked_fill(broken, torch.nan)
 
     def gradient_(self, probabilities: Tensor, upstream: Tensor) -> Tensor:
-        """The gradient of the logits from that of the probabilities, whose place it takes: J^T upstream, 0 where p is 0.
+        """The gradient of the logits, J^T upstream, in the place of upstream, the probabilities'; 0 where p is 0.
 
         With s = p, the support's indicator, or sqrt(p) (Peters et al., 2019, section 4.2), the Jacobian is
         (diag(s) - s s^T / sum(s)) / temperature.
@@ -125,8 +125,9 @@ def with_gumbel_noise(logits: Tensor, generator: torch.Generator | None = None, 
     Args:
         logits: (..., symbols).
         generator: of the random numbers; None: torch's own.
-        drawn: (...), the symbol of each row that the noise has made the largest. Noise given what it drew is independent
-            noise again, if the symbols are drawn from softmax(logits) (Maddison, Tarlow and Minka, 2014, section 3).
+        drawn: (...), the symbol of each row that the noise has made the largest; None: whichever it happens to. Noise
+            given what it drew is independent noise again, if the symbols are drawn from softmax(logits) (Maddison,
+            Tarlow and Minka, 2014, section 3).
     """
     logits = relative_to_the_largest(logits)
     noisy = logits - torch.empty_like(logits).exponential_(generator=generator).log_()
