@@ -26,11 +26,11 @@ Encode = Callable[[Tensor, Tensor], Tensor]
 
 
 class Inputs(NamedTuple):
-    """What the language model reads: the hypotheses or the references of a batch: (batch, length, size), and (batch, length) twice."""
+    """What the language model reads of a batch, the hypotheses or the references."""
 
-    embeddings: Tensor
-    mask: Tensor
-    weights: Tensor
+    embeddings: Tensor  # (batch, length, size)
+    mask: Tensor  # (batch, length)
+    weights: Tensor  # (batch, length)
 
 
 class Batch(NamedTuple):
@@ -53,7 +53,7 @@ def read_pairs(options: argparse.Namespace, tokenizer) -> list[tuple[str, str]]:
     references = read_references(options.reference, tokenizer)
     if len(hypotheses) != len(references):
         raise SystemExit(f"{len(hypotheses)} hypotheses, but {len(references)} references")
-    return sorted(zip(hypotheses, references), key=lambda pair: len(tokenizer.tokenize(pair[0])))
+    return sorted(zip(hypotheses, references, strict=True), key=lambda pair: len(tokenizer.tokenize(pair[0])))
 
 
 def make_batches(pairs: Sequence[tuple[str, str]], tokenizer, table: Tensor, max_tokens: int) -> list[Batch]:
@@ -65,7 +65,7 @@ def make_batches(pairs: Sequence[tuple[str, str]], tokenizer, table: Tensor, max
             groups.append([])
             longest = max(len(tokenizer.tokenize(line)) + 2 for line in pair)
         groups[-1].append(pair)
-    return [Batch(*(make_inputs(lines, tokenizer, table) for lines in zip(*group))) for group in groups]
+    return [Batch(*(make_inputs(lines, tokenizer, table) for lines in zip(*group, strict=True))) for group in groups]
 
 
 def make_inputs(lines: Sequence[str], tokenizer, table: Tensor) -> Inputs:

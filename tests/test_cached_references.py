@@ -41,7 +41,7 @@ def batch(tiny_lm):
         loss.language_model = Counted(loss.language_model)
         rows = [[*map(symbols.index, p), EOS] for p in tokenize(load_tokenizer(lm), TEXT)]
         target = torch.full((len(rows), max(map(len, rows)) + 1), PAD)
-        for padded, row in zip(target, rows):
+        for padded, row in zip(target, rows, strict=True):
             padded[slice(-len(row), None) if left_pad else slice(len(row))] = torch.tensor(row)
         torch.manual_seed(0)
         one_hot = torch.nn.functional.one_hot(target, len(symbols))
@@ -98,7 +98,7 @@ def test_part_of_a_batch_may_be_there(batch, tmp_path):
     whole = loss(logits, target)
     loss.cache_references(str(tmp_path), 10**9)
     loss(logits[1:3], target[1:3])
-    for part, expected in zip(loss(logits, target), whole):
+    for part, expected in zip(loss(logits, target), whole, strict=True):
         torch.testing.assert_close(part, expected, rtol=0, atol=2**-10)
     assert loss.language_model.read[False] == len(target) + len(target)  # once without the cache
 

@@ -90,8 +90,8 @@ def test_symbols_that_the_model_rules_out():
     target = torch.tensor([2, 0])
     ours = token_statistics(logits, target, with_uniform=True)
     possible = [logits[0, [0, 2]].log_softmax(-1), logits[1, :2].log_softmax(-1)]
-    assert_same([ours.nll, ours.uniform],
-                [torch.stack([-possible[0][1], -possible[1][0]]), torch.stack([-p.sum() for p in possible])])  # fmt: skip
+    nll = torch.stack([-possible[0][1], -possible[1][0]])
+    assert_same([ours.nll, ours.uniform], [nll, torch.stack([-p.sum() for p in possible])])
     (gradient,) = torch.autograd.grad((ours.nll + ours.uniform).sum(), logits)
     assert gradient.isfinite().all() and gradient[0, 1] == gradient[1, 2] == 0
     (expected,) = torch.autograd.grad(sum(-2 * p.sum() for p in possible) + possible[0][0] + possible[1][1], logits)
@@ -111,7 +111,7 @@ def test_logits_may_share_a_large_offset(offset, dtype):
     nll = -lprobs.gather(1, case.target.unsqueeze(1)).squeeze(1)
     uniform = -lprobs.masked_fill(logits.isneginf(), 0.0).sum(dim=-1)
     ours = token_statistics(logits, case.target, eos=EOS, with_uniform=True, chunk_tokens=7)
-    for value, expected in zip((ours.nll, ours.uniform, ours.p_eos), (nll, uniform, lprobs[:, EOS].exp())):
+    for value, expected in zip((ours.nll, ours.uniform, ours.p_eos), (nll, uniform, lprobs[:, EOS].exp()), strict=True):
         assert value.dtype == torch.float32
         torch.testing.assert_close(value.double(), expected, rtol=1e-6, atol=1e-6)
 

@@ -30,7 +30,7 @@ def encode(lm: str, symbols: list[str], sentences: list[str], left_pad: bool = F
     rows = [[index.get(piece, UNK) for piece in pieces] + [EOS] for pieces in tokenize(load_tokenizer(lm), sentences)]
     longest = max(map(len, rows))
     padding = [[PAD] * (longest - len(row)) for row in rows]
-    return torch.tensor([pad + row if left_pad else row + pad for row, pad in zip(rows, padding)])
+    return torch.tensor([pad + row if left_pad else row + pad for row, pad in zip(rows, padding, strict=True)])
 
 
 def make_loss(lm: str, layer: int = 2, **options) -> BERTScoreLoss:
@@ -42,7 +42,7 @@ def random_batch(loss, lengths, seed=0, dtype=torch.float32):
     generator = torch.Generator().manual_seed(seed)
     vocabulary = len(loss.embedding_table)
     target = torch.full((len(lengths), max(lengths)), PAD)
-    for row, length in zip(target, lengths):
+    for row, length in zip(target, lengths, strict=True):
         row[: length - 1] = torch.randint(4, vocabulary - 1, (length - 1,), generator=generator)
         row[length - 1] = EOS
     logits = torch.randn(*target.shape, vocabulary, generator=generator)
@@ -51,7 +51,7 @@ def random_batch(loss, lengths, seed=0, dtype=torch.float32):
 
 
 def assert_scores(score, expected, atol=1e-5):
-    for part, value in zip(score, expected):
+    for part, value in zip(score, expected, strict=True):
         torch.testing.assert_close(part, value, atol=atol, rtol=0)
 
 

@@ -52,7 +52,7 @@ def test_arrivals_repeat_for_the_same_seed_and_rows():
     masses = logits.exp()
     for chunk in (slice(0, 4), slice(4, 10)):
         for first, again, scaled in zip(
-            one(masses[chunk], chunk), other(masses[chunk], chunk), one(7 * masses[chunk], chunk)
+            one(masses[chunk], chunk), other(masses[chunk], chunk), one(7 * masses[chunk], chunk), strict=True
         ):
             assert torch.equal(first, again) and torch.equal(first, scaled)
     assert not torch.equal(

@@ -14,8 +14,13 @@ from torch import Tensor
 
 from fairseq_bertloss.files import check_readable_again
 from fairseq_bertloss.language_model.lm_config import is_hub_name
-from fairseq_bertloss.language_model.pretrained import encoder_config, load_encoder, max_length, scoring_layer
-from fairseq_bertloss.language_model.reference_cache import fingerprint
+from fairseq_bertloss.language_model.pretrained import (
+    encoder_config,
+    fingerprint,
+    load_encoder,
+    max_length,
+    scoring_layer,
+)
 from fairseq_bertloss.language_model.vocabulary import encode
 from fairseq_bertloss.text.languages import language_of
 

@@ -1,4 +1,4 @@
-"""Of which family a language model is: what its config.json says, never the letters of its name or path."""
+"""A language model's family: what its config.json says, never the letters of its name or path."""
 
 import contextlib
 import json

@@ -1,6 +1,8 @@
 """A Hugging Face encoder as it comes: its configuration, its weights, its scoring layer, its positions."""
 
+import hashlib
 import inspect
+import json
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -10,6 +12,9 @@ from fairseq_bertloss.language_model.lm_config import is_hub_name, not_loadable,
 
 if TYPE_CHECKING:
     from transformers import PretrainedConfig, PreTrainedModel
+
+WITHOUT_EFFECT = ("_name_or_path", "transformers_version")
+"""What a configuration has that no embedding depends on."""
 
 SHORTEST = 3
 """Positions that a sentence of one symbol takes between the markers of beginning and end."""
@@ -113,3 +118,20 @@ def max_length(encoder: "PreTrainedModel", name: str) -> int:
             "choose another language model"
         )
     return room
+
+
+def fingerprint(encoder: "PreTrainedModel", layer: int, precision: str) -> str:
+    """Names what contextual embeddings depend on beside the sentence: a digest of 32 hexadecimal digits.
+
+    Args:
+        encoder: a Hugging Face encoder, whose class, configuration and weights count, not where it is from.
+        layer: the scoring layer.
+        precision: what it computes in, such as "float32".
+    """
+    config = {key: value for key, value in encoder.config.to_dict().items() if key not in WITHOUT_EFFECT}
+    facts = [type(encoder).__name__, config, layer, precision]
+    digest = hashlib.blake2b(json.dumps(facts, sort_keys=True, default=str).encode(), digest_size=16)
+    for name, weight in sorted(encoder.state_dict().items()):
+        digest.update(f"{name} {weight.dtype} {tuple(weight.shape)}".encode())
+        digest.update(weight.cpu().contiguous().reshape(-1).view(torch.uint8).numpy())
+    return digest.hexdigest()

@@ -11,7 +11,6 @@ is locked, and a process that is killed leaves no more than vectors and a part o
 
 import glob
 import hashlib
-import json
 import logging
 import os
 import shutil
@@ -20,12 +19,8 @@ import uuid
 import zlib
 from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
-
-if TYPE_CHECKING:
-    from transformers import PreTrainedModel
 
 logger = logging.getLogger(__name__)
 
@@ -35,7 +30,6 @@ RECORD_FIELDS = [*DIGEST_FIELDS, ("first_token", "<u8"), ("tokens", "<u4"), ("cr
 DIGEST = np.dtype(DIGEST_FIELDS)
 RECORD = np.dtype(RECORD_FIELDS)
 ENTRY = np.dtype([*RECORD_FIELDS, ("shard", "<u4")])  # a record in memory, and which pair of files it is from
-WITHOUT_EFFECT = ("_name_or_path", "transformers_version")  # on the embeddings, though in the configuration
 
 
 class ReferenceCache:
@@ -51,7 +45,7 @@ class ReferenceCache:
 
         Args:
             folder: of all caches (--cache-references).
-            fingerprint: what names the encoder, as from `fingerprint`; what others computed is not seen.
+            fingerprint: what names the encoder, as pretrained.fingerprint does; what others computed is not seen.
             size: values in an embedding.
             limit: bytes of all files of this fingerprint; processes that append at once may exceed it by that much.
 
@@ -254,13 +248,14 @@ class _Index:
         self._runs: list[tuple[np.ndarray, np.ndarray]] = []
 
     def add(self, entries: np.ndarray) -> None:
+        """Merges entries into the runs."""
         while self._runs and len(self._runs[-1][1]) < 2 * len(entries):
             entries = np.concatenate([self._runs.pop()[1], entries])
         entries = entries[np.argsort(entries["head"], kind="stable")]
         self._runs.append((entries["head"].copy(), entries))
 
     def find(self, digests: np.ndarray) -> list[list[tuple[int, int, int, int]]]:
-        """For each digest every place that has it: first token, tokens, crc32, shard."""
+        """Finds for each digest every place that has it: first token, tokens, crc32, shard."""
         found: list[list[tuple[int, int, int, int]]] = [[] for _ in digests]
         for heads, entries in self._runs:
             starts = np.searchsorted(heads, digests["head"], "left")
@@ -269,25 +264,6 @@ class _Index:
                 same = entries[starts[i] : ends[i]].tolist()
                 found[i] += [tuple(place) for _, tail, *place in same if tail == digests["tail"][i]]
         return found
-
-
-def fingerprint(encoder: "PreTrainedModel", layer: int, precision: str) -> str:
-    """Names what embeddings depend on beside the sentence: a digest of 32 hexadecimal digits.
-
-    Args:
-        encoder: a Hugging Face encoder, whose class, configuration and weights count, not where it is from.
-        layer: the scoring layer.
-        precision: what it computes in, such as "float32".
-    """
-    import torch  # here: the files need only numpy
-
-    config = {key: value for key, value in encoder.config.to_dict().items() if key not in WITHOUT_EFFECT}
-    facts = [type(encoder).__name__, config, layer, precision]
-    digest = hashlib.blake2b(json.dumps(facts, sort_keys=True, default=str).encode(), digest_size=16)
-    for name, weight in sorted(encoder.state_dict().items()):
-        digest.update(f"{name} {weight.dtype} {tuple(weight.shape)}".encode())
-        digest.update(weight.cpu().contiguous().reshape(-1).view(torch.uint8).numpy())
-    return digest.hexdigest()
 
 
 def _digest(sentence: Sequence[int]) -> bytes:

@@ -49,7 +49,7 @@ class SpecialIds(NamedTuple):
 
 @runtime_checkable
 class Dictionary(Protocol):
-    """As much of fairseq's Dictionary as is used here."""
+    """The part of fairseq's Dictionary that is used here."""
 
     symbols: list[str]
     bos_word: str
@@ -273,7 +273,7 @@ def _text_ids(tokenizer: "PreTrainedTokenizerBase", text: str) -> list[int]:
 
 @functools.lru_cache(maxsize=8)
 def _unknown_spelling(tokenizer: "PreTrainedTokenizerBase") -> re.Pattern:
-    """Whatever the case, which `bertloss prepare --lowercase` takes away."""
+    """What finds the spellings, whatever their case, which `bertloss prepare --lowercase` takes away."""
     return re.compile("|".join(map(re.escape, (tokenizer.unk_token, UNKNOWN, UNKNOWN_IN_REFERENCE))), re.IGNORECASE)
 
 

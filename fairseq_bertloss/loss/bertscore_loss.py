@@ -171,18 +171,21 @@ class BERTScoreLoss(ReferenceScorer):
         with_uniform: bool = False,
         reference: Tensor | None = None,
     ) -> tuple[Scores, TokenPredictions]:
-        """As forward, from what the decoder's output layer gets, and the statistics of the same logits.
+        """Scores what `forward` scores, but from the output layer's inputs, with statistics of the same logits.
 
         Args:
             features: (batch, length, dim), or (tokens, dim) of the real tokens alone, row by row; logits where there is
                 no projection. Gradients flow.
-            target: (batch, length).
+            target: (batch, length), as for forward.
             projection: the output layer; gradients flow to its weight and bias.
             with_uniform: whether TokenPredictions.uniform is wanted, for label smoothing.
             reference: (batch, l), to score against in place of the target, which the model itself has then drawn.
 
         Returns:
             Scores, and TokenPredictions of the real tokens, in the order of target's rows.
+
+        Raises:
+            ValueError: as in forward, also for the reference.
         """
         layout = self._layout(target)
         predictions = expected_embeddings(
@@ -204,7 +207,18 @@ class BERTScoreLoss(ReferenceScorer):
         return self._score(predicted, target, layout), predictions
 
     def score_predictions(self, probabilities: Tensor, target: Tensor) -> BERTScore:
-        """As forward, from soft predictions of any origin, (batch, length, vocabulary)."""
+        """BERTScore of soft predictions of any origin.
+
+        Args:
+            probabilities: (batch, length, vocabulary), each a point on the simplex; gradients flow.
+            target: as for forward.
+
+        Returns:
+            precision, recall and f1, (batch,) each.
+
+        Raises:
+            ValueError: as in forward.
+        """
         layout = self._layout(target)
         probabilities = _packed(probabilities, target, layout)
         check_vocabulary(probabilities.size(-1), self.embedding_table)

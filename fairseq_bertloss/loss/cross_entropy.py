@@ -148,7 +148,7 @@ class ModelDistribution(NamedTuple):
 
     @classmethod
     def of(cls, logits: Tensor) -> "ModelDistribution":
-        """From logits (n, vocabulary), which stay as they are."""
+        """The distribution that logits (n, vocabulary) stand for; they stay as they are."""
         largest, most_probable = logits.max(dim=-1, keepdim=True)
         masses = (logits - largest).exp_()
         total = masses.sum(dim=-1, keepdim=True)
@@ -157,7 +157,15 @@ class ModelDistribution(NamedTuple):
     def statistics(
         self, logits: Tensor, target: Tensor, token_index: Tensor, eos: int, with_uniform: bool
     ) -> TokenStatistics:
-        """Of targets (targets,), each looked up in the distribution of the token token_index; without a graph."""
+        """Statistics of targets, without a graph.
+
+        Args:
+            logits: (n, vocabulary), of which this is the distribution.
+            target: (targets,) symbol indices.
+            token_index: (targets,), the token whose distribution each is looked up in.
+            eos: index of </s>.
+            with_uniform: whether `uniform` is wanted.
+        """
         total = self.total.squeeze(1)
         largest = self.largest.squeeze(1)
         nll = total.log()[token_index] + (largest[token_index] - logits[token_index, target])
@@ -181,7 +189,9 @@ class ModelDistribution(NamedTuple):
         """The gradient of the logits from those of nll and uniform, (n, vocabulary), which takes the masses' place.
 
         Args:
-            logits: may be None where there is no gradient of uniform.
+            logits: (n, vocabulary); may be None where there is no gradient of uniform.
+            target, token_index: as of `statistics`.
+            nll, uniform: the gradients, (targets,); None where there is none.
         """
         share = torch.zeros_like(self.total).squeeze(1)
         if nll is not None:

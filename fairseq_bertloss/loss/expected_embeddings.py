@@ -126,7 +126,7 @@ class _Upstream(NamedTuple):
         return self.nll is not None or self.uniform is not None
 
     def part(self, chunk: slice) -> "_Upstream":
-        """Those of a chunk's tokens."""
+        """The gradients of a chunk's tokens."""
         return _Upstream(*(None if whole is None else whole[chunk] for whole in self))
 
 

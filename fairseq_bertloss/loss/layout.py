@@ -82,7 +82,7 @@ def _check_ends(ids: Tensor, real: Tensor, eos: int) -> None:
 
 
 def cost_of_a_batch(tensor: Tensor) -> int:
-    """On the tensor's device."""
+    """What one more batch costs the language model on the tensor's device, in tokens."""
     return COST_OF_A_BATCH.get(tensor.device.type, COST_OF_A_BATCH["cuda"])
 
 

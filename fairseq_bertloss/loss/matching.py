@@ -21,7 +21,7 @@ class BERTScore(NamedTuple):
 
     @classmethod
     def joined(cls, batches: Sequence["BERTScore"], order: Tensor) -> "BERTScore":
-        """Those of several batches as one, sentence order[i] of all of them at i."""
+        """The scores of several batches as one, with sentence order[i] of all of them at i."""
         return cls(*(torch.cat(parts)[order] for parts in zip(*batches, strict=True)))
 
 
@@ -32,7 +32,7 @@ class Scores(NamedTuple):
     rewarded: BERTScore  # by the matching that the objective takes
 
     def rescaled(self, baseline: tuple[float, float, float]) -> "Scores":
-        """Both, by the same baseline."""
+        """Rescales both by the same baseline."""
         return Scores(self.reported.rescaled(baseline), self.rewarded.rescaled(baseline))
 
 

@@ -63,7 +63,7 @@ def _optimum(cosine: np.ndarray, predicted: np.ndarray, reference: np.ndarray) -
 
 
 def _transport(cosine: np.ndarray, predicted: np.ndarray, reference: np.ndarray) -> np.ndarray:
-    """As _optimum: a further position of either side takes, for nothing, what the other side has too much."""
+    """The same as _optimum: a further position of either side takes, for nothing, the surplus of the other side."""
     import ot  # slow to import, and for idf weights alone
 
     k, l = cosine.shape

@@ -43,7 +43,7 @@ class GivenLogits:
         self._gradient: Tensor | None = None
 
     def logits(self, chunk: slice) -> Tensor:
-        """Of the chunk's tokens, (n, vocabulary)."""
+        """Logits of the chunk's tokens, (n, vocabulary)."""
         return at_least_float32(self._logits[chunk])
 
     def add_gradient(self, chunk: slice, gradient: Tensor, symbols: Tensor | None) -> None:
@@ -64,7 +64,7 @@ class ProjectedLogits:
     """Logits that a projection makes of features (tokens, dim)."""
 
     def __init__(self, features: Tensor, projection: Projection, dtype: torch.dtype):
-        """With products in the given precision, autocast's for instance."""
+        """Takes the precision of products, autocast's for instance, as dtype."""
         self._inputs = (features, projection.weight, projection.bias)
         self._features = features.to(dtype)
         self._weight = projection.weight.to(dtype)
@@ -72,7 +72,7 @@ class ProjectedLogits:
         self._sums: Gradients | None = None
 
     def logits(self, chunk: slice) -> Tensor:
-        """Of the chunk's tokens, (n, vocabulary)."""
+        """Logits of the chunk's tokens, (n, vocabulary)."""
         return at_least_float32(F.linear(self._features[chunk], self._weight, self._bias))
 
     def add_gradient(self, chunk: slice, gradient: Tensor, symbols: Tensor | None) -> None:
@@ -85,7 +85,7 @@ class ProjectedLogits:
             self._add_at_symbols(self._sums, chunk, gradient, symbols)
 
     def gradients(self) -> Gradients:
-        """Of features, weight and bias, in their precisions."""
+        """The gradients of features, weight and bias, in their precisions."""
         if self._sums is None:
             return Gradients(None, None, None)
         return Gradients(*map(_as_given, self._sums, self._inputs))
@@ -156,7 +156,7 @@ class Chunking(NamedTuple):
         return cls(chunk_tokens, product_dtype)
 
     def chunks(self, tokens: int) -> Iterator[slice]:
-        """Of so many tokens."""
+        """The chunks of so many tokens, in their order."""
         return (slice(start, start + self.tokens) for start in range(0, tokens, self.tokens))
 
     def output_layer(
@@ -172,7 +172,7 @@ class Kept:
     """What an operator keeps of its chunks for the backward pass."""
 
     def __init__(self, room: int):
-        """With room for so many bytes."""
+        """Makes room for so many bytes."""
         self._room = room
         self._chunks: dict[int, Any] = {}
 

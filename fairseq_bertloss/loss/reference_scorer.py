@@ -51,7 +51,7 @@ class ReferenceScorer(nn.Module):
         return self.language_model.max_length - 1
 
     def score_ids(self, hypothesis: Tensor, target: Tensor, reference_index: Sequence[int] | None = None) -> BERTScore:
-        """As score_candidates, by the objective's matching alone."""
+        """The scores of score_candidates by the objective's matching alone."""
         return self.score_candidates(hypothesis, target, reference_index).rewarded
 
     @torch.no_grad()
@@ -82,7 +82,7 @@ class ReferenceScorer(nn.Module):
         return self.reference_caches
 
     def _layout(self, ids: Tensor) -> SentenceLayout:
-        """Of ids (batch, length), to whose device this module follows.
+        """The layout of ids (batch, length), to whose device this module moves.
 
         Raises:
             ValueError: as in BERTScoreLoss.forward.

@@ -86,8 +86,9 @@ class CachedSentences(NamedTuple):
 
         Args:
             sentences: the references.
-            ids: of each, the language model's, markers included.
-            cache: of this language model.
+            ids: the language model's ids of each, start marker included.
+            cache: this language model's.
+            language_model: reads what the cache lacks.
         """
         found = cache.read(ids)
         missing = [i for i, embeddings in enumerate(found) if embeddings is None]
@@ -97,7 +98,7 @@ class CachedSentences(NamedTuple):
         return cls(contextual, sentences.weights, sentences.layout)
 
     def read_by(self, language_model: FrozenLanguageModel, group: Sequence[int]) -> Side:
-        """As Sentences.read_by, in float32; the language model has done its work."""
+        """The same as Sentences.read_by, in float32; the language model has done its work."""
         part = self.layout.part(group)
         padded = np.zeros((*part.mask.shape, self.contextual[0].shape[1]), self.contextual[0].dtype)
         for sentence, i in zip(padded, group, strict=True):
@@ -126,7 +127,7 @@ class ReadSentences(NamedTuple):
         return cls(contextual, sentences.weights, sentences.layout)
 
     def read_by(self, language_model: FrozenLanguageModel, group: Sequence[int]) -> Side:
-        """As Sentences.read_by; the language model has done its work."""
+        """The same as Sentences.read_by; the language model has done its work."""
         part = self.layout.part(group)
         chosen = torch.tensor(group).to(part.mask.device, non_blocking=True)
         return Side(self.contextual[chosen, : part.mask.size(1)], self.weights[part.places], part.mask)

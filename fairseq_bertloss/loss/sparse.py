@@ -85,7 +85,7 @@ class Predictor:
         return Predicted(probabilities, None, self._soft)
 
     def _compact(self, symbols: Tensor, probabilities: Tensor) -> Predicted:
-        """Without the columns that no token needs."""
+        """Soft predictions without the columns that no token needs."""
         probabilities, order = probabilities.topk(_most_set(probabilities != 0), dim=-1)
         return Predicted(probabilities, symbols.gather(-1, order), self._soft)
 
@@ -123,7 +123,7 @@ def nearest_to_the_largest(logits: Tensor, distance: float, at_most: int) -> tup
 
 
 def _not_below(logits: Tensor, least: Tensor) -> Tensor:
-    """Not `>=`: a row of NaN must not look empty."""
+    """Which logits reach the least, (n, vocabulary) bool; NaN does, lest a row of NaN look empty."""
     return ~(logits < least)
 
 
@@ -144,7 +144,7 @@ class GumbelArrivals:
     """
 
     MOST = 32
-    """Of a token, on average; one whose first arrival is late has ten times as many, and all are as wide as it."""
+    """Arrivals of a token on average; one whose first is late has ten times as many, and all are as wide as it."""
 
     def __init__(self, tokens: int, temperature: float, vocabulary: int, device: torch.device):
         """Draws everything random from torch's generator of the CPU, whatever the device."""

@@ -40,7 +40,7 @@ SCRIPTS = {
 """What the script of a text says about its language."""
 
 LEAST_KANA = 0.1
-"""Of the kana and ideographs of Japanese; Chinese has fewer."""
+"""Share of kana among the kana and ideographs of Japanese; Chinese has fewer."""
 
 ALONE = rf"(?:[{IDEOGRAPHIC}\p{{Tibetan}}]|(?=\p{{P}})[{OTHERS}])"
 """What BERT's tokenizer splits off, and Japanese tokenizers before it."""
