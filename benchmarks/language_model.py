@@ -20,24 +20,24 @@ from torch import Tensor
 from fairseq_bertloss.evaluation.hypotheses import read_references, read_translations
 from fairseq_bertloss.language_model.frozen import DTYPES, FrozenLanguageModel
 from fairseq_bertloss.language_model.vocabulary import load_tokenizer
-from fairseq_bertloss.loss.matching import BERTScore, Comparison, greedy_match
+from fairseq_bertloss.loss.matching import BERTScore, Comparison, Side, greedy_match
 
 Encode = Callable[[Tensor, Tensor], Tensor]
 
 
-class Side(NamedTuple):
-    """The hypotheses or the references of a batch: (batch, length, size), and (batch, length) twice."""
+class Inputs(NamedTuple):
+    """What the language model reads of a batch, the hypotheses or the references."""
 
-    embeddings: Tensor
-    mask: Tensor
-    weights: Tensor
+    embeddings: Tensor  # (batch, length, size)
+    mask: Tensor  # (batch, length)
+    weights: Tensor  # (batch, length)
 
 
 class Batch(NamedTuple):
     """Sentence pairs that are scored together."""
 
-    hypotheses: Side
-    references: Side
+    hypotheses: Inputs
+    references: Inputs
 
 
 class Contender(NamedTuple):
@@ -53,7 +53,7 @@ def read_pairs(options: argparse.Namespace, tokenizer) -> list[tuple[str, str]]:
     references = read_references(options.reference, tokenizer)
     if len(hypotheses) != len(references):
         raise SystemExit(f"{len(hypotheses)} hypotheses, but {len(references)} references")
-    return sorted(zip(hypotheses, references), key=lambda pair: len(tokenizer.tokenize(pair[0])))
+    return sorted(zip(hypotheses, references, strict=True), key=lambda pair: len(tokenizer.tokenize(pair[0])))
 
 
 def make_batches(pairs: Sequence[tuple[str, str]], tokenizer, table: Tensor, max_tokens: int) -> list[Batch]:
@@ -65,15 +65,15 @@ def make_batches(pairs: Sequence[tuple[str, str]], tokenizer, table: Tensor, max
             groups.append([])
             longest = max(len(tokenizer.tokenize(line)) + 2 for line in pair)
         groups[-1].append(pair)
-    return [Batch(*(make_side(lines, tokenizer, table) for lines in zip(*group))) for group in groups]
+    return [Batch(*(make_inputs(lines, tokenizer, table) for lines in zip(*group, strict=True))) for group in groups]
 
 
-def make_side(lines: Sequence[str], tokenizer, table: Tensor) -> Side:
+def make_inputs(lines: Sequence[str], tokenizer, table: Tensor) -> Inputs:
     """As bert-score reads a list of sentences: the two markers of each count nothing."""
     encoded = tokenizer(list(lines), return_tensors="pt", padding=True, truncation=True).to(table.device)
     ids, mask = encoded["input_ids"], encoded["attention_mask"].bool()
     markers = (ids == tokenizer.cls_token_id) | (ids == tokenizer.sep_token_id)
-    return Side(table[ids], mask, (mask & ~markers).float())
+    return Inputs(table[ids], mask, (mask & ~markers).float())
 
 
 def encoding(encode: Encode) -> Contender:
@@ -90,14 +90,17 @@ def encoding(encode: Encode) -> Contender:
     return Contender(forward, forward_backward)
 
 
-def matching(match: Callable[..., BERTScore], dim: int) -> Contender:
+def matching(match: Callable[[Side, Side], BERTScore], dim: int) -> Contender:
     """Scoring without and with gradient; what the vectors are makes no difference to its time."""
 
+    def side(inputs: Inputs) -> Side:
+        vectors = torch.randn(*inputs.mask.shape, dim, device=inputs.mask.device)
+        return Side(vectors, inputs.weights, inputs.mask)
+
     def score(batch: Batch) -> Tensor:
-        sides = [(torch.randn(*side.mask.shape, dim, device=side.mask.device), *side[1:]) for side in batch]
-        (predicted, mask, weights), (reference, reference_mask, reference_weights) = sides
-        predicted.requires_grad_(torch.is_grad_enabled())
-        return match(predicted, reference, weights, reference_weights, mask, reference_mask).f1.sum()
+        predicted = side(batch.hypotheses)
+        predicted.embeddings.requires_grad_(torch.is_grad_enabled())
+        return match(predicted, side(batch.references)).f1.sum()
 
     def forward(batch: Batch) -> Tensor:
         with torch.no_grad():
@@ -144,9 +147,9 @@ def _with_noise(values: np.ndarray) -> str:
     return f"{middle:.2f} ({low:.2f} to {high:.2f})"
 
 
-def greedily_matched(*sides: Tensor) -> BERTScore:
-    """Of the arguments of Comparison.of."""
-    return greedy_match(Comparison.of(*sides))
+def greedily_matched(predicted: Side, reference: Side) -> BERTScore:
+    """From contextual embeddings, as the loss matches them."""
+    return greedy_match(Comparison.of(predicted, reference))
 
 
 class Scored(NamedTuple):
@@ -167,7 +170,7 @@ def score(language_model: Encode, batches: Sequence[Batch], stored_in: torch.dty
         embeddings = hypotheses.embeddings.detach().requires_grad_()
         predicted = language_model(embeddings, hypotheses.mask)
         match = greedily_matched(
-            predicted, reference, hypotheses.weights, references.weights, hypotheses.mask, references.mask
+            Side(predicted, hypotheses.weights, hypotheses.mask), Side(reference, references.weights, references.mask)
         )
         match.f1.sum().backward()
         f1.append(match.f1.detach())

@@ -103,7 +103,7 @@ def peaks(workload: Workload, rows: Sequence[Row], machine: Machine, done: Calla
         inputs = [(path, row.name, row.kind, machine) for row in rows]
         growths = each_in_a_process(inputs) if machine.device == "cpu" else starmap(_growth, inputs)
         measured = {}
-        for row, growth in zip(rows, growths):
+        for row, growth in zip(rows, growths, strict=True):
             measured[row.name] = growth
             done()
     return measured

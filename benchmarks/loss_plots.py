@@ -54,7 +54,7 @@ def bars(path: str, lines: Sequence[Result], title: str) -> None:
 def _bars(axes: Axes, lines: Sequence[Result], values: Callable[[Result], Sequence[float]]) -> None:
     kinds = list(dict.fromkeys(line.kind for line in lines))
     ways = [way for way in WAYS if any(line.way == way for line in lines)]
-    for way, color in zip(ways, COLORS[1:]):
+    for way, color in zip(ways, COLORS[1:], strict=False):
         drawn = [line for line in lines if line.way == way]
         x = np.array([kinds.index(line.kind) for line in drawn]) + BAR * (ways.index(way) - (len(ways) - 1) / 2)
         quantiles = np.array([values(line) for line in drawn])
@@ -62,7 +62,7 @@ def _bars(axes: Axes, lines: Sequence[Result], values: Callable[[Result], Sequen
         axes.bar(x, middle, 0.9 * BAR, color=color, label=way)
         spread = middle - quantiles[:, 0], quantiles[:, -1] - middle
         axes.errorbar(x, middle, spread, fmt="none", ecolor="black", lw=0.8)
-        for position, height, top in zip(x, middle, quantiles[:, -1]):
+        for position, height, top in zip(x, middle, quantiles[:, -1], strict=True):
             axes.annotate(f"{height:.2f}", (position, top), (0, 1), textcoords="offset points", ha="center", fontsize=5)
     axes.axhline(1, color=GREY, lw=0.7, ls=":")
     axes.set_xticks(range(len(kinds)), kinds)
@@ -88,7 +88,7 @@ def growth(path: str, axis: str, points: Sequence[Point], title: str) -> None:
 
 
 def _curves(axes: Axes, sizes: Sequence[float], rows: dict[str, list[float]]) -> None:
-    for (name, values), color, marker in zip(rows.items(), COLORS, MARKERS):
+    for (name, values), color, marker in zip(rows.items(), COLORS, MARKERS, strict=False):
         axes.plot(sizes, values, color=color, marker=marker, label=f"{name}: exponent {exponent(sizes, values):.2f}")
     axes.set(xscale="log", yscale="log")
     axes.legend(fontsize=6)

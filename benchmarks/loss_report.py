@@ -140,7 +140,7 @@ def peakedness(batch: Batch, chunk: int = 256) -> str:
     """How peaked the logits are, which decides what sparse soft predictions cost."""
     real = batch.target.ne(PAD)
     right, entropy, supports = 0, 0.0, dict.fromkeys(("sparsemax", "entmax15"), 0)
-    for features, target in zip(batch.features[real].split(chunk), batch.target[real].split(chunk)):
+    for features, target in zip(batch.features[real].split(chunk), batch.target[real].split(chunk), strict=True):
         logits = torch.nn.functional.linear(features, batch.weight, batch.bias)
         right += int(logits.argmax(dim=-1).eq(target).sum())
         entropy += float(torch.special.entr(logits.softmax(dim=-1)).sum())

@@ -32,7 +32,7 @@ stand white ##ate house peop roof ##ther people be by bre bla co che cou do ear 
 la men man ne no ora other pi ple ru su sit th ta un up we wo ##ta ##ti ##ting ##two ##ec ##rr ##rk ##rl ##rm
 ##ak ##ase ##dd ##den
 """.split()
-"""What WordPieceTrainer once learned from TEXT. It breaks ties by chance, so that tests would differ from run to run."""
+"""What WordPieceTrainer once learned from TEXT. It breaks ties by chance; tests would differ from run to run."""
 
 COMMON = dict(num_hidden_layers=3, num_attention_heads=2, intermediate_size=24, max_position_embeddings=100)
 FAMILIES = {

@@ -22,7 +22,8 @@ def test_its_pairs_are_scored_as_bert_score_does(benchmark, minilm, real_pairs):
     hypotheses, references = (side[90:110] for side in real_pairs)
     tokenizer = load_tokenizer(minilm)
     lm = FrozenLanguageModel.from_pretrained(minilm, 5, "float32")
-    batches = benchmark.make_batches([*zip(hypotheses, references)], tokenizer, lm.embedding_table, max_tokens=200)
+    pairs = [*zip(hypotheses, references, strict=True)]
+    batches = benchmark.make_batches(pairs, tokenizer, lm.embedding_table, max_tokens=200)
     assert len(batches) > 2 and all(side.mask.numel() <= 200 for batch in batches for side in batch)
     exact = benchmark.score(lm, batches, None)
     _, _, expected = bert_score.score(hypotheses, references, model_type=minilm, num_layers=5)

@@ -61,7 +61,7 @@ def outcome(row):
 
 
 def assert_same(row, other):
-    for one, two in zip(outcome(row), outcome(other)):
+    for one, two in zip(outcome(row), outcome(other), strict=True):
         torch.testing.assert_close(one, two, rtol=1e-4, atol=2e-5)
 
 
@@ -93,7 +93,7 @@ def test_cached_references_are_the_same_but_for_their_precision(tiny_lm, batch, 
     made = {row.way: row for row in workload.rows("cpu", torch.float32, ["softmax"])}
     files = {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*.*")}
     assert sum(path.stat().st_size for path in files) > batch.tokens * 2, "nothing is cached"
-    for one, two in zip(outcome(made["ours, cached references"]), outcome(made["ours"])):
+    for one, two in zip(outcome(made["ours, cached references"]), outcome(made["ours"]), strict=True):
         torch.testing.assert_close(one, two, rtol=0, atol=2e-3 * float(two.abs().max()))
     assert {path: path.stat().st_mtime_ns for path in files} == files, "an update wrote to the cache"
 

@@ -6,7 +6,7 @@ from bert_score.utils import greedy_cos_idf
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from fairseq_bertloss.loss.matching import BERTScore, Comparison, greedy_match
+from fairseq_bertloss.loss.matching import BERTScore, Comparison, Side, greedy_match
 
 
 def random_side(generator, batch, length, dim=6, padding=0):
@@ -21,16 +21,16 @@ def random_side(generator, batch, length, dim=6, padding=0):
 
 
 def match(predicted, reference):
-    return greedy_match(Comparison.of(*(part for pair in zip(predicted, reference) for part in pair)))
+    return greedy_match(Comparison.of(Side(*predicted), Side(*reference)))
 
 
 def match_by_loop(predicted, reference):
     scores = []
-    for (p, wp, mp), (r, wr, mr) in zip(zip(*predicted), zip(*reference)):
+    for (p, wp, mp), (r, wr, mr) in zip(zip(*predicted, strict=True), zip(*reference, strict=True), strict=True):
         p, wp, r, wr = p[mp], wp[mp], r[mr], wr[mr]
         cosine = torch.tensor([[torch.cosine_similarity(x, y, dim=0) for y in r] for x in p], dtype=torch.float64)
-        precision = sum(w * row.max() for w, row in zip(wp, cosine)) / wp.sum()
-        recall = sum(w * column.max() for w, column in zip(wr, cosine.T)) / wr.sum()
+        precision = sum(w * row.max() for w, row in zip(wp, cosine, strict=True)) / wp.sum()
+        recall = sum(w * column.max() for w, column in zip(wr, cosine.T, strict=True)) / wr.sum()
         f1 = 2 * precision * recall / (precision + recall) if precision * recall > 0 else torch.tensor(0.0)
         scores.append(torch.stack([precision, recall, f1.double()]))
     return BERTScore(*torch.stack(scores).T)

@@ -41,7 +41,7 @@ def batch(tiny_lm):
         loss.language_model = Counted(loss.language_model)
         rows = [[*map(symbols.index, p), EOS] for p in tokenize(load_tokenizer(lm), TEXT)]
         target = torch.full((len(rows), max(map(len, rows)) + 1), PAD)
-        for padded, row in zip(target, rows):
+        for padded, row in zip(target, rows, strict=True):
             padded[slice(-len(row), None) if left_pad else slice(len(row))] = torch.tensor(row)
         torch.manual_seed(0)
         one_hot = torch.nn.functional.one_hot(target, len(symbols))
@@ -98,7 +98,7 @@ def test_part_of_a_batch_may_be_there(batch, tmp_path):
     whole = loss(logits, target)
     loss.cache_references(str(tmp_path), 10**9)
     loss(logits[1:3], target[1:3])
-    for part, expected in zip(loss(logits, target), whole):
+    for part, expected in zip(loss(logits, target), whole, strict=True):
         torch.testing.assert_close(part, expected, rtol=0, atol=2**-10)
     assert loss.language_model.read[False] == len(target) + len(target)  # once without the cache
 
@@ -109,9 +109,9 @@ def test_hard_predictions_are_scored_against_the_cache_too(batch, tmp_path):
     loss.cache_references(str(tmp_path), 10**9)
     for _ in range(2):
         torch.testing.assert_close(loss.score_ids(target.flip(0), target).f1, expected.f1, rtol=0, atol=2**-10)
-        of = [0, 0, 1]
-        several = loss.score_ids(target[:3].flip(0), target, of)
-        torch.testing.assert_close(several.f1, loss.score_ids(target[:3].flip(0), target[of]).f1)
+        reference_index = [0, 0, 1]
+        several = loss.score_ids(target[:3].flip(0), target, reference_index)
+        torch.testing.assert_close(several.f1, loss.score_ids(target[:3].flip(0), target[reference_index]).f1)
 
 
 def test_another_precision_has_a_cache_of_its_own(batch, tmp_path):
@@ -136,15 +136,15 @@ def test_a_loss_of_another_type(batch, tmp_path, dtype, lm_dtype, opened_first):
     logits = logits.detach().to(dtype).requires_grad_()
     first, gradient = f1_and_gradient(loss, logits, target)
     again, _ = f1_and_gradient(loss, logits, target)
-    of = [1] * len(target)
-    hard = loss.score_ids(target.flip(0), target, of).f1
+    reference_index = [1] * len(target)
+    hard = loss.score_ids(target.flip(0), target, reference_index).f1
     loss.reference_caches = None
     exact, exact_gradient = f1_and_gradient(loss, logits, target)
     assert torch.equal(first, again) and first.dtype == exact.dtype
     torch.testing.assert_close(first, exact, rtol=0, atol=2**-10)
     if dtype == torch.float64:
         torch.testing.assert_close(gradient, exact_gradient, rtol=0, atol=2**-8 * float(exact_gradient.abs().max()))
-    torch.testing.assert_close(hard, loss.score_ids(target.flip(0), target, of).f1, rtol=0, atol=2**-10)
+    torch.testing.assert_close(hard, loss.score_ids(target.flip(0), target, reference_index).f1, rtol=0, atol=2**-10)
 
 
 def test_weights_that_half_precision_has_rounded_have_a_cache_of_their_own(batch, tmp_path):

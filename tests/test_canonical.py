@@ -150,7 +150,7 @@ def test_prepared_folders_have_the_same_bytes(folders):
 
 
 def test_a_folder_of_an_earlier_version_is_taken_only_where_its_text_is_the_same(folders, tiny_lm, tmp_path):
-    for (folder, corpus), status in zip(folders, (0, 2)):
+    for (folder, corpus), status in zip(folders, (0, 2), strict=True):
         record = json.loads((folder / "prepare.json").read_text(encoding="utf-8"))
         earlier = tmp_path / f"earlier-{status}"
         earlier.mkdir()

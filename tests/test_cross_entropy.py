@@ -56,23 +56,25 @@ def test_gradcheck():
 @pytest.mark.parametrize("with_uniform", [True, False])
 def test_targets_may_share_a_token(with_uniform):
     case = Case()
-    of = torch.tensor([0, 0, 0, 1, 5, 5, 6, 7, 7, 13, 14, 14, 20])  # some tokens have none, some chunks begin with two
-    target = torch.arange(len(of)) * 31
+    token_index = torch.tensor(
+        [0, 0, 0, 1, 5, 5, 6, 7, 7, 13, 14, 14, 20]
+    )  # some tokens have none, some chunks begin with two
+    target = torch.arange(len(token_index)) * 31
     lprobs = case.logits.log_softmax(dim=-1)
-    expected = [-lprobs[of, target], -lprobs.sum(dim=-1)[of]][: 1 + with_uniform]
+    expected = [-lprobs[token_index, target], -lprobs.sum(dim=-1)[token_index]][: 1 + with_uniform]
     ours = token_statistics(
         case.features,
         target,
         Projection(case.weight, case.bias),
-        of=of,
+        token_index=token_index,
         eos=EOS,
         with_uniform=with_uniform,
         chunk_tokens=7,
     )
     assert_same(ours[: 1 + with_uniform], expected)
-    assert_same([ours.p_eos], [lprobs[of, EOS].exp()])
-    assert torch.equal(ours.correct, lprobs.argmax(dim=-1)[of] == target)
-    upstream = [given[: len(of)] for given in case.upstream[2 : 3 + with_uniform]]
+    assert_same([ours.p_eos], [lprobs[token_index, EOS].exp()])
+    assert torch.equal(ours.correct, lprobs.argmax(dim=-1)[token_index] == target)
+    upstream = [given[: len(token_index)] for given in case.upstream[2 : 3 + with_uniform]]
     assert_same(case.gradients(ours[: 1 + with_uniform], upstream), case.gradients(expected, upstream))
 
 
@@ -88,8 +90,8 @@ def test_symbols_that_the_model_rules_out():
     target = torch.tensor([2, 0])
     ours = token_statistics(logits, target, with_uniform=True)
     possible = [logits[0, [0, 2]].log_softmax(-1), logits[1, :2].log_softmax(-1)]
-    assert_same([ours.nll, ours.uniform],
-                [torch.stack([-possible[0][1], -possible[1][0]]), torch.stack([-p.sum() for p in possible])])  # fmt: skip
+    nll = torch.stack([-possible[0][1], -possible[1][0]])
+    assert_same([ours.nll, ours.uniform], [nll, torch.stack([-p.sum() for p in possible])])
     (gradient,) = torch.autograd.grad((ours.nll + ours.uniform).sum(), logits)
     assert gradient.isfinite().all() and gradient[0, 1] == gradient[1, 2] == 0
     (expected,) = torch.autograd.grad(sum(-2 * p.sum() for p in possible) + possible[0][0] + possible[1][1], logits)
@@ -109,7 +111,7 @@ def test_logits_may_share_a_large_offset(offset, dtype):
     nll = -lprobs.gather(1, case.target.unsqueeze(1)).squeeze(1)
     uniform = -lprobs.masked_fill(logits.isneginf(), 0.0).sum(dim=-1)
     ours = token_statistics(logits, case.target, eos=EOS, with_uniform=True, chunk_tokens=7)
-    for value, expected in zip((ours.nll, ours.uniform, ours.p_eos), (nll, uniform, lprobs[:, EOS].exp())):
+    for value, expected in zip((ours.nll, ours.uniform, ours.p_eos), (nll, uniform, lprobs[:, EOS].exp()), strict=True):
         assert value.dtype == torch.float32
         torch.testing.assert_close(value.double(), expected, rtol=1e-6, atol=1e-6)
 
@@ -126,7 +128,9 @@ def test_bad_input(features, target, options, message):
     with pytest.raises(ValueError, match=message):
         token_statistics(features, target, **options)
     with pytest.raises(ValueError, match="disagree"):
-        token_statistics(torch.randn(3, 5), torch.zeros(2, dtype=torch.long), of=torch.zeros(3, dtype=torch.long))
+        token_statistics(
+            torch.randn(3, 5), torch.zeros(2, dtype=torch.long), token_index=torch.zeros(3, dtype=torch.long)
+        )
 
 
 def test_autocast_rounds_the_product_alone():

@@ -48,7 +48,7 @@ def test_value_and_gradient_equal_the_twins(soft, projected, kept):
         assert (ours.support <= statistics[3]).all()
         assert soft.kind in ("softmax", "gumbel_softmax") or torch.equal(ours.support, statistics[3])
         for wanted in UPSTREAM.values():
-            upstream = [u if want else None for u, want in zip(case.upstream, wanted)]
+            upstream = [u if want else None for u, want in zip(case.upstream, wanted, strict=True)]
             theirs = case.gradients(case.twin(soft)[0], upstream)
             assert_same(case.gradients(case.operator(soft, projected, kept_bytes=kept), upstream), theirs)
 
@@ -66,15 +66,15 @@ def test_gumbel_softmax_equals_its_twin_with_the_same_noise(temperature, hard, k
     torch.manual_seed(1)
     predict = sparse.Predictor(soft, len(case.target), len(case.table), 150, case.table.device)
     noise = torch.full_like(case.logits, -torch.inf)
-    for rows in (slice(start, start + 7) for start in range(0, len(noise), 7)):
-        logits = case.logits[rows].detach()
-        p, symbols, _ = predict(logits, logits.softmax(dim=-1), rows)
+    for chunk in (slice(start, start + 7) for start in range(0, len(noise), 7)):
+        logits = case.logits[chunk].detach()
+        p, symbols, _ = predict(logits, logits.softmax(dim=-1), chunk)
         noisy = temperature * p.log()  # of a softmax at that temperature, up to a constant
         if symbols is None:
-            noise[rows] = noisy - logits
+            noise[chunk] = noisy - logits
         else:
             order = p.argsort(dim=-1)  # padding first, should it repeat a symbol
-            noise[rows].scatter_(1, symbols.gather(1, order), (noisy - logits.gather(1, symbols)).gather(1, order))
+            noise[chunk].scatter_(1, symbols.gather(1, order), (noisy - logits.gather(1, symbols)).gather(1, order))
     learning, statistics = case.twin(soft, noise)
     assert_same(ours[:4], learning, 1e-9)
     assert_same(ours[5:7], statistics[1:3], 1e-9)
@@ -82,18 +82,20 @@ def test_gumbel_softmax_equals_its_twin_with_the_same_noise(temperature, hard, k
 
 
 @pytest.mark.parametrize("drawn", [False, True])
-@pytest.mark.parametrize("soft", [*KINDS, SoftPrediction("gumbel_softmax", 0.5)], ids=lambda soft: f"{soft.kind} {soft.temperature}")  # fmt: skip
+@pytest.mark.parametrize(
+    "soft", [*KINDS, SoftPrediction("gumbel_softmax", 0.5)], ids=lambda soft: f"{soft.kind} {soft.temperature}"
+)
 def test_logits_may_share_a_large_offset(soft, drawn):
-    """Sixteenths, which float32 holds beside a million. A support may list a symbol more, whose probability is next to 0."""
+    """Sixteenths, which float32 holds beside a million; a support may list a symbol more, of probability near 0."""
     case = Case()
     logits = (case.logits.detach() * 16).round() / 16
 
-    def outputs(scores):
+    def outputs(logits):
         torch.manual_seed(3)
-        return expected_embeddings(scores, case.target, case.table, soft, with_uniform=True, target_is_drawn=drawn)[:-1]
+        return expected_embeddings(logits, case.target, case.table, soft, with_uniform=True, target_is_drawn=drawn)[:-1]
 
     for offset in (1e4, -1e6):
-        for ours, expected in zip(outputs(logits + offset), outputs(logits)):
+        for ours, expected in zip(outputs(logits + offset), outputs(logits), strict=True):
             if expected is not None:
                 torch.testing.assert_close(ours, expected, rtol=1e-5, atol=1e-5)
 
@@ -203,7 +205,7 @@ def test_random_logits_of_a_large_vocabulary_at_low_temperature():
 def test_half_precision_stays_near_float32(kind, dtype):
     """Products round to half precision, soft predictions do not: distances are those of the rounded inputs."""
     case, exact = Case(dtype=dtype, peak=6.0), Case(peak=6.0)
-    for tensor, rounded in zip(exact.inputs, case.inputs):
+    for tensor, rounded in zip(exact.inputs, case.inputs, strict=True):
         tensor.data.copy_(rounded.data)
     exact.table, exact.upstream = case.table.float(), [u.float() for u in case.upstream]
     soft = SoftPrediction(kind, 1.0)
@@ -214,7 +216,7 @@ def test_half_precision_stays_near_float32(kind, dtype):
     assert ((ours.embeddings.float() - theirs.embeddings).abs() < bound * 4).all()
     gradients = torch.autograd.grad(ours.embeddings, case.inputs, case.upstream[0])
     expected = torch.autograd.grad(theirs.embeddings, exact.inputs, exact.upstream[0])
-    for one, other in zip(gradients, expected):
+    for one, other in zip(gradients, expected, strict=True):
         assert one.dtype == dtype
         assert (one.float() - other).norm() < bound * 4 * other.norm()
 

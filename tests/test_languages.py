@@ -25,7 +25,7 @@ def language_model(tmp_path):
         specials = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"]
         trainer = trainers.WordPieceTrainer(vocab_size=120, special_tokens=specials, show_progress=False)
         tokenizer.train_from_iterator([TURKISH, SPANISH], trainer)
-        names = dict(zip(("pad_token", "unk_token", "cls_token", "sep_token", "mask_token"), specials))
+        names = dict(zip(("pad_token", "unk_token", "cls_token", "sep_token", "mask_token"), specials, strict=True))
         PreTrainedTokenizerFast(tokenizer_object=tokenizer, **names).save_pretrained(tmp_path)
         return str(tmp_path)
 

@@ -18,7 +18,7 @@ def pad(rows: list[list[int]], left: list[bool], more: int = 0) -> torch.Tensor:
     """(sentences, length): each row padded on its side, `more` than needed."""
     width = max(map(len, rows)) + more
     fill = [[PAD] * (width - len(row)) for row in rows]
-    return torch.tensor([gap + row if before else row + gap for row, gap, before in zip(rows, fill, left)])
+    return torch.tensor([gap + row if before else row + gap for row, gap, before in zip(rows, fill, left, strict=True)])
 
 
 def read(layout: SentenceLayout, ids: torch.Tensor) -> list[list[int | str]]:
@@ -26,8 +26,8 @@ def read(layout: SentenceLayout, ids: torch.Tensor) -> list[list[int | str]]:
     assert (START, END, FIRST_TOKEN) == (0, 1, 2)
     rows = ["[CLS]", "[SEP]", *ids.flatten()[layout.tokens].tolist()]
     return [
-        [rows[place] for place, real in zip(places, mask) if real]
-        for places, mask in zip(layout.places.tolist(), layout.mask.tolist())
+        [rows[place] for place, real in zip(places, mask, strict=True) if real]
+        for places, mask in zip(layout.places.tolist(), layout.mask.tolist(), strict=True)
     ]
 
 
@@ -119,7 +119,7 @@ def test_batches_divide_the_sentences_by_length(lengths, cost):
     groups = batches(lengths, cost)
     assert sorted(i for group in groups for i in group) == list(range(len(lengths)))
     spans = [(min(lengths[i] for i in group), max(lengths[i] for i in group)) for group in groups]
-    assert all(longest < shortest for (_, longest), (shortest, _) in zip(spans, spans[1:]))
+    assert all(longest < shortest for (_, longest), (shortest, _) in zip(spans, spans[1:], strict=False))
 
 
 def test_batches_between_nothing_and_everything():

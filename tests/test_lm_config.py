@@ -26,7 +26,7 @@ def configured(folder, **changes) -> str:
 
 
 def as_google_had_it(folder, lm: str) -> str:
-    """A BERT's folder as it was before transformers: configuration, pieces and weights, which say nothing of families."""
+    """A BERT's folder as it was before transformers: configuration, pieces and weights, which name no family."""
     folder.mkdir(parents=True)
     config, tokenizer = AutoConfig.from_pretrained(lm).to_dict(), load_tokenizer(lm)
     google = {key: config[key] for key in BERT_KEYS} | {"directionality": "bidi", "pooler_fc_size": 768}

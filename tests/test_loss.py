@@ -30,7 +30,7 @@ def encode(lm: str, symbols: list[str], sentences: list[str], left_pad: bool = F
     rows = [[index.get(piece, UNK) for piece in pieces] + [EOS] for pieces in tokenize(load_tokenizer(lm), sentences)]
     longest = max(map(len, rows))
     padding = [[PAD] * (longest - len(row)) for row in rows]
-    return torch.tensor([pad + row if left_pad else row + pad for row, pad in zip(rows, padding)])
+    return torch.tensor([pad + row if left_pad else row + pad for row, pad in zip(rows, padding, strict=True)])
 
 
 def make_loss(lm: str, layer: int = 2, **options) -> BERTScoreLoss:
@@ -42,7 +42,7 @@ def random_batch(loss, lengths, seed=0, dtype=torch.float32):
     generator = torch.Generator().manual_seed(seed)
     vocabulary = len(loss.embedding_table)
     target = torch.full((len(lengths), max(lengths)), PAD)
-    for row, length in zip(target, lengths):
+    for row, length in zip(target, lengths, strict=True):
         row[: length - 1] = torch.randint(4, vocabulary - 1, (length - 1,), generator=generator)
         row[length - 1] = EOS
     logits = torch.randn(*target.shape, vocabulary, generator=generator)
@@ -51,7 +51,7 @@ def random_batch(loss, lengths, seed=0, dtype=torch.float32):
 
 
 def assert_scores(score, expected, atol=1e-5):
-    for part, value in zip(score, expected):
+    for part, value in zip(score, expected, strict=True):
         torch.testing.assert_close(part, value, atol=atol, rtol=0)
 
 
@@ -311,13 +311,13 @@ def test_hypotheses_of_one_reference_read_it_once(tiny_lm, monkeypatch):
     loss = make_loss(tiny_lm("bert"), end_of_sentence="gold")
     _, target = random_batch(loss, [9, 3, 5])
     _, hypothesis = random_batch(loss, [4, 9, 2, 7, 3], seed=1)
-    of = [2, 0, 0, 1, 2]
-    expected = loss.score_ids(hypothesis, target[of])
+    reference_index = [2, 0, 0, 1, 2]
+    expected = loss.score_ids(hypothesis, target[reference_index])
     reads, read = type(loss.language_model).__call__, []
     monkeypatch.setattr(
         type(loss.language_model), "__call__", lambda *arguments: read.append(len(arguments[2])) or reads(*arguments)
     )
-    assert_scores(loss.score_ids(hypothesis, target, of), expected, atol=1e-6)
+    assert_scores(loss.score_ids(hypothesis, target, reference_index), expected, atol=1e-6)
     assert sum(read) == len(hypothesis) + len(target)
     with pytest.raises(ValueError, match="5 sentences cannot be scored against 3 references"):
         loss.score_ids(hypothesis, target)

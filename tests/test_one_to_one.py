@@ -11,12 +11,12 @@ from scipy.optimize import linprog
 from test_bertscore import random_side
 from test_loss import encode, make_loss, symbols_of
 
-from fairseq_bertloss.loss.matching import Comparison
+from fairseq_bertloss.loss.matching import Comparison, Side
 from fairseq_bertloss.loss.one_to_one import one_to_one_match
 
 
 def compared(predicted, reference) -> Comparison:
-    return Comparison.of(*(part for pair in zip(predicted, reference) for part in pair))
+    return Comparison.of(Side(*predicted), Side(*reference))
 
 
 def evenly(side):
@@ -67,7 +67,7 @@ def test_all_permutations(seed, k, l, predicted_padding, reference_padding):
     predicted = evenly(random_side(generator, 3, k, padding=predicted_padding))
     reference = evenly(random_side(generator, 3, l, padding=reference_padding))
     pairs = compared(predicted, reference)
-    for cosine, *score in zip(pairs.cosine, *one_to_one_match(pairs)):
+    for cosine, *score in zip(pairs.cosine, *one_to_one_match(pairs), strict=True):
         best = by_permutations(cosine[:k, :l].numpy())
         expected = best / k, best / l, f_of(best / k, best / l)
         assert [part.item() for part in score] == pytest.approx(expected, abs=1e-12)
@@ -190,7 +190,7 @@ REFERENCES = [
 
 def test_repeating_a_word_pays_by_greedy_matching_alone(minilm):
     """In translations no shorter than their references, which have no position left for a word that is said again."""
-    symbols, once, again = symbols_of(minilm), *zip(*REPEATED)
+    symbols, once, again = symbols_of(minilm), *zip(*REPEATED, strict=True)
     target = encode(minilm, symbols, REFERENCES)
     before, after = (
         make_loss(minilm, 5, matching="one-to-one").score_candidates(encode(minilm, symbols, lines), target)
@@ -211,7 +211,7 @@ def test_both_matchings_of_the_loss_are_those_of_the_same_cosines(minilm):
     assert (scores.rewarded.f1 < scores.reported.f1).all()
     torch.testing.assert_close(one_to_one.objective(one_to_one.score_ids(hypothesis, target)), -scores.rewarded.f1)
     alike = greedy.score_candidates(hypothesis, target)
-    assert all(torch.equal(*parts) for parts in zip(*alike))
+    assert all(torch.equal(*parts) for parts in zip(*alike, strict=True))
     one_to_one.baseline = greedy.baseline = (0.2, 0.3, 0.25)
-    for ours, plain in zip(one_to_one.score_candidates(hypothesis, target), scores):
+    for ours, plain in zip(one_to_one.score_candidates(hypothesis, target), scores, strict=True):
         torch.testing.assert_close(tuple(ours), tuple(plain.rescaled((0.2, 0.3, 0.25))), rtol=0, atol=1e-6)

@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from test_loss import BOS, EOS, PAD, make_loss
 
-from fairseq_bertloss.loss.matching import Comparison, greedy_match
+from fairseq_bertloss.loss.matching import Comparison, Side, greedy_match
 from fairseq_bertloss.loss.soft_predictions import SOFT_PREDICTIONS, soft_prediction
 
 LONGEST = 60
@@ -21,7 +21,7 @@ def targets(draw, vocabulary: int) -> torch.Tensor:
     generator = torch.Generator().manual_seed(draw(st.integers(0, 10**6)))
     width = max(lengths) + draw(st.integers(0, 5))
     target = torch.full((len(lengths), width), PAD)
-    for row, length in zip(target, lengths):
+    for row, length in zip(target, lengths, strict=True):
         start = width - length if draw(st.booleans()) else 0
         row[start : start + length - 1] = torch.randint(4, vocabulary, (length - 1,), generator=generator)
         row[start + length - 1] = EOS
@@ -80,7 +80,7 @@ def test_predictions_of_the_reference_itself_score_one(losses, data, kind, idf):
     expected = (weights[target].masked_fill(target == PAD, 0).sum(dim=1) > 0).float()
     for part in score:
         torch.testing.assert_close(part, expected, rtol=0, atol=1e-5)
-    for part, its_own in zip(score, loss.score_ids(target, target)):
+    for part, its_own in zip(score, loss.score_ids(target, target), strict=True):
         torch.testing.assert_close(part, its_own, rtol=0, atol=1e-5)
 
 
@@ -91,7 +91,7 @@ def test_exchanged_sides_exchange_precision_and_recall(losses, data, idf):
     one, other = (data.draw(targets(len(loss.embedding_table))) for _ in range(2))
     one, other = one[: len(other)], other[: len(one)]
     score, exchanged = loss.score_ids(one, other), loss.score_ids(other, one)
-    for part, its_own in zip(score, (exchanged.recall, exchanged.precision, exchanged.f1)):
+    for part, its_own in zip(score, (exchanged.recall, exchanged.precision, exchanged.f1), strict=True):
         torch.testing.assert_close(part, its_own, rtol=0, atol=1e-5)
 
 
@@ -120,8 +120,9 @@ def test_soft_predictions_lie_on_the_simplex(kind, temperature, hard, scale, mas
 )
 def test_matching_any_embeddings(seed, k, l, scale):
     generator = torch.Generator().manual_seed(seed)
-    sides = [scale * torch.randn(2, n, 3, generator=generator) for n in (k, l)]
+    embeddings = [scale * torch.randn(2, n, 3, generator=generator) for n in (k, l)]
     weights = [torch.rand(2, n, generator=generator) * (torch.rand(2, n, generator=generator) < 0.7) for n in (k, l)]
     masks = [torch.arange(n).expand(2, n) <= torch.tensor([[n - 1], [n // 2]]) for n in (k, l)]
-    for part in greedy_match(Comparison.of(*sides, *weights, *masks)):
+    predicted, reference = map(Side, embeddings, weights, masks)
+    for part in greedy_match(Comparison.of(predicted, reference)):
         assert part.isfinite().all() and (part.abs() <= 1 + 1e-6).all()

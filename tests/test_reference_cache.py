@@ -13,8 +13,8 @@ import numpy as np
 import pytest
 import torch
 
-from fairseq_bertloss.language_model.pretrained import encoder_config, load_encoder
-from fairseq_bertloss.language_model.reference_cache import ENTRY, ReferenceCache, _Index, fingerprint
+from fairseq_bertloss.language_model.pretrained import encoder_config, fingerprint, load_encoder
+from fairseq_bertloss.language_model.reference_cache import ENTRY, ReferenceCache, _Index
 
 SIZE = 8
 RECORD = 32  # bytes, the header's too
@@ -275,7 +275,7 @@ def test_truncated_data_are_missing_and_written_anew(tmp_path, caplog, cut):
     for _ in range(2):
         assert found_right(cache.read(sentences), sentences) == (ends <= kept).tolist()
     assert [record.levelname for record in caplog.records] == ["WARNING"] and str(data) in caplog.text
-    fill(cache, [ids for ids, end in zip(sentences, ends) if end > kept])
+    fill(cache, [ids for ids, end in zip(sentences, ends, strict=True) if end > kept])
     for reader in (cache, open_cache(tmp_path)):
         assert all(found_right(reader.read(sentences), sentences))
 
@@ -429,7 +429,7 @@ def test_the_index_tells_digests_apart_by_both_halves():
     for shard, count in enumerate(generator.integers(0, 60, 40).tolist()):
         entries = np.zeros(count, ENTRY)
         entries["head"], entries["tail"] = generator.integers(0, 9, (2, count), "u8") << 60
-        entries["first_row"], entries["rows"], entries["crc32"] = generator.integers(0, 2**32, (3, count), "u8")
+        entries["first_token"], entries["tokens"], entries["crc32"] = generator.integers(0, 2**32, (3, count), "u8")
         entries["shard"] = shard
         index.add(entries)
         for head, tail, *place in entries.tolist():
@@ -442,12 +442,14 @@ def test_the_index_tells_digests_apart_by_both_halves():
 
 
 def test_the_fingerprint_names_all_that_embeddings_depend_on(tiny_lm, tmp_path):
-    def load(folder=tiny_lm("bert")):
+    bert = tiny_lm("bert")
+
+    def load(folder=bert):
         return load_encoder(str(folder), encoder_config(str(folder)))
 
     name = fingerprint(load(), 2, "float32")
     assert len(name) == 32 and int(name, 16)
-    moved = shutil.copytree(tiny_lm("bert"), tmp_path / "moved")
+    moved = shutil.copytree(bert, tmp_path / "moved")
     assert fingerprint(load(moved), 2, "float32") == name
     changed = load()
     weight = changed.encoder.layer[1].output.dense.weight.data

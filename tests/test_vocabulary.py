@@ -54,7 +54,7 @@ def test_padding_of_finalize_becomes_unknown(tokenizer):
     dictionary.finalize(padding_factor=8)
     assert "madeupword0000" in dictionary.symbols
     symbols, specials = symbol_names(dictionary)
-    by_symbol = dict(zip(symbols, align(symbols, tokenizer, specials).tolist()))
+    by_symbol = dict(zip(symbols, align(symbols, tokenizer, specials).tolist(), strict=True))
     assert by_symbol["madeupword0000"] == tokenizer.unk_token_id
     assert by_symbol["dog"] == tokenizer.convert_tokens_to_ids("dog")
 

@@ -53,7 +53,9 @@ class Case:
 
     def gradients(self, outputs, upstream=None):
         upstream = self.upstream if upstream is None else upstream
-        outputs, upstream = zip(*((o, u) for o, u in zip(outputs, upstream) if u is not None))
+        outputs, upstream = zip(
+            *((o, u) for o, u in zip(outputs, upstream, strict=False) if u is not None), strict=True
+        )
         return torch.autograd.grad(outputs, self.inputs, upstream)
 
 

@@ -1,19 +1,31 @@
-"""A Hugging Face encoder, frozen and cut at the scoring layer, and what bert-score knows of scores: idf and baselines."""
+"""A Hugging Face encoder, frozen and cut at the scoring layer, with bert-score's idf weights and baselines.
+
+lm = FrozenLanguageModel.from_pretrained("bert-base-uncased", layer=9)
+contextual = lm(lm.embedding_table[ids], mask)
+"""
 
 import csv
-import importlib.util
 import os
 from collections.abc import Callable
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
 
 from fairseq_bertloss.files import check_readable_again
 from fairseq_bertloss.language_model.lm_config import is_hub_name
-from fairseq_bertloss.language_model.pretrained import encoder_config, load_encoder, max_length, scoring_layer
-from fairseq_bertloss.language_model.reference_cache import fingerprint
+from fairseq_bertloss.language_model.pretrained import (
+    encoder_config,
+    fingerprint,
+    load_encoder,
+    max_length,
+    scoring_layer,
+)
 from fairseq_bertloss.language_model.vocabulary import encode
 from fairseq_bertloss.text.languages import language_of
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
 
@@ -26,8 +38,8 @@ class FrozenLanguageModel:
     through `apply`, the precision only where it has none of its own.
     """
 
-    def __init__(self, encoder: torch.nn.Module, name: str, layer: int, dtype: str | None = None):
-        """See from_pretrained, which loads the encoder.
+    def __init__(self, encoder: "PreTrainedModel", name: str, layer: int, dtype: str | None = None):
+        """See from_pretrained, which loads the encoder, for the arguments.
 
         Raises:
             ValueError: an unknown dtype, or a language model without room for a sentence.
@@ -40,8 +52,8 @@ class FrozenLanguageModel:
         self.dtype = dtype
         self.max_length = max_length(encoder, name)
         self.changes = 0  # of device or precision so far: half precision and back leaves other weights
-        if dtype not in (None, "float32"):
-            _hold_products_in(encoder, DTYPES[dtype])
+        if dtype is not None and dtype != "float32":
+            _hold_products_in_(encoder, DTYPES[dtype])
 
     @classmethod
     def from_pretrained(cls, name: str, layer: int | None = None, dtype: str | None = None) -> "FrozenLanguageModel":
@@ -54,8 +66,8 @@ class FrozenLanguageModel:
                 latter two by torch's autocast, which keeps sums, norms and softmax in float32. None: the training's.
 
         Raises:
-            ValueError: not loadable, not an encoder, no such layer, no layer known for the name, an unknown dtype, or no room
-                for a sentence.
+            ValueError: the model cannot be loaded, is not an encoder, has no such layer or no room for a sentence; no
+                layer is known for its name; an unknown dtype.
         """
         config = encoder_config(name)
         layer = scoring_layer(name, layer, config)
@@ -69,7 +81,7 @@ class FrozenLanguageModel:
 
     @property
     def hidden_size(self) -> int:
-        """Of a contextual embedding."""
+        """Values in a contextual embedding."""
         return self._encoder.config.hidden_size
 
     @property
@@ -109,20 +121,21 @@ class FrozenLanguageModel:
         """
         if self.dtype is None:
             return self._encode(embeddings, mask)
-        with self._own_precision(embeddings.device.type):
+        with _precision(self.dtype, embeddings.device.type):
             return self._encode(embeddings.float(), mask).float()  # ALBERT and ELECTRA may give halves on a CPU
 
     def _encode(self, embeddings: Tensor, mask: Tensor) -> Tensor:
         return self._encoder(inputs_embeds=embeddings, attention_mask=mask.long()).last_hidden_state
 
-    def _own_precision(self, device: str) -> torch.autocast:
-        """Autocast to dtype; for float32 none, not even one from outside."""
-        if self.dtype == "float32":
-            return torch.autocast(device, enabled=False)
-        return torch.autocast(device, dtype=DTYPES[self.dtype])
+
+def _precision(dtype: str, device: str) -> torch.autocast:
+    """Autocast to dtype; for float32 none, not even one from outside."""
+    if dtype == "float32":
+        return torch.autocast(device, enabled=False)
+    return torch.autocast(device, dtype=DTYPES[dtype])
 
 
-def _hold_products_in(encoder: torch.nn.Module, dtype: torch.dtype) -> None:
+def _hold_products_in_(encoder: torch.nn.Module, dtype: torch.dtype) -> None:
     """Casts what autocast would cast anew in every forward pass: it keeps casts only of weights that learn."""
     for module in encoder.modules():
         if isinstance(module, torch.nn.Linear):
@@ -134,7 +147,7 @@ def _hold_products_in(encoder: torch.nn.Module, dtype: torch.dtype) -> None:
             parameter.data = parameter.data.to(dtype)
 
 
-def idf_weights(path: str, tokenizer) -> dict[int, float]:
+def idf_weights(path: str, tokenizer: "PreTrainedTokenizerBase") -> dict[int, float]:
     """Inverse document frequencies of token ids, as bert-score computes them from references.
 
     Args:
@@ -172,9 +185,10 @@ def rescaling_baseline(name: str, layer: int, lang: str | None, path: str | None
     Raises:
         ValueError: there is no baseline for this model, language or layer.
     """
+    import bert_score
+
     if path is None:
-        package = os.path.dirname(importlib.util.find_spec("bert_score").origin)
-        folder = os.path.join(package, "rescale_baseline")
+        folder = os.path.join(os.path.dirname(bert_score.__file__), "rescale_baseline")
         language = lang if lang in os.listdir(folder) else language_of(str(lang))
         path = os.path.join(folder, str(language), f"{name}.tsv")
         if not is_hub_name(name) or not os.path.isfile(path):
@@ -184,11 +198,13 @@ def rescaling_baseline(name: str, layer: int, lang: str | None, path: str | None
             )
     try:
         with open(path, encoding="utf-8", newline="") as file:
-            rows = {int(row["LAYER"]): tuple(float(row[column]) for column in "PRF") for row in csv.DictReader(file)}
+            by_layer = {
+                int(row["LAYER"]): (float(row["P"]), float(row["R"]), float(row["F"])) for row in csv.DictReader(file)
+            }
     except (OSError, KeyError, TypeError, ValueError) as error:
         raise ValueError(
             f"cannot read the rescaling baseline {path!r}: {error!r} (bert-score's format: LAYER,P,R,F)"
         ) from error
-    if layer not in rows:
-        raise ValueError(f"{path}: no baseline for layer {layer}, only for {sorted(rows)}")
-    return rows[layer]
+    if layer not in by_layer:
+        raise ValueError(f"{path}: no baseline for layer {layer}, only for {sorted(by_layer)}")
+    return by_layer[layer]

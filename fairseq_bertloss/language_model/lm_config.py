@@ -1,9 +1,13 @@
-"""Of which family a language model is: what its config.json says, never the letters of its name or path."""
+"""A language model's family: what its config.json says, never the letters of its name or path."""
 
 import contextlib
 import json
 import os
 from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from transformers import PretrainedConfig
 
 BERT_KEYS = frozenset(
     "attention_probs_dropout_prob hidden_act hidden_dropout_prob hidden_size initializer_range intermediate_size "
@@ -19,7 +23,7 @@ BERT_SEGMENTS = 2
 """Kinds of segments that a BERT tells apart; a RoBERTa, whose old configurations look alike, has one."""
 
 
-def read_config(name: str):
+def read_config(name: str) -> "PretrainedConfig":
     """The configuration of a language model, hub name or folder.
 
     transformers takes a configuration without `model_type` for whatever family stands in the path. Here it is a BERT's
@@ -89,7 +93,7 @@ def _check_folder(name: str) -> None:
         raise ValueError(f'the "model_type" in its config.json is no name of a family, but {str(family)[:40]}')
 
 
-def _is_berts(content: dict, bert) -> bool:
+def _is_berts(content: dict[str, Any], bert: "PretrainedConfig") -> bool:
     """Whether a configuration without `model_type` has a BERT's keys, and by its architecture or keys no other's."""
     if not content.keys() >= BERT_KEYS or content["type_vocab_size"] != BERT_SEGMENTS:
         return False

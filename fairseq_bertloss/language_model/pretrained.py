@@ -1,17 +1,26 @@
 """A Hugging Face encoder as it comes: its configuration, its weights, its scoring layer, its positions."""
 
+import hashlib
 import inspect
+import json
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import torch
 
 from fairseq_bertloss.language_model.lm_config import is_hub_name, not_loadable, quiet_loading, read_config
 
+if TYPE_CHECKING:
+    from transformers import PretrainedConfig, PreTrainedModel
+
+WITHOUT_EFFECT = ("_name_or_path", "transformers_version")
+"""What a configuration has that no embedding depends on."""
+
 SHORTEST = 3
 """Positions that a sentence of one symbol takes between the markers of beginning and end."""
 
 
-def encoder_config(name: str):
+def encoder_config(name: str) -> "PretrainedConfig":
     """The configuration of a BERT-like encoder, in which a caller may lower num_hidden_layers before loading.
 
     Raises:
@@ -26,7 +35,7 @@ def encoder_config(name: str):
     return config
 
 
-def load_encoder(name: str, config) -> torch.nn.Module:
+def load_encoder(name: str, config: "PretrainedConfig") -> "PreTrainedModel":
     """The encoder, as many layers of it as the configuration says, in float32 and without a pooler.
 
     Raises:
@@ -42,8 +51,8 @@ def load_encoder(name: str, config) -> torch.nn.Module:
         raise ValueError(not_loadable("weights", name, error)) from error
     if not (hasattr(encoder, "embeddings") and "inputs_embeds" in inspect.signature(encoder.forward).parameters):
         raise ValueError(
-            f"the language model {name!r} ({config.model_type}) is not built like BERT: choose an encoder such as BERT, "
-            "RoBERTa or XLM-RoBERTa"
+            f"the language model {name!r} ({config.model_type}) is not built like BERT: "
+            "choose an encoder such as BERT, RoBERTa or XLM-RoBERTa"
         )
     if getattr(encoder, "pooler", None) is not None:
         encoder.pooler = None
@@ -55,7 +64,7 @@ def short_name(name: str) -> str:
     return "/".join(Path(name).parts[-2:])
 
 
-def scoring_layer(name: str, layer: int | None, config) -> int:
+def scoring_layer(name: str, layer: int | None, config: "PretrainedConfig") -> int:
     """The layer given, or bert-score's choice for a known name; 0 is the embeddings.
 
     The name of a folder is not known, whatever it is: the folder may hold another model.
@@ -91,7 +100,7 @@ def position_table(encoder: torch.nn.Module) -> torch.nn.Embedding | None:
     return table if isinstance(table, torch.nn.Embedding) else None
 
 
-def max_length(encoder: torch.nn.Module, name: str) -> int:
+def max_length(encoder: "PreTrainedModel", name: str) -> int:
     """How many positions a sequence may have, sentence markers included.
 
     Raises:
@@ -109,3 +118,20 @@ def max_length(encoder: torch.nn.Module, name: str) -> int:
             "choose another language model"
         )
     return room
+
+
+def fingerprint(encoder: "PreTrainedModel", layer: int, precision: str) -> str:
+    """Names what contextual embeddings depend on beside the sentence: a digest of 32 hexadecimal digits.
+
+    Args:
+        encoder: a Hugging Face encoder, whose class, configuration and weights count, not where it is from.
+        layer: the scoring layer.
+        precision: what it computes in, such as "float32".
+    """
+    config = {key: value for key, value in encoder.config.to_dict().items() if key not in WITHOUT_EFFECT}
+    facts = [type(encoder).__name__, config, layer, precision]
+    digest = hashlib.blake2b(json.dumps(facts, sort_keys=True, default=str).encode(), digest_size=16)
+    for name, weight in sorted(encoder.state_dict().items()):
+        digest.update(f"{name} {weight.dtype} {tuple(weight.shape)}".encode())
+        digest.update(weight.cpu().contiguous().reshape(-1).view(torch.uint8).numpy())
+    return digest.hexdigest()

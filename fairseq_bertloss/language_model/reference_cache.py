@@ -4,14 +4,13 @@
     cache.reserve(sentences=170_000, tokens=5_000_000)
     found = cache.read(sentences)  # None where one is missing
 
-CACHE/FINGERPRINT/NAME.data holds rows of float16; NAME.index, which starts with a header, a record for each sentence
-whose rows are whole. Each process of each run appends to a pair of files that no other writes: nothing is locked, and
-a process that is killed leaves no more than rows and a part of a record that nobody reads.
+CACHE/FINGERPRINT/NAME.data holds vectors of float16, one a token; NAME.index, which starts with a header, a record for
+each sentence whose vectors are whole. Each process of each run appends to a pair of files that no other writes: nothing
+is locked, and a process that is killed leaves no more than vectors and a part of a record that nobody reads.
 """
 
 import glob
 import hashlib
-import json
 import logging
 import os
 import shutil
@@ -26,10 +25,11 @@ import numpy as np
 logger = logging.getLogger(__name__)
 
 VALUE = np.dtype("<f2")
-DIGEST = np.dtype([("head", "<u8"), ("tail", "<u8")])
-RECORD = np.dtype([*DIGEST.descr, ("first_row", "<u8"), ("rows", "<u4"), ("crc32", "<u4")])
-ENTRY = np.dtype([*RECORD.descr, ("shard", "<u4")])  # a record in memory, and which pair of files it is from
-WITHOUT_EFFECT = ("_name_or_path", "transformers_version")  # on the embeddings, though in the configuration
+DIGEST_FIELDS = [("head", "<u8"), ("tail", "<u8")]
+RECORD_FIELDS = [*DIGEST_FIELDS, ("first_token", "<u8"), ("tokens", "<u4"), ("crc32", "<u4")]
+DIGEST = np.dtype(DIGEST_FIELDS)
+RECORD = np.dtype(RECORD_FIELDS)
+ENTRY = np.dtype([*RECORD_FIELDS, ("shard", "<u4")])  # a record in memory, and which pair of files it is from
 
 
 class ReferenceCache:
@@ -45,7 +45,7 @@ class ReferenceCache:
 
         Args:
             folder: of all caches (--cache-references).
-            fingerprint: what names the encoder, as from `fingerprint`; what others computed is not seen.
+            fingerprint: what names the encoder, as pretrained.fingerprint does; what others computed is not seen.
             size: values in an embedding.
             limit: bytes of all files of this fingerprint; processes that append at once may exceed it by that much.
 
@@ -54,7 +54,7 @@ class ReferenceCache:
         """
         self._folder = Path(folder, fingerprint)
         self._size = size
-        self._row_bytes = size * VALUE.itemsize
+        self._token_bytes = size * VALUE.itemsize
         self._limit = limit
         self._shards: dict[str, _Shard] = {}
         self._left_out: set[str] = set()
@@ -81,7 +81,7 @@ class ReferenceCache:
         Raises:
             ValueError: more than the limit, or than the disk has room for.
         """
-        needed = (1 + sentences) * RECORD.itemsize + tokens * self._row_bytes
+        needed = (1 + sentences) * RECORD.itemsize + tokens * self._token_bytes
         there = self._bytes_there()
         free = shutil.disk_usage(self._folder).free
         estimate = (
@@ -143,11 +143,11 @@ class ReferenceCache:
 
     def _look_up(self, digests: np.ndarray) -> list[np.ndarray | None]:
         shards = list(self._shards.values())
-        found = []
+        found: list[np.ndarray | None] = []
         for places in self._index.find(digests):
             # There may be several: of workers that computed it at once, or of a damaged one and its successor.
-            candidates = (shards[shard].rows(*place) for *place, shard in places)
-            found.append(next(filter(lambda rows: rows is not None, candidates), None))
+            candidates = (shards[shard].embeddings(*place) for *place, shard in places)
+            found.append(next((embeddings for embeddings in candidates if embeddings is not None), None))
         return found
 
     def _find_new_records(self) -> bool:
@@ -169,7 +169,7 @@ class ReferenceCache:
     def _append(self, new: dict[bytes, np.ndarray]) -> None:
         """Raises OSError where the limit or the disk leaves no room."""
         records = _records(new)
-        if self._bytes_there() + records.nbytes + int(records["rows"].sum()) * self._row_bytes > self._limit:
+        if self._bytes_there() + records.nbytes + int(records["tokens"].sum()) * self._token_bytes > self._limit:
             raise OSError(f"the cap of {_gigabytes(self._limit)} (--cache-references-limit) is reached")
         if self._own is None:
             own = self._folder / f"{uuid.uuid4().hex}.index"
@@ -177,12 +177,12 @@ class ReferenceCache:
             with own.open("xb") as file:
                 file.write(_header(self._size))
             self._own = own
-        # Closed, and with that handed to the operating system, before a record says that the rows are there.
+        # Closed, and with that handed to the operating system, before a record says that the vectors are there.
         with self._own.with_suffix(".data").open("ab") as file:
-            records["first_row"] += file.tell() // self._row_bytes
-            file.writelines(new.values())
+            records["first_token"] += file.tell() // self._token_bytes
+            file.writelines(embeddings.data for embeddings in new.values())
         with self._own.open("ab") as file:
-            file.write(records)
+            file.write(records.data)
 
     def _bytes_there(self) -> int:
         return sum(entry.stat().st_size for entry in os.scandir(self._folder))
@@ -201,7 +201,11 @@ class _Shard:
         self._warned = False
 
     def new_entries(self) -> np.ndarray:
-        """The whole records that the index has more than at the last call; ValueError: it is not ours."""
+        """The whole records that the index has more than at the last call.
+
+        Raises:
+            ValueError: the index does not begin with this cache's header.
+        """
         if self._path.stat().st_size < (self._items_read + 1) * RECORD.itemsize:
             return np.empty(0, ENTRY)
         items = np.fromfile(self._path, RECORD, offset=self._items_read * RECORD.itemsize)
@@ -210,17 +214,19 @@ class _Shard:
             raise ValueError(f"it does not begin with {_header(self._size)!r}")
         self._items_read += len(items)
         entries = np.empty(len(records), ENTRY)
-        entries[list(RECORD.names)] = records
+        for name, _ in RECORD_FIELDS:
+            entries[name] = records[name]
         entries["shard"] = self._number
         return entries
 
-    def rows(self, first: int, count: int, crc32: int) -> np.ndarray | None:
-        """The rows of a record; None, with one warning a file, where the data are not what the record says."""
-        if first + count > len(self._map):
+    def embeddings(self, first_token: int, tokens: int, crc32: int) -> np.ndarray | None:
+        """What a record stands for, (tokens, size); None where the data are not as it says, with one warning a file."""
+        end = first_token + tokens
+        if end > len(self._map):
             self._map_again()
-        rows = self._map[first : first + count]
-        if len(rows) == count and zlib.crc32(rows) == crc32:
-            return rows
+        found = self._map[first_token:end]
+        if len(found) == tokens and zlib.crc32(found.data) == crc32:
+            return found
         if not self._warned:
             self._warned = True
             logger.warning("damaged: %s; the references that it has lost are computed again", self._data)
@@ -238,43 +244,26 @@ class _Shard:
 class _Index:
     """Entries by their digest, in sorted runs, each at least twice as long as the next; 44 bytes a sentence."""
 
-    def __init__(self):
+    def __init__(self) -> None:
         self._runs: list[tuple[np.ndarray, np.ndarray]] = []
 
     def add(self, entries: np.ndarray) -> None:
+        """Merges entries into the runs."""
         while self._runs and len(self._runs[-1][1]) < 2 * len(entries):
             entries = np.concatenate([self._runs.pop()[1], entries])
         entries = entries[np.argsort(entries["head"], kind="stable")]
         self._runs.append((entries["head"].copy(), entries))
 
     def find(self, digests: np.ndarray) -> list[list[tuple[int, int, int, int]]]:
-        """For each digest every place that has it: first row, rows, crc32, shard."""
-        found = [[] for _ in digests]
+        """Finds for each digest every place that has it: first token, tokens, crc32, shard."""
+        found: list[list[tuple[int, int, int, int]]] = [[] for _ in digests]
         for heads, entries in self._runs:
-            starts, ends = (np.searchsorted(heads, digests["head"], side) for side in ("left", "right"))
+            starts = np.searchsorted(heads, digests["head"], "left")
+            ends = np.searchsorted(heads, digests["head"], "right")
             for i in np.flatnonzero(starts < ends).tolist():
                 same = entries[starts[i] : ends[i]].tolist()
                 found[i] += [tuple(place) for _, tail, *place in same if tail == digests["tail"][i]]
         return found
-
-
-def fingerprint(encoder, layer: int, precision: str) -> str:
-    """Names what embeddings depend on beside the sentence: a digest of 32 hexadecimal digits.
-
-    Args:
-        encoder: a Hugging Face encoder, whose class, configuration and weights count, not where it is from.
-        layer: the scoring layer.
-        precision: what it computes in, such as "float32".
-    """
-    import torch  # here: the files need only numpy
-
-    config = {key: value for key, value in encoder.config.to_dict().items() if key not in WITHOUT_EFFECT}
-    facts = [type(encoder).__name__, config, layer, precision]
-    digest = hashlib.blake2b(json.dumps(facts, sort_keys=True, default=str).encode(), digest_size=16)
-    for name, weight in sorted(encoder.state_dict().items()):
-        digest.update(f"{name} {weight.dtype} {tuple(weight.shape)}".encode())
-        digest.update(weight.cpu().contiguous().reshape(-1).view(torch.uint8).numpy())
-    return digest.hexdigest()
 
 
 def _digest(sentence: Sequence[int]) -> bytes:
@@ -282,12 +271,14 @@ def _digest(sentence: Sequence[int]) -> bytes:
 
 
 def _records(new: dict[bytes, np.ndarray]) -> np.ndarray:
-    """Records of embeddings that follow each other from row 0 on."""
+    """Records of embeddings that follow each other from token 0 on."""
+    digests = np.frombuffer(b"".join(new), DIGEST)
     records = np.empty(len(new), RECORD)
-    records[list(DIGEST.names)] = np.frombuffer(b"".join(new), DIGEST)
-    records["rows"] = [len(rows) for rows in new.values()]
-    records["first_row"] = np.cumsum(records["rows"]) - records["rows"]
-    records["crc32"] = [zlib.crc32(rows) for rows in new.values()]
+    for name, _ in DIGEST_FIELDS:
+        records[name] = digests[name]
+    records["tokens"] = [len(embeddings) for embeddings in new.values()]
+    records["first_token"] = np.cumsum(records["tokens"]) - records["tokens"]
+    records["crc32"] = [zlib.crc32(embeddings.data) for embeddings in new.values()]
     return records
 
 

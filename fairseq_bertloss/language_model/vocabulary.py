@@ -8,7 +8,7 @@ four specials meet by role (<s> is [CLS], </s> is [SEP], <pad> is [PAD], <unk> i
 import functools
 import re
 from collections.abc import Iterable, Sequence
-from typing import NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, runtime_checkable
 
 import torch
 
@@ -16,6 +16,9 @@ from fairseq_bertloss.files import whole
 from fairseq_bertloss.language_model.lm_config import not_loadable, quiet_loading, read_config
 from fairseq_bertloss.text import unspaced
 from fairseq_bertloss.text.canonical import composed
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerBase
 
 ADDED_SYMBOL = re.compile(r"madeupword\d{4}|__[\w-]+__")
 """What fairseq adds to a dictionary: to round its size up, and translation_multi_simple_epoch's languages."""
@@ -35,12 +38,33 @@ class Specials(NamedTuple):
     unk: str = "<unk>"
 
 
-FAIRSEQS_UNKNOWN = Specials().unk
+class SpecialIds(NamedTuple):
+    """The ids of the four in a language model's or a target's vocabulary."""
+
+    bos: int
+    pad: int
+    eos: int
+    unk: int
+
+
+@runtime_checkable
+class Dictionary(Protocol):
+    """The part of fairseq's Dictionary that is used here."""
+
+    symbols: list[str]
+    bos_word: str
+    pad_word: str
+    eos_word: str
+    unk_word: str
+
+
+FAIRSEQS_SPECIALS = Specials()
+FAIRSEQS_UNKNOWN = FAIRSEQS_SPECIALS.unk
 FAIRSEQS_UNKNOWN_IN_REFERENCE = f"<{FAIRSEQS_UNKNOWN}>"
 """How fairseq-generate prints an unknown symbol of a reference, lest it match a translation's in BLEU."""
 
 
-def load_tokenizer(name: str):
+def load_tokenizer(name: str) -> "PreTrainedTokenizerBase":
     """The language model's tokenizer, set up as bert-score sets it up.
 
     Args:
@@ -61,8 +85,8 @@ def load_tokenizer(name: str):
     return tokenizer
 
 
-def special_ids(tokenizer) -> Specials:
-    """The language model's ids for the four roles, as a Specials of ints.
+def special_ids(tokenizer: "PreTrainedTokenizerBase") -> SpecialIds:
+    """The language model's ids for the four roles.
 
     Raises:
         ValueError: the tokenizer misses one, as those of decoder-only models do.
@@ -80,18 +104,20 @@ def special_ids(tokenizer) -> Specials:
             f"the tokenizer {tokenizer.name_or_path!r} has no {', '.join(names[m] for m in missing)} token; "
             "BERTScore needs an encoder such as BERT, RoBERTa or ELECTRA, not a decoder-only model"
         )
-    return Specials(**roles)
+    return SpecialIds(**roles)
 
 
-def symbol_names(symbols) -> tuple[list[str], Specials]:
+def symbol_names(symbols: Sequence[str] | Dictionary) -> tuple[list[str], Specials]:
     """Symbols and specials of a fairseq Dictionary, or of a list that uses fairseq's names."""
-    if hasattr(symbols, "bos_word"):
+    if isinstance(symbols, Dictionary):
         specials = Specials(symbols.bos_word, symbols.pad_word, symbols.eos_word, symbols.unk_word)
         return list(symbols.symbols), specials
-    return list(symbols), Specials()
+    return list(symbols), FAIRSEQS_SPECIALS
 
 
-def align(symbols: Sequence[str], tokenizer, specials: Specials = Specials()) -> torch.Tensor:
+def align(
+    symbols: Sequence[str], tokenizer: "PreTrainedTokenizerBase", specials: Specials = FAIRSEQS_SPECIALS
+) -> torch.Tensor:
     """The language model's id of every symbol.
 
     Args:
@@ -100,7 +126,7 @@ def align(symbols: Sequence[str], tokenizer, specials: Specials = Specials()) ->
         specials: which of the symbols play the four roles.
 
     Returns:
-        (len(symbols),) int64. what fairseq adds by itself (madeupword0000, __en__, ...) gets [UNK]'s id.
+        (len(symbols),) int64. What fairseq adds by itself (madeupword0000, __en__, ...) gets [UNK]'s id.
 
     Raises:
         ValueError: symbols that the language model does not have, or a special that is not there.
@@ -112,14 +138,12 @@ def align(symbols: Sequence[str], tokenizer, specials: Specials = Specials()) ->
     roles = special_ids(tokenizer)
     by_role = {getattr(specials, role): token_id for role, token_id in roles._asdict().items()}
 
-    ids, unknown = [], []
-    for symbol in symbols:
+    def id_of(symbol: str) -> int | None:
         token_id = by_role.get(symbol, vocabulary.get(symbol))
-        if token_id is None and ADDED_SYMBOL.fullmatch(symbol):
-            token_id = roles.unk
-        if token_id is None:
-            unknown.append(symbol)
-        ids.append(token_id)
+        return roles.unk if token_id is None and ADDED_SYMBOL.fullmatch(symbol) else token_id
+
+    ids = [id_of(symbol) for symbol in symbols]
+    unknown = [symbol for symbol, token_id in zip(symbols, ids, strict=True) if token_id is None]
     if unknown:
         raise ValueError(
             f"{len(unknown)} of the target dictionary's {len(symbols)} symbols are not in the vocabulary of "
@@ -131,7 +155,7 @@ def align(symbols: Sequence[str], tokenizer, specials: Specials = Specials()) ->
     return torch.tensor(ids)
 
 
-def dictionary_symbols(tokenizer) -> list[str]:
+def dictionary_symbols(tokenizer: "PreTrainedTokenizerBase") -> list[str]:
     """The language model's vocabulary in its own order, without what fairseq adds by itself.
 
     Left out are the four tokens that fairseq's own specials stand for, and symbols that no line of
@@ -142,7 +166,7 @@ def dictionary_symbols(tokenizer) -> list[str]:
     return [
         symbol
         for symbol, token_id in by_id
-        if token_id not in roles and symbol not in Specials() and symbol.split() == [symbol]
+        if token_id not in roles and symbol not in FAIRSEQS_SPECIALS and symbol.split() == [symbol]
     ]
 
 
@@ -162,7 +186,9 @@ def write_dictionary(path: str, symbols: Iterable[str], counts: dict[str, int] |
         file.writelines(f"{symbol} {counts.get(symbol, 1)}\n" for symbol in symbols)
 
 
-def encode(tokenizer, lines: Sequence[str], max_length: int | None = None) -> list[list[int]]:
+def encode(
+    tokenizer: "PreTrainedTokenizerBase", lines: Sequence[str], max_length: int | None = None
+) -> list[list[int]]:
     """What a language model reads of each line: token ids, its markers of beginning and end included.
 
     Everything that reads text does it by this rule: the corpus, idf weights, BERTScore and MoverScore. Text that
@@ -175,18 +201,19 @@ def encode(tokenizer, lines: Sequence[str], max_length: int | None = None) -> li
         lines: text; white space around it does not count, nor how its accents are stored.
         max_length: ids that a line may have, markers included; the last ones before the end are cut off.
     """
-    roles, specials = special_ids(tokenizer), set(tokenizer.all_special_ids)
+    roles = special_ids(tokenizer)
+    specials = set(tokenizer.all_special_ids)
     room = None if max_length is None else max_length - 2
     inner = (_read(tokenizer, composed(line).strip())[:room] for line in lines)
     return [[roles.bos, *(roles.unk if i in specials else i for i in ids), roles.eos] for ids in inner]
 
 
-def tokenize(tokenizer, lines: Sequence[str]) -> list[list[str]]:
+def tokenize(tokenizer: "PreTrainedTokenizerBase", lines: Sequence[str]) -> list[list[str]]:
     """Word pieces of each line by the rule of `encode`, without sentence markers."""
     return [tokenizer.convert_ids_to_tokens(ids[1:-1]) for ids in encode(tokenizer, lines)]
 
 
-def detokenize(tokenizer, pieces: Sequence[str]) -> str:
+def detokenize(tokenizer: "PreTrainedTokenizerBase", pieces: Sequence[str]) -> str:
     """The text of word pieces, composed like all text.
 
     Where the pieces do not record spaces (WordPiece), the spaces before punctuation and English
@@ -196,8 +223,8 @@ def detokenize(tokenizer, pieces: Sequence[str]) -> str:
     return unspaced.join(tokenizer.clean_up_tokenization(text)) if loses_spaces(tokenizer) else text.strip()
 
 
-def respaced(tokenizer, line: str) -> str:
-    """A line as `detokenize` would have its pieces, but spelt as it is: the spaces of the one, the characters of the other.
+def respaced(tokenizer: "PreTrainedTokenizerBase", line: str) -> str:
+    """A line with the spaces that `detokenize` gives its pieces, and otherwise spelt as it is.
 
     It stays what it is where its pieces record spaces, or its tokenizer (a slow one) cannot say where they stand.
     """
@@ -207,19 +234,18 @@ def respaced(tokenizer, line: str) -> str:
     encoding = tokenizer(line, **options)
     pieces = tokenizer.convert_ids_to_tokens(encoding["input_ids"])
     spans = (line[start:end] for start, end in encoding["offset_mapping"])
-    return detokenize(
-        tokenizer, [f"##{span}" if piece.startswith("##") else span for piece, span in zip(pieces, spans)]
-    )
+    spelt = [f"##{span}" if piece.startswith("##") else span for piece, span in zip(pieces, spans, strict=True)]
+    return detokenize(tokenizer, spelt)
 
 
 @functools.lru_cache(maxsize=8)
-def loses_spaces(tokenizer) -> bool:
+def loses_spaces(tokenizer: "PreTrainedTokenizerBase") -> bool:
     """Whether "it's" comes back from word pieces as "it ' s"."""
     probe = tokenizer.convert_tokens_to_string(tokenizer.tokenize("it's"))
     return len(probe.split()) > 1
 
 
-def _auto_tokenizer(name: str, **options):
+def _auto_tokenizer(name: str, **options: Any) -> "PreTrainedTokenizerBase":
     """transformers' choice: the class that the tokenizer's files name, else that of the model's family."""
     from transformers import AutoTokenizer
     from transformers.models.auto.tokenization_auto import get_tokenizer_config
@@ -230,9 +256,10 @@ def _auto_tokenizer(name: str, **options):
     return AutoTokenizer.from_pretrained(name, trust_remote_code=False, **options)  # nosec B615
 
 
-def _read(tokenizer, text: str) -> list[int]:
+def _read(tokenizer: "PreTrainedTokenizerBase", text: str) -> list[int]:
     """Ids of a line without markers; a special token may be among them where the pieces can spell it."""
-    unknown, word = _unknown_spelling(tokenizer), _unknown_word(tokenizer)
+    unknown = _unknown_spelling(tokenizer)
+    word = _unknown_word(tokenizer)
     if word is not None:
         return _text_ids(tokenizer, unknown.sub(word, text))
     # Nothing is unknown to byte-level pieces: what stands between is read by itself.
@@ -240,21 +267,21 @@ def _read(tokenizer, text: str) -> list[int]:
     return first + [token_id for other in others for token_id in (tokenizer.unk_token_id, *other)]
 
 
-def _text_ids(tokenizer, text: str) -> list[int]:
+def _text_ids(tokenizer: "PreTrainedTokenizerBase", text: str) -> list[int]:
     return tokenizer(text, add_special_tokens=False, split_special_tokens=True, verbose=False)["input_ids"]
 
 
 @functools.lru_cache(maxsize=8)
-def _unknown_spelling(tokenizer) -> re.Pattern:
-    """Whatever the case, which `bertloss prepare --lowercase` takes away."""
+def _unknown_spelling(tokenizer: "PreTrainedTokenizerBase") -> re.Pattern:
+    """What finds the spellings, whatever their case, which `bertloss prepare --lowercase` takes away."""
     return re.compile("|".join(map(re.escape, (tokenizer.unk_token, UNKNOWN, UNKNOWN_IN_REFERENCE))), re.IGNORECASE)
 
 
 @functools.lru_cache(maxsize=8)
-def _unknown_word(tokenizer) -> str | None:
+def _unknown_word(tokenizer: "PreTrainedTokenizerBase") -> str | None:
     """A word that is read as the unknown token, but for a piece for the space before it; None: there is none."""
     for word in (UNKNOWN, UNKNOWN_IN_REFERENCE, "\U00013000"):
-        *space, last = _text_ids(tokenizer, word) or [None]
-        if last == tokenizer.unk_token_id and len(space) < 2:
+        ids = _text_ids(tokenizer, word)
+        if ids and ids[-1] == tokenizer.unk_token_id and len(ids) <= 2:
             return word
     return None

@@ -1,7 +1,7 @@
-"""Decoder features -> cross-entropy and the model's own distribution over the vocabulary, a chunk of tokens at a time."""
+"""Decoder features -> cross-entropy and the model's own distribution over the vocabulary, chunk by chunk of tokens."""
 
 from collections.abc import Iterator
-from typing import NamedTuple
+from typing import Any, NamedTuple, cast
 
 import torch
 from torch import Tensor
@@ -11,12 +11,12 @@ from fairseq_bertloss.loss.output_layer import KEPT_BYTES, Chunking, Kept, Proje
 
 
 class TokenStatistics(NamedTuple):
-    """What training wants to know of each target's distribution, (targets,) each; gradients flow through the first two."""
+    """What training wants to know of each target's distribution; gradients flow through the first two."""
 
-    nll: Tensor  # -log p(target) of the model, nats
-    uniform: Tensor | None  # -sum_i log p(i) over the symbols the model does not rule out
-    correct: Tensor  # bool, the target is the model's most probable symbol
-    p_eos: Tensor  # the model's probability of </s>
+    nll: Tensor  # (targets,), -log p(target) of the model, nats
+    uniform: Tensor | None  # (targets,), -sum_i log p(i) over the symbols the model does not rule out
+    correct: Tensor  # (targets,) bool, the target is the model's most probable symbol
+    p_eos: Tensor  # (targets,), the model's probability of </s>
 
 
 def token_statistics(
@@ -24,7 +24,7 @@ def token_statistics(
     target: Tensor,
     projection: Projection | None = None,
     *,
-    of: Tensor | None = None,
+    token_index: Tensor | None = None,
     eos: int = 0,
     with_uniform: bool = False,
     chunk_tokens: int | None = None,
@@ -36,28 +36,28 @@ def token_statistics(
         features: decoder features (tokens, dim), or logits (tokens, vocabulary) without a projection.
         target: (targets,) symbol indices.
         projection: the decoder's output layer, which gets its gradient.
-        of: (targets,) on the CPU and ascending, the token that each target may follow: sentences that begin alike share
-            theirs. None: each token has one target.
+        token_index: (targets,) on the CPU and ascending, the token whose distribution each target is looked up in:
+            sentences that begin alike share theirs. None: each token has one target.
         eos: index of </s>.
         with_uniform: whether `uniform` is wanted, for label smoothing.
         chunk_tokens: tokens whose logits exist at a time; None: as many as suit the device.
         kept_bytes: what the backward pass needs is kept up to so much, and computed again beyond it.
 
     Raises:
-        ValueError: shapes disagree, `of` descends, there is no token, or chunk_tokens is below 1.
+        ValueError: shapes disagree, token_index descends, there is no token, or chunk_tokens is below 1.
     """
-    if of is None:
+    if token_index is None:
         check_target(features, target)
-        of = torch.arange(len(target))
-    elif of.shape != target.shape:
-        raise ValueError(f"target {tuple(target.shape)} and the tokens it is asked of {tuple(of.shape)} disagree")
-    elif (of.diff() < 0).any():
-        raise ValueError("the tokens that targets are asked of must ascend")
+        token_index = torch.arange(len(target))
+    elif token_index.shape != target.shape:
+        raise ValueError(f"target {tuple(target.shape)} and token_index {tuple(token_index.shape)} disagree")
+    elif (token_index.diff() < 0).any():
+        raise ValueError("token_index must ascend")
     chunking = Chunking.of(features, projection, chunk_tokens)
     weight, bias = (None, None) if projection is None else projection
     # The operator itself always runs without a graph.
     kept_bytes = kept_bytes if torch.is_grad_enabled() else 0
-    plan = _Plan(chunking, of, eos, with_uniform, kept_bytes)
+    plan = _Plan(chunking, token_index, eos, with_uniform, kept_bytes)
     with torch.autocast(features.device.type, enabled=False):
         return TokenStatistics(*_TokenStatistics.apply(features, weight, bias, target, plan))
 
@@ -68,55 +68,74 @@ def check_target(features: Tensor, target: Tensor) -> None:
         raise ValueError(f"predictions {tuple(features.shape)} and target {tuple(target.shape)} disagree")
 
 
+class _Chunk(NamedTuple):
+    """Some of the tokens and the targets that are looked up there."""
+
+    tokens: slice
+    targets: slice
+    token_index: Tensor  # (targets,), which of the chunk's tokens, on the features' device
+
+
 class _Plan(NamedTuple):
+    """What the operator is to do, apart from the tensors that it differentiates."""
+
     chunking: Chunking
-    of: Tensor
+    token_index: Tensor
     eos: int
     with_uniform: bool
     kept_bytes: int
 
-    def chunks(self, features: Tensor) -> Iterator[tuple[slice, slice, Tensor]]:
-        """Tokens, their targets, and which of the chunk's tokens each target is asked of."""
-        for rows in self.chunking.chunks(len(features)):
-            first, last = torch.searchsorted(self.of, torch.tensor([rows.start, rows.stop])).tolist()
-            yield rows, slice(first, last), (self.of[first:last] - rows.start).to(features.device, non_blocking=True)
+    def chunks(self, features: Tensor) -> Iterator[_Chunk]:
+        """All tokens with their targets, chunk by chunk."""
+        for tokens in self.chunking.chunks(len(features)):
+            bounds = torch.tensor([tokens.start, tokens.stop])
+            targets = slice(*torch.searchsorted(self.token_index, bounds).tolist())
+            within = self.token_index[targets] - tokens.start
+            yield _Chunk(tokens, targets, within.to(features.device, non_blocking=True))
 
 
 class _TokenStatistics(torch.autograd.Function):
     """Tensors in, the fields of TokenStatistics out."""
 
     @staticmethod
-    def forward(ctx, features, weight, bias, target, plan):
-        layer = plan.chunking.layer(features, weight, bias)
-        kept, columns = Kept(plan.kept_bytes), []
-        for rows, targets, of in plan.chunks(features):
-            scores = layer.logits(rows)
-            model = ModelDistribution.of(scores)
-            columns.append(model.statistics(scores, target[targets], of, plan.eos, plan.with_uniform))
-            needed = (model, scores) if plan.with_uniform else (model, None)
-            kept.offer(rows, needed, model.masses.nbytes * (1 + plan.with_uniform))
-        ctx.plan, ctx.kept = plan, kept
+    def forward(
+        ctx: Any, features: Tensor, weight: Tensor | None, bias: Tensor | None, target: Tensor, plan: _Plan
+    ) -> TokenStatistics:
+        output_layer = plan.chunking.output_layer(features, weight, bias)
+        kept = Kept(plan.kept_bytes)
+        parts = []
+        for chunk in plan.chunks(features):
+            logits = output_layer.logits(chunk.tokens)
+            model = ModelDistribution.of(logits)
+            parts.append(
+                model.statistics(logits, target[chunk.targets], chunk.token_index, plan.eos, plan.with_uniform)
+            )
+            needed = (model, logits) if plan.with_uniform else (model, None)
+            kept.offer(chunk.tokens, needed, model.masses.nbytes * (1 + plan.with_uniform))
+        ctx.plan = plan
+        ctx.kept = kept
         ctx.save_for_backward(features, weight, bias, target)
         ctx.set_materialize_grads(False)
-        outputs = joined(columns)
-        ctx.mark_non_differentiable(*outputs[2:])
+        outputs = joined(parts)
+        ctx.mark_non_differentiable(outputs.correct, outputs.p_eos)
         return outputs
 
     @staticmethod
     @once_differentiable
-    def backward(ctx, nll, uniform, *_):
+    def backward(ctx: Any, nll: Tensor | None, uniform: Tensor | None, *_: None) -> tuple[Tensor | None, ...]:
         if nll is None and uniform is None:
             return (None,) * 5
         features, weight, bias, target = ctx.saved_tensors
-        layer = ctx.plan.chunking.layer(features, weight, bias)
-        for rows, targets, of in ctx.plan.chunks(features):
-            model, scores = ctx.kept.take(rows) or (None, None)
+        output_layer = ctx.plan.chunking.output_layer(features, weight, bias)
+        for chunk in ctx.plan.chunks(features):
+            model, logits = ctx.kept.take(chunk.tokens) or (None, None)
             if model is None:
-                scores = layer.logits(rows)
-                model = ModelDistribution.of(scores)
-            learning = (None if whole is None else whole[targets] for whole in (nll, uniform))
-            layer.add_gradient(rows, model.gradient(scores, target[targets], of, *learning), None)
-        return *layer.gradients(), None, None
+                logits = output_layer.logits(chunk.tokens)
+                model = ModelDistribution.of(logits)
+            learning = (None if whole is None else whole[chunk.targets] for whole in (nll, uniform))
+            gradient = model.gradient_(logits, target[chunk.targets], chunk.token_index, *learning)
+            output_layer.add_gradient(chunk.tokens, gradient, None)
+        return *output_layer.gradients(), None, None
 
 
 class ModelDistribution(NamedTuple):
@@ -128,43 +147,62 @@ class ModelDistribution(NamedTuple):
     most_probable: Tensor  # (n, 1), its symbol
 
     @classmethod
-    def of(cls, scores: Tensor) -> "ModelDistribution":
-        """From logits (n, vocabulary), which stay as they are."""
-        largest, most_probable = scores.max(dim=-1, keepdim=True)
-        masses = (scores - largest).exp_()
+    def of(cls, logits: Tensor) -> "ModelDistribution":
+        """The distribution that logits (n, vocabulary) stand for; they stay as they are."""
+        largest, most_probable = logits.max(dim=-1, keepdim=True)
+        masses = (logits - largest).exp_()
         total = masses.sum(dim=-1, keepdim=True)
         return cls(masses, total, largest, most_probable)
 
-    def statistics(self, scores: Tensor, target: Tensor, of: Tensor, eos: int, with_uniform: bool) -> TokenStatistics:
-        """Of targets (targets,), each asked of the row `of` of the logits; without a graph."""
-        total, largest = self.total.squeeze(1), self.largest.squeeze(1)
-        nll, uniform = total.log()[of] + (largest[of] - scores[of, target]), None
-        if with_uniform:
-            possible = ~scores.isneginf()
-            below = (self.largest - scores).masked_fill_(~possible, 0.0).sum(dim=-1)
-            uniform = (below + possible.sum(dim=-1) * total.log())[of]
-        p_eos = self.masses[:, eos] / total
-        correct = self.most_probable.squeeze(1)[of].eq(target)
-        return TokenStatistics(nll, uniform, correct, p_eos[of])
+    def statistics(
+        self, logits: Tensor, target: Tensor, token_index: Tensor, eos: int, with_uniform: bool
+    ) -> TokenStatistics:
+        """Statistics of targets, without a graph.
 
-    def gradient(
-        self, scores: Tensor | None, target: Tensor, of: Tensor, nll: Tensor | None, uniform: Tensor | None
+        Args:
+            logits: (n, vocabulary), of which this is the distribution.
+            target: (targets,) symbol indices.
+            token_index: (targets,), the token whose distribution each is looked up in.
+            eos: index of </s>.
+            with_uniform: whether `uniform` is wanted.
+        """
+        total = self.total.squeeze(1)
+        largest = self.largest.squeeze(1)
+        nll = total.log()[token_index] + (largest[token_index] - logits[token_index, target])
+        uniform = None
+        if with_uniform:
+            possible = ~logits.isneginf()
+            below = (self.largest - logits).masked_fill_(~possible, 0.0).sum(dim=-1)
+            uniform = (below + possible.sum(dim=-1) * total.log())[token_index]
+        p_eos = self.masses[:, eos] / total
+        correct = self.most_probable.squeeze(1)[token_index].eq(target)
+        return TokenStatistics(nll, uniform, correct, p_eos[token_index])
+
+    def gradient_(
+        self,
+        logits: Tensor | None,
+        target: Tensor,
+        token_index: Tensor,
+        nll: Tensor | None,
+        uniform: Tensor | None,
     ) -> Tensor:
         """The gradient of the logits from those of nll and uniform, (n, vocabulary), which takes the masses' place.
 
         Args:
-            scores: the logits; may be None where there is no gradient of uniform.
+            logits: (n, vocabulary); may be None where there is no gradient of uniform.
+            target, token_index: as of `statistics`.
+            nll, uniform: the gradients, (targets,); None where there is none.
         """
         share = torch.zeros_like(self.total).squeeze(1)
         if nll is not None:
-            share.index_add_(0, of, nll)
+            share.index_add_(0, token_index, nll)
         if uniform is not None:
-            possible = ~scores.isneginf()
-            pull = torch.zeros_like(share).index_add_(0, of, uniform)
+            possible = ~cast(Tensor, logits).isneginf()
+            pull = torch.zeros_like(share).index_add_(0, token_index, uniform)
             share += pull * possible.sum(dim=-1)
         gradient = self.masses.mul_((share / self.total.squeeze(1)).unsqueeze(1))
         if nll is not None:
-            gradient.index_put_((of, target), -nll, accumulate=True)
+            gradient.index_put_((token_index, target), -nll, accumulate=True)
         if uniform is not None:
             gradient.addcmul_(possible.to(gradient.dtype), pull.unsqueeze(1), value=-1)
         return gradient

@@ -6,8 +6,9 @@ the backward pass what is small. A symbol of probability 0 has gradient 0: where
 backward pass needs its support alone, and no product with the vocabulary.
 """
 
+import functools
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 import torch.nn.functional as F
@@ -106,88 +107,134 @@ class _Plan:
     kept_bytes: int
 
 
+class _Upstream(NamedTuple):
+    """Gradients of the outputs that some flow through; None where nothing asks for one."""
+
+    embeddings: Tensor | None
+    weights: Tensor | None
+    nll: Tensor | None
+    uniform: Tensor | None
+
+    @property
+    def asks_soft_predictions(self) -> bool:
+        """Whether the soft predictions get a gradient."""
+        return self.embeddings is not None or self.weights is not None
+
+    @property
+    def asks_model(self) -> bool:
+        """Whether the model's own distribution gets a gradient."""
+        return self.nll is not None or self.uniform is not None
+
+    def part(self, chunk: slice) -> "_Upstream":
+        """The gradients of a chunk's tokens."""
+        return _Upstream(*(None if whole is None else whole[chunk] for whole in self))
+
+
 class _ExpectedEmbeddings(torch.autograd.Function):
     """Tensors in, the fields of TokenPredictions out."""
 
     @staticmethod
-    def forward(ctx, features, weight, bias, table, target, plan):
+    def forward(
+        ctx: Any,
+        features: Tensor,
+        weight: Tensor | None,
+        bias: Tensor | None,
+        table: Tensor,
+        target: Tensor,
+        plan: _Plan,
+    ) -> TokenPredictions:
         # A list of k symbols must not need more memory than the vocabulary, neither in embeddings nor in features.
         most = max(1, len(table) // max(table.size(1), 1 if weight is None else features.size(1)))
         predict = Predictor(plan.soft, len(features), len(table), most, features.device)
-        chunks = _Chunks(plan.chunking.layer(features, weight, bias), predict, table, target, plan)
-        kept, columns = Kept(plan.kept_bytes), []
-        for rows in plan.chunking.chunks(len(features)):
-            predicted, outputs = chunks.predicted(rows)
-            columns.append(outputs)
-            kept.offer(rows, predicted, predicted.nbytes)
-        ctx.plan, ctx.predict, ctx.kept = plan, predict, kept
+        operator = _ChunkOperator(plan.chunking.output_layer(features, weight, bias), predict, table, target, plan)
+        kept = Kept(plan.kept_bytes)
+        parts = []
+        for chunk in plan.chunking.chunks(len(features)):
+            predicted, outputs = operator.predicted(chunk)
+            parts.append(outputs)
+            kept.offer(chunk, predicted, predicted.nbytes)
+        ctx.plan = plan
+        ctx.predict = predict
+        ctx.kept = kept
         ctx.save_for_backward(features, weight, bias, table, target)
         ctx.set_materialize_grads(False)
-        outputs = joined(columns)
-        ctx.mark_non_differentiable(*outputs[4:])
+        outputs = joined(parts)
+        ctx.mark_non_differentiable(outputs.correct, outputs.p_eos, outputs.entropy, outputs.support)
         return outputs
 
     @staticmethod
     @once_differentiable
-    def backward(ctx, *gradients):
-        features, weight, bias, table, target = ctx.saved_tensors
-        learning = gradients[:4]
-        if all(gradient is None for gradient in learning):
+    def backward(ctx: Any, *gradients: Tensor | None) -> tuple[Tensor | None, ...]:
+        embeddings, weights, nll, uniform, *_ = gradients
+        upstream = _Upstream(embeddings, weights, nll, uniform)
+        if not (upstream.asks_soft_predictions or upstream.asks_model):
             return (None,) * 6
-        layer = ctx.plan.chunking.layer(features, weight, bias)
-        chunks = _Chunks(layer, ctx.predict, table, target, ctx.plan)
-        for rows in ctx.plan.chunking.chunks(len(features)):
-            predicted = ctx.kept.take(rows)
-            chunks.add_gradient(rows, predicted, *(None if whole is None else whole[rows] for whole in learning))
-        return *layer.gradients(), None, None, None
+        features, weight, bias, table, target = ctx.saved_tensors
+        output_layer = ctx.plan.chunking.output_layer(features, weight, bias)
+        operator = _ChunkOperator(output_layer, ctx.predict, table, target, ctx.plan)
+        for chunk in ctx.plan.chunking.chunks(len(features)):
+            operator.add_gradient(chunk, ctx.kept.take(chunk), upstream.part(chunk))
+        return *output_layer.gradients(), None, None, None
 
 
-class _Chunks(NamedTuple):
+class _ChunkOperator(NamedTuple):
     """The operator's work on one chunk of tokens; what it makes on the way is gone before the next."""
 
-    layer: GivenLogits | ProjectedLogits
+    output_layer: GivenLogits | ProjectedLogits
     predict: Predictor
     table: Tensor
     target: Tensor
     plan: _Plan
 
-    def predicted(self, rows: slice) -> tuple[Predicted, tuple[Tensor | None, ...]]:
-        """Soft predictions, and their part of every field of TokenPredictions."""
-        scores = self.layer.logits(rows)
-        model = ModelDistribution.of(scores)
-        predicted = self._predict(scores, model, rows)
-        expected = _expected(predicted, self.table, self.plan)
-        statistics = model.statistics(scores, self.target[rows], _each(scores), self.plan.eos, self.plan.with_uniform)
-        return predicted, (*expected, *statistics, *_shape(predicted))
+    def predicted(self, chunk: slice) -> tuple[Predicted, TokenPredictions]:
+        """The chunk's soft predictions, and what the operator gives of them."""
+        logits = self.output_layer.logits(chunk)
+        model = ModelDistribution.of(logits)
+        predicted = self._predict(logits, model, chunk)
+        embeddings, weights = _expected(predicted, self.table, self.plan)
+        token_index = _own_token(logits)
+        tokens = model.statistics(logits, self.target[chunk], token_index, self.plan.eos, self.plan.with_uniform)
+        entropy, support = _entropy_and_support(predicted)
+        return predicted, TokenPredictions(
+            embeddings, weights, tokens.nll, tokens.uniform, tokens.correct, tokens.p_eos, entropy, support
+        )
 
-    def add_gradient(self, rows: slice, predicted: Predicted | None, embeddings, weights, nll, uniform) -> None:
-        """Hands the layer the gradient of the chunk's logits, from those of what flows; None: no gradient, not kept."""
-        scored, mixed = embeddings is not None or weights is not None, nll is not None or uniform is not None
-        gradient, symbols = None, None
-        if mixed or predicted is None:
-            scores = self.layer.logits(rows)
-            model = ModelDistribution.of(scores)
-        if scored:
-            predicted = predicted or self._predict(scores, model, rows)
-            upstream = _of_probabilities(predicted, self.table, self.plan, embeddings, weights)
-            gradient, symbols = predicted.gradient(upstream), predicted.symbols
-        if mixed:
-            whole = model.gradient(scores, self.target[rows], _each(scores), nll, uniform)
-            gradient, symbols = _added(whole, gradient, symbols), None
-        self.layer.add_gradient(rows, gradient, symbols)
+    def add_gradient(self, chunk: slice, kept: Predicted | None, upstream: _Upstream) -> None:
+        """Hands the output layer the gradient of the chunk's logits.
 
-    def _predict(self, scores: Tensor, model: ModelDistribution, rows: slice) -> Predicted:
-        return self.predict(scores, model.masses, rows, self.target[rows] if self.plan.target_is_drawn else None)
+        Args:
+            chunk: which tokens.
+            kept: their soft predictions; None: they were not kept.
+            upstream: gradients of the chunk's outputs.
+        """
+        if upstream.asks_model or kept is None:
+            logits = self.output_layer.logits(chunk)
+            model = ModelDistribution.of(logits)
+        if upstream.asks_soft_predictions:
+            predicted = kept or self._predict(logits, model, chunk)
+            listed = predicted.gradient_(_probability_gradient(predicted, self.table, self.plan, upstream))
+            if not upstream.asks_model:
+                self.output_layer.add_gradient(chunk, listed, predicted.symbols)
+                return
+        whole = model.gradient_(logits, self.target[chunk], _own_token(logits), upstream.nll, upstream.uniform)
+        if upstream.asks_soft_predictions:
+            _add_(whole, listed, predicted.symbols)
+        self.output_layer.add_gradient(chunk, whole, None)
+
+    def _predict(self, logits: Tensor, model: ModelDistribution, chunk: slice) -> Predicted:
+        drawn = self.target[chunk] if self.plan.target_is_drawn else None
+        return self.predict(logits, model.masses, chunk, drawn)
 
 
-def _each(scores: Tensor) -> Tensor:
-    """One target a token: the argument `of` of ModelDistribution."""
-    return torch.arange(len(scores), device=scores.device)
+def _own_token(logits: Tensor) -> Tensor:
+    """The token_index of ModelDistribution where each token has one target."""
+    return torch.arange(len(logits), device=logits.device)
 
 
 def _expected(predicted: Predicted, table: Tensor, plan: _Plan) -> tuple[Tensor, Tensor | None]:
     """Embeddings (n, size) and symbol weights (n,) that a chunk of soft predictions expects."""
-    probabilities, symbols = predicted.fed, predicted.symbols
+    probabilities = predicted.fed
+    symbols = predicted.symbols
     weights = None if plan.symbol_weights is None else plan.symbol_weights.to(probabilities.dtype)
     if symbols is None:
         return probabilities.to(table.dtype) @ table, None if weights is None else probabilities @ weights
@@ -195,32 +242,34 @@ def _expected(predicted: Predicted, table: Tensor, plan: _Plan) -> tuple[Tensor,
     return embeddings, None if weights is None else (probabilities * weights[symbols]).sum(dim=-1)
 
 
-def _of_probabilities(
-    predicted: Predicted, table: Tensor, plan: _Plan, embeddings: Tensor | None, weights: Tensor | None
-) -> Tensor:
-    """The gradient of a chunk's probabilities from those of what _expected returns."""
-    dtype, symbols, gradient = predicted.probabilities.dtype, predicted.symbols, 0.0
-    if embeddings is not None:
-        if symbols is None:
-            gradient = (embeddings @ table.T).to(dtype)
-        else:
-            gradient = torch.einsum("ne,nke->nk", embeddings, table[symbols]).to(dtype)
-    if weights is not None:
-        of_symbols = plan.symbol_weights.to(dtype)
-        gradient = gradient + weights.unsqueeze(-1) * (of_symbols if symbols is None else of_symbols[symbols])
-    return gradient
+def _probability_gradient(predicted: Predicted, table: Tensor, plan: _Plan, upstream: _Upstream) -> Tensor:
+    """The gradient of a chunk's probabilities from those of what _expected returns, one of them at least."""
+    dtype = predicted.probabilities.dtype
+    symbols = predicted.symbols
+    terms = []
+    if upstream.embeddings is not None and symbols is None:
+        terms.append((upstream.embeddings @ table.T).to(dtype))
+    elif upstream.embeddings is not None:
+        terms.append(torch.einsum("ne,nke->nk", upstream.embeddings, table[symbols]).to(dtype))
+    if upstream.weights is not None and plan.symbol_weights is not None:
+        symbol_weights = plan.symbol_weights.to(dtype)
+        listed = symbol_weights if symbols is None else symbol_weights[symbols]
+        terms.append(upstream.weights.unsqueeze(-1) * listed)
+    return functools.reduce(torch.add, terms)
 
 
-def _shape(predicted: Predicted) -> tuple[Tensor, Tensor]:
+def _entropy_and_support(predicted: Predicted) -> tuple[Tensor, Tensor]:
     """Entropy in nats and size of the support, (n,) each."""
     probabilities = predicted.fed
     # As torch.special.entr and a count of what is above 0 have it, in half of their time.
     logs = probabilities.clamp(min=torch.finfo(probabilities.dtype).tiny).log_()
-    return -torch.linalg.vecdot(probabilities, logs), probabilities.sign().sum(dim=-1).to(torch.int32)
+    entropy = -torch.linalg.vecdot(probabilities, logs)
+    return entropy, probabilities.sign().sum(dim=-1).to(torch.int32)
 
 
-def _added(whole: Tensor, gradient: Tensor | None, symbols: Tensor | None) -> Tensor:
-    """A gradient over the vocabulary plus another, which may stand at some symbols alone."""
-    if gradient is None:
-        return whole
-    return whole.add_(gradient) if symbols is None else whole.scatter_add_(1, symbols, gradient)
+def _add_(whole: Tensor, gradient: Tensor, symbols: Tensor | None) -> None:
+    """Adds to a gradient over the vocabulary another, which may stand at some symbols alone."""
+    if symbols is None:
+        whole.add_(gradient)
+    else:
+        whole.scatter_add_(1, symbols, gradient)

@@ -38,23 +38,26 @@ class SentenceLayout(NamedTuple):
         """
         if len(ids) == 0:
             raise ValueError("a batch without sentences has no score")
-        device, ids = ids.device, ids.cpu()
+        device = ids.device
+        ids = ids.cpu()
         real = ids != pad
-        last = real & ~torch.nn.functional.pad(real, (0, 1))[:, 1:]  # followed by padding or by nothing
-        if not ((last.sum(dim=1) == 1) & ((ids == eos) & last).any(dim=1)).all():
-            raise ValueError("every sentence must end with </s>, with padding only before or only after it")
+        _check_ends(ids, real, eos)
         lengths = real.sum(dim=1)
         columns = torch.arange(int(lengths.max()))
         mask = columns < lengths.unsqueeze(1)
         first = lengths.cumsum(dim=0) - lengths
         places = (FIRST_TOKEN + first.unsqueeze(1) + columns).masked_fill_(~mask, END)
         start = torch.full((len(ids), 1), START)
-        tensors = (
-            real.flatten().nonzero().squeeze(1),
-            torch.cat([start, places], dim=1),
-            torch.cat([start == START, mask], dim=1),
+        return cls(
+            tokens=real.flatten().nonzero().squeeze(1).to(device, non_blocking=True),
+            places=torch.cat([start, places], dim=1).to(device, non_blocking=True),
+            mask=torch.cat([start == START, mask], dim=1).to(device, non_blocking=True),
+            lengths=lengths.tolist(),
         )
-        return cls(*(tensor.to(device, non_blocking=True) for tensor in tensors), lengths.tolist())
+
+    def packed(self, padded: Tensor) -> Tensor:
+        """What a tensor (batch, length, ...), laid out like the ids, holds at the real tokens, (tokens, ...)."""
+        return padded.flatten(0, 1)[self.tokens]
 
     def with_marker_at_end(self) -> "SentenceLayout":
         """The same with the end marker in place of every sentence's last token."""
@@ -64,12 +67,22 @@ class SentenceLayout(NamedTuple):
     def part(self, sentences: Sequence[int]) -> "SentenceLayout":
         """Some of the sentences, without the padding that none of them needs; `tokens` stays whole."""
         lengths = [self.lengths[i] for i in sentences]
-        rows, width = torch.tensor(sentences).to(self.places.device, non_blocking=True), 1 + max(lengths)
-        return self._replace(places=self.places[rows, :width], mask=self.mask[rows, :width], lengths=lengths)
+        width = 1 + max(lengths)
+        chosen = torch.tensor(sentences).to(self.places.device, non_blocking=True)
+        return self._replace(places=self.places[chosen, :width], mask=self.mask[chosen, :width], lengths=lengths)
+
+
+def _check_ends(ids: Tensor, real: Tensor, eos: int) -> None:
+    """Raises ValueError unless the real ids of every sentence stand together and end with </s>."""
+    last = real & ~torch.nn.functional.pad(real, (0, 1))[:, 1:]  # followed by padding or by nothing
+    in_one_piece = last.sum(dim=1) == 1
+    ended = ((ids == eos) & last).any(dim=1)
+    if not (in_one_piece & ended).all():
+        raise ValueError("every sentence must end with </s>, with padding only before or only after it")
 
 
 def cost_of_a_batch(tensor: Tensor) -> int:
-    """On the tensor's device."""
+    """What one more batch costs the language model on the tensor's device, in tokens."""
     return COST_OF_A_BATCH.get(tensor.device.type, COST_OF_A_BATCH["cuda"])
 
 
@@ -84,12 +97,20 @@ def batches(lengths: Sequence[int], cost: int) -> list[list[int]]:
         Indices of the sentences, each in one group.
     """
     order = sorted(range(len(lengths)), key=lengths.__getitem__)
-    ends = [i for i in range(1, len(order) + 1) if i == len(order) or lengths[order[i]] > lengths[order[i - 1]]]
-    cheapest = {0: (0, [])}  # number of sentences -> cost of reading them, groups
-    for end in ends:
-        longest = 1 + lengths[order[end - 1]]
-        cheapest[end] = min(
-            (spent + cost + longest * (end - start), [*groups, order[start:end]])
-            for start, (spent, groups) in cheapest.items()
-        )
-    return cheapest[len(order)][1]
+    starts = [i for i in range(len(order)) if i == 0 or lengths[order[i]] > lengths[order[i - 1]]]
+    ends = [*starts[1:], len(order)]
+    cheapest = {len(order): 0}  # what reading all sentences from a start on costs at least
+    best_end = {}  # where the first batch from a start on ends then, the earliest of equals
+    for start in reversed(starts):
+        costs = {
+            end: cost + (1 + lengths[order[end - 1]]) * (end - start) + cheapest[end] for end in ends if end > start
+        }
+        best_end[start] = min(costs, key=costs.__getitem__)
+        cheapest[start] = costs[best_end[start]]
+
+    groups = []
+    start = 0
+    while start < len(order):
+        groups.append(order[start : best_end[start]])
+        start = best_end[start]
+    return groups

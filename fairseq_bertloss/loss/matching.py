@@ -1,5 +1,6 @@
 """Contextual embeddings, masks and weights -> cosines -> precision, recall and F1 by greedy matching."""
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import torch
@@ -16,25 +17,46 @@ class BERTScore(NamedTuple):
 
     def rescaled(self, baseline: tuple[float, float, float]) -> "BERTScore":
         """(score - b) / (1 - b), with a b for each field."""
-        return BERTScore(*((score - b) / (1 - b) for score, b in zip(self, baseline)))
+        return BERTScore(*((score - b) / (1 - b) for score, b in zip(self, baseline, strict=True)))
+
+    @classmethod
+    def joined(cls, batches: Sequence["BERTScore"], order: Tensor) -> "BERTScore":
+        """The scores of several batches as one, with sentence order[i] of all of them at i."""
+        return cls(*(torch.cat(parts)[order] for parts in zip(*batches, strict=True)))
 
 
 class Scores(NamedTuple):
-    """Of the same sentences by two matchings."""
+    """Scores of the same sentences by two matchings."""
 
     reported: BERTScore  # bert-score's own, greedy: what is logged
     rewarded: BERTScore  # by the matching that the objective takes
 
     def rescaled(self, baseline: tuple[float, float, float]) -> "Scores":
-        """Both alike."""
-        return Scores(*(score.rescaled(baseline) for score in self))
+        """Rescales both by the same baseline."""
+        return Scores(self.reported.rescaled(baseline), self.rewarded.rescaled(baseline))
 
 
-class Comparison(NamedTuple):
-    """Predictions beside their references, position by position: what a matching chooses from.
+class Side(NamedTuple):
+    """One side of a match: sentences as the language model understands them.
 
     A position counts as much as its weight, and padding has none.
     """
+
+    embeddings: Tensor  # contextual, (batch, width, dim), of any scale
+    weights: Tensor  # (batch, width), >= 0
+    mask: Tensor  # (batch, width) bool, False for padding
+
+    def check(self, name: str) -> None:
+        """Raises ValueError, with the side's name, where shapes disagree."""
+        if not self.embeddings.shape[:2] == self.weights.shape == self.mask.shape:
+            raise ValueError(
+                f"{name} embeddings {tuple(self.embeddings.shape)}, weights {tuple(self.weights.shape)} and "
+                f"mask {tuple(self.mask.shape)} must agree on (batch, length)"
+            )
+
+
+class Comparison(NamedTuple):
+    """Predictions beside their references, position by position: what a matching chooses from."""
 
     cosine: Tensor  # (batch, k, l), in float32 at least
     predicted_weights: Tensor  # (batch, k), >= 0
@@ -43,34 +65,22 @@ class Comparison(NamedTuple):
     reference_mask: Tensor  # (batch, l) bool
 
     @classmethod
-    def of(
-        cls,
-        predicted: Tensor,
-        reference: Tensor,
-        predicted_weights: Tensor,
-        reference_weights: Tensor,
-        predicted_mask: Tensor,
-        reference_mask: Tensor,
-    ) -> "Comparison":
-        """From contextual embeddings of any scale.
-
-        Args:
-            predicted: (batch, k, dim); gradients flow.
-            reference: (batch, l, dim).
-            predicted_weights, reference_weights, predicted_mask, reference_mask: as above.
+    def of(cls, predicted: Side, reference: Side) -> "Comparison":
+        """Compares each prediction with its reference; gradients flow to the predictions.
 
         Raises:
             ValueError: shapes disagree.
         """
-        _check_shapes(predicted, predicted_weights, predicted_mask, "predicted")
-        _check_shapes(reference, reference_weights, reference_mask, "reference")
+        predicted.check("predicted")
+        reference.check("reference")
         # Half precision would round the cosines; a cache's references are float32 whatever the predictions are.
-        exact = torch.promote_types(torch.promote_types(predicted.dtype, reference.dtype), torch.float32)
-        with torch.autocast(predicted.device.type, enabled=False):
-            predicted, reference = (F.normalize(side.to(exact), dim=-1) for side in (predicted, reference))
-            cosine = predicted @ reference.transpose(1, 2)
-        weights = predicted_weights.to(exact), reference_weights.to(exact)
-        return cls(cosine, *weights, predicted_mask, reference_mask)
+        exact = torch.promote_types(predicted.embeddings.dtype, reference.embeddings.dtype)
+        exact = torch.promote_types(exact, torch.float32)
+        with torch.autocast(predicted.embeddings.device.type, enabled=False):
+            rows = F.normalize(predicted.embeddings.to(exact), dim=-1)
+            columns = F.normalize(reference.embeddings.to(exact), dim=-1)
+            cosine = rows @ columns.transpose(1, 2)
+        return cls(cosine, predicted.weights.to(exact), reference.weights.to(exact), predicted.mask, reference.mask)
 
 
 def greedy_match(pairs: Comparison) -> BERTScore:
@@ -89,20 +99,13 @@ def greedy_match(pairs: Comparison) -> BERTScore:
 
 def score_of_sums(predicted: Tensor, reference: Tensor, pairs: Comparison) -> BERTScore:
     """Precision, recall and F1 of the matched cosines, summed by the weights of either side, (batch,) each."""
-    precision, recall = _mean(predicted, pairs.predicted_weights), _mean(reference, pairs.reference_weights)
+    precision = _mean(predicted, pairs.predicted_weights)
+    recall = _mean(reference, pairs.reference_weights)
     return BERTScore(precision, recall, _harmonic_mean(precision, recall))
 
 
-def _check_shapes(embeddings: Tensor, weights: Tensor, mask: Tensor, side: str) -> None:
-    if not embeddings.shape[:2] == weights.shape == mask.shape:
-        raise ValueError(
-            f"{side} embeddings {tuple(embeddings.shape)}, weights {tuple(weights.shape)} and "
-            f"mask {tuple(mask.shape)} must agree on (batch, length)"
-        )
-
-
 def _best_match(cosine: Tensor, admitted: Tensor) -> Tensor:
-    """The largest cosine of each row, (batch, rows), among the columns admitted, (batch, columns)."""
+    """The largest cosine of each row, (batch, k), among the columns admitted, (batch, l)."""
     # -inf, not a product with the mask: a padded 0 would beat a negative cosine.
     best = cosine.masked_fill(~admitted.unsqueeze(1), -torch.inf).amax(dim=-1)
     return best.masked_fill(~admitted.any(dim=-1, keepdim=True), 0.0)

@@ -37,10 +37,12 @@ def one_to_one_match(pairs: Comparison) -> BERTScore:
 
 def _amounts(pairs: Comparison) -> Tensor:
     """How much of each predicted position is matched with each of the reference, (batch, k, l)."""
-    sides = pairs.cosine.detach(), pairs.predicted_weights, pairs.reference_weights
-    cosines, *weights = (side.cpu().numpy() for side in sides)
+    cosines = pairs.cosine.detach().cpu().numpy()
+    predicted_weights = pairs.predicted_weights.cpu().numpy()
+    reference_weights = pairs.reference_weights.cpu().numpy()
     amounts = np.zeros_like(cosines)
-    for amount, cosine, predicted, reference in zip(amounts, cosines, *weights):
+    sentences = zip(amounts, cosines, predicted_weights, reference_weights, strict=True)
+    for amount, cosine, predicted, reference in sentences:
         counted = np.ix_(predicted > 0, reference > 0)
         amount[counted] = _optimum(cosine[counted], predicted[predicted > 0], reference[reference > 0])
     return torch.from_numpy(amounts).to(pairs.cosine.device, non_blocking=True)
@@ -52,7 +54,8 @@ def _optimum(cosine: np.ndarray, predicted: np.ndarray, reference: np.ndarray) -
         return np.full_like(cosine, np.nan)
     if not cosine.size:
         return cosine
-    if (predicted == predicted[0]).all() and (reference == predicted[0]).all():
+    all_alike = (predicted == predicted[0]).all() and (reference == predicted[0]).all()
+    if all_alike:
         amount = np.zeros_like(cosine)
         amount[linear_sum_assignment(cosine, maximize=True)] = predicted[0]
         return amount
@@ -60,12 +63,13 @@ def _optimum(cosine: np.ndarray, predicted: np.ndarray, reference: np.ndarray) -
 
 
 def _transport(cosine: np.ndarray, predicted: np.ndarray, reference: np.ndarray) -> np.ndarray:
-    """As _optimum: a further position of either side takes, for nothing, what the other side has too much."""
+    """The same as _optimum: a further position of either side takes, for nothing, the surplus of the other side."""
     import ot  # slow to import, and for idf weights alone
 
     k, l = cosine.shape
     excess = predicted.sum() - reference.sum()
     cost = np.zeros((k + 1, l + 1))
     cost[:k, :l] = -cosine
-    masses = np.append(predicted, max(-excess, 0.0)), np.append(reference, max(excess, 0.0))
-    return ot.emd(*masses, cost, center_dual=False, check_marginals=False)[:k, :l]
+    predicted = np.append(predicted, max(-excess, 0.0))
+    reference = np.append(reference, max(excess, 0.0))
+    return ot.emd(predicted, reference, cost, center_dual=False, check_marginals=False)[:k, :l]

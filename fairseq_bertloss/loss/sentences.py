@@ -11,19 +11,15 @@ from torch import Tensor
 from fairseq_bertloss.language_model.frozen import FrozenLanguageModel
 from fairseq_bertloss.language_model.reference_cache import ReferenceCache
 from fairseq_bertloss.loss.layout import SentenceLayout, batches, cost_of_a_batch
-from fairseq_bertloss.loss.matching import BERTScore, Comparison, Scores, greedy_match
+from fairseq_bertloss.loss.matching import BERTScore, Comparison, Scores, Side, greedy_match
 from fairseq_bertloss.loss.one_to_one import one_to_one_match
 
 MATCHINGS = ("greedy", "one-to-one")
 """What an objective may be computed by."""
 
 
-class Side(NamedTuple):
-    """One side of a match: arguments of Comparison.of."""
-
-    embeddings: Tensor  # contextual, (batch, width, dim)
-    weights: Tensor  # (batch, width)
-    mask: Tensor  # (batch, width) bool
+END_OF_SENTENCE = ("scored", "context", "gold")
+"""What may stand at a sentence's </s>; BERTScoreLoss says what each means."""
 
 
 class Sentences(NamedTuple):
@@ -32,6 +28,34 @@ class Sentences(NamedTuple):
     embeddings: Tensor  # (2 + tokens, size), the two sentence markers first
     weights: Tensor  # (2 + tokens,)
     layout: SentenceLayout
+
+    @classmethod
+    def of_tokens(
+        cls,
+        embeddings: Tensor,
+        weights: Tensor | None,
+        layout: SentenceLayout,
+        *,
+        markers: Tensor,
+        is_eos: Tensor,
+        end_of_sentence: str,
+    ) -> "Sentences":
+        """Real tokens, in the order of layout.tokens, between their markers.
+
+        Args:
+            embeddings: (tokens, size); gradients flow.
+            weights: (tokens,); None weighs all alike. Gradients flow.
+            layout: of the sentences.
+            markers: embeddings of the two sentence markers, (2, size).
+            is_eos: (tokens,) bool, which tokens are </s>.
+            end_of_sentence: what stands there, one of END_OF_SENTENCE.
+        """
+        weights = embeddings.new_ones(len(embeddings), dtype=torch.float32) if weights is None else weights.float()
+        if end_of_sentence != "scored":
+            weights = weights.masked_fill(is_eos, 0.0)
+        if end_of_sentence == "gold":
+            layout = layout.with_marker_at_end()
+        return cls(torch.cat([markers, embeddings]), torch.cat([weights.new_zeros(2), weights]), layout)
 
     def read_by(self, language_model: FrozenLanguageModel, group: Sequence[int]) -> Side:
         """Some of the sentences, as the language model understands them."""
@@ -62,25 +86,23 @@ class CachedSentences(NamedTuple):
 
         Args:
             sentences: the references.
-            ids: of each, the language model's, markers included.
-            cache: of this language model.
+            ids: the language model's ids of each, start marker included.
+            cache: this language model's.
+            language_model: reads what the cache lacks.
         """
-        contextual = cache.read(ids)
-        missing = [i for i, embeddings in enumerate(contextual) if embeddings is None]
-        for group in batches([sentences.layout.lengths[i] for i in missing], cost_of_a_batch(sentences.embeddings)):
-            group = [missing[i] for i in group]
-            embeddings = F.normalize(sentences.read_by(language_model, group).embeddings.float(), dim=-1)
-            for i, rows in zip(group, embeddings.half().cpu().numpy()):
-                contextual[i] = rows[: len(ids[i])]
-        cache.write([ids[i] for i in missing], [contextual[i] for i in missing])
+        found = cache.read(ids)
+        missing = [i for i, embeddings in enumerate(found) if embeddings is None]
+        computed = _normalised(sentences, missing, language_model)
+        cache.write([ids[i] for i in missing], [computed[i] for i in missing])
+        contextual = [computed[i] if embeddings is None else embeddings for i, embeddings in enumerate(found)]
         return cls(contextual, sentences.weights, sentences.layout)
 
     def read_by(self, language_model: FrozenLanguageModel, group: Sequence[int]) -> Side:
-        """As Sentences.read_by, in float32; the language model has done its work."""
+        """The same as Sentences.read_by, in float32; the language model has done its work."""
         part = self.layout.part(group)
         padded = np.zeros((*part.mask.shape, self.contextual[0].shape[1]), self.contextual[0].dtype)
-        for row, i in zip(padded, group):
-            row[: len(self.contextual[i])] = self.contextual[i]
+        for sentence, i in zip(padded, group, strict=True):
+            sentence[: len(self.contextual[i])] = self.contextual[i]
         embeddings = torch.from_numpy(padded).to(part.mask.device, non_blocking=True).float()
         return Side(embeddings, self.weights[part.places], part.mask)
 
@@ -95,52 +117,78 @@ class ReadSentences(NamedTuple):
     @classmethod
     def of(cls, sentences: Sentences | CachedSentences, language_model: FrozenLanguageModel) -> "ReadSentences":
         """Reads them all."""
-        lengths, contextual = sentences.layout.lengths, None
-        for group in batches(lengths, cost_of_a_batch(sentences.weights)):
+        lengths = sentences.layout.lengths
+        groups = batches(lengths, cost_of_a_batch(sentences.weights))
+        parts = []
+        for group in groups:
             embeddings = sentences.read_by(language_model, group).embeddings
-            if contextual is None:
-                contextual = embeddings.new_zeros(len(lengths), 1 + max(lengths), embeddings.size(2))
-            contextual[group, : embeddings.size(1)] = embeddings
+            parts.append(F.pad(embeddings, (0, 0, 0, 1 + max(lengths) - embeddings.size(1))))
+        contextual = torch.cat(parts)[_back_in_order(groups, sentences.weights.device)]
         return cls(contextual, sentences.weights, sentences.layout)
 
     def read_by(self, language_model: FrozenLanguageModel, group: Sequence[int]) -> Side:
-        """As Sentences.read_by; the language model has done its work."""
+        """The same as Sentences.read_by; the language model has done its work."""
         part = self.layout.part(group)
-        rows = torch.tensor(group).to(part.mask.device, non_blocking=True)
-        return Side(self.contextual[rows, : part.mask.size(1)], self.weights[part.places], part.mask)
+        chosen = torch.tensor(group).to(part.mask.device, non_blocking=True)
+        return Side(self.contextual[chosen, : part.mask.size(1)], self.weights[part.places], part.mask)
 
 
 def matched(
     predicted: Sentences,
     reference: Sentences | CachedSentences | ReadSentences,
-    of: Sequence[int],
+    reference_index: Sequence[int],
     language_model: FrozenLanguageModel,
     matching: str,
 ) -> Scores:
     """Reads and scores sentences, batch by batch of like lengths; gradients flow to the predicted ones.
 
     Args:
-        of: which reference each predicted sentence is scored against.
+        predicted: the sentences to score.
+        reference: the references.
+        reference_index: which reference each predicted sentence is scored against.
+        language_model: reads them.
         matching: the objective's, one of MATCHINGS.
 
     Raises:
-        ValueError: `of` is not as long as there are predicted sentences.
+        ValueError: reference_index is not as long as there are predicted sentences.
     """
-    if len(of) != len(predicted.layout.lengths):
-        raise ValueError(f"{len(predicted.layout.lengths)} sentences cannot be scored against {len(of)} references")
-    lengths = [max(length, reference.layout.lengths[i]) for length, i in zip(predicted.layout.lengths, of)]
-    groups, scores = batches(lengths, cost_of_a_batch(predicted.weights)), []
+    lengths = predicted.layout.lengths
+    if len(reference_index) != len(lengths):
+        raise ValueError(f"{len(lengths)} sentences cannot be scored against {len(reference_index)} references")
+    longer = [max(length, reference.layout.lengths[i]) for length, i in zip(lengths, reference_index, strict=True)]
+    groups = batches(longer, cost_of_a_batch(predicted.weights))
+    scores = []
     for group in groups:
         with torch.no_grad():
-            references = reference.read_by(language_model, [of[i] for i in group])
-        predictions = predicted.read_by(language_model, group)
-        pairs = Comparison.of(*(part for pair in zip(predictions, references) for part in pair))
+            references = reference.read_by(language_model, [reference_index[i] for i in group])
+        pairs = Comparison.of(predicted.read_by(language_model, group), references)
         reported = greedy_match(pairs)
         scores.append(Scores(reported, one_to_one_match(pairs) if matching == "one-to-one" else reported))
-    back = (
-        torch.tensor([i for group in groups for i in group]).argsort().to(predicted.weights.device, non_blocking=True)
+    order = _back_in_order(groups, predicted.weights.device)
+    return Scores(
+        BERTScore.joined([score.reported for score in scores], order),
+        BERTScore.joined([score.rewarded for score in scores], order),
     )
-    return Scores(*(BERTScore(*(torch.cat(parts)[back] for parts in zip(*each))) for each in zip(*scores)))
+
+
+def _normalised(
+    sentences: Sentences, chosen: Sequence[int], language_model: FrozenLanguageModel
+) -> dict[int, np.ndarray]:
+    """Contextual embeddings of some sentences, normalised, in float16: of each, (1 + its length, dim)."""
+    lengths = [sentences.layout.lengths[i] for i in chosen]
+    computed = {}
+    for group in batches(lengths, cost_of_a_batch(sentences.embeddings)):
+        numbers = [chosen[i] for i in group]
+        contextual = sentences.read_by(language_model, numbers).embeddings
+        padded = F.normalize(contextual.float(), dim=-1).half().cpu().numpy()
+        for i, embeddings in zip(numbers, padded, strict=True):
+            computed[i] = embeddings[: 1 + sentences.layout.lengths[i]]
+    return computed
+
+
+def _back_in_order(groups: Sequence[Sequence[int]], device: torch.device) -> Tensor:
+    """Where each sentence stands among those of all groups, one group after the other."""
+    return torch.tensor([i for group in groups for i in group]).argsort().to(device, non_blocking=True)
 
 
 class ReferenceCaches:
@@ -151,20 +199,20 @@ class ReferenceCaches:
         self._language_model = language_model
         self._folder = folder
         self._limit = limit
-        self._caches = {}
+        self._caches: dict[tuple[str, int], ReferenceCache] = {}
 
     def current(self) -> ReferenceCache:
-        """That of the present precision.
+        """The cache of the present precision.
 
         Raises:
             ValueError: the folder cannot be written to.
         """
         model = self._language_model
-        present = model.precision, model.changes
+        present = (model.precision, model.changes)
         if present not in self._caches:
             self._caches[present] = ReferenceCache(self._folder, model.fingerprint(), model.hidden_size, self._limit)
         return self._caches[present]
 
     def read(self, sentences: Sentences, ids: list[tuple[int, ...]]) -> CachedSentences:
-        """From the present one, arguments as of CachedSentences.of."""
+        """Through the present cache; arguments as of CachedSentences.of."""
         return CachedSentences.of(sentences, ids, self.current(), self._language_model)

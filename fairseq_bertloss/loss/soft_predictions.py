@@ -48,7 +48,7 @@ class SoftPrediction:
     hard: bool = False
     noise: bool = True
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         if self.kind not in SOFT_PREDICTIONS:
             raise ValueError(f"unknown soft prediction {self.kind!r}: choose one of {', '.join(SOFT_PREDICTIONS)}")
         if not self.temperature > 0:
@@ -69,20 +69,20 @@ class SoftPrediction:
         """Whether the language model gets one-hot predictions."""
         return self.hard and self.kind == "gumbel_softmax"
 
-    def of_scores(self, scores: Tensor) -> Tensor:
+    def of_logits(self, logits: Tensor) -> Tensor:
         """The points on the simplex that noisy logits become, (..., vocabulary)."""
         if self.temperature != 1:
-            scores = relative_to_the_largest(scores) / self.temperature
+            logits = relative_to_the_largest(logits) / self.temperature
         if self.kind in ("softmax", "gumbel_softmax"):
-            return torch.softmax(scores, dim=-1)
+            return torch.softmax(logits, dim=-1)
         sparse = entmax.sparsemax if self.kind == "sparsemax" else entmax.entmax15
         # entmax cannot find a support in a row that softmax answers with NaN.
-        broken = ~scores.amax(dim=-1, keepdim=True).isfinite()
-        p = sparse(scores.masked_fill(broken, 0.0), dim=-1, k=min(SUPPORT_BOUND, scores.size(-1)))
+        broken = ~logits.amax(dim=-1, keepdim=True).isfinite()
+        p = sparse(logits.masked_fill(broken, 0.0), dim=-1, k=min(SUPPORT_BOUND, logits.size(-1)))
         return p.masked_fill(broken, torch.nan)
 
-    def gradient(self, probabilities: Tensor, upstream: Tensor) -> Tensor:
-        """The gradient of the logits from that of the probabilities, which it overwrites: J^T upstream, 0 where p is 0.
+    def gradient_(self, probabilities: Tensor, upstream: Tensor) -> Tensor:
+        """The gradient of the logits, J^T upstream, in the place of upstream, the probabilities'; 0 where p is 0.
 
         With s = p, the support's indicator, or sqrt(p) (Peters et al., 2019, section 4.2), the Jacobian is
         (diag(s) - s s^T / sum(s)) / temperature.
@@ -110,36 +110,37 @@ def soft_prediction(
         ValueError: as SoftPrediction.
     """
     soft = SoftPrediction(kind, temperature, gumbel_hard, noise)
-    scores = at_least_float32(logits)
+    logits = at_least_float32(logits)
     if soft.noisy:
-        scores = with_gumbel_noise(scores)
-    probabilities = soft.of_scores(scores)
+        logits = with_gumbel_noise(logits)
+    probabilities = soft.of_logits(logits)
     if not soft.straight_through:
         return probabilities
     return one_hot_of_largest(probabilities) - probabilities.detach() + probabilities
 
 
-def with_gumbel_noise(scores: Tensor, generator: torch.Generator | None = None, drawn: Tensor | None = None) -> Tensor:
-    """Scores relative to the largest of their row, plus Gumbel noise, -log of exponential numbers.
+def with_gumbel_noise(logits: Tensor, generator: torch.Generator | None = None, drawn: Tensor | None = None) -> Tensor:
+    """Logits relative to the largest of their row, plus Gumbel noise, -log of exponential numbers.
 
     Args:
-        scores: (..., symbols).
+        logits: (..., symbols).
         generator: of the random numbers; None: torch's own.
-        drawn: (...), the symbol of each row that the noise has made the largest. Noise given what it drew is independent
-            noise again, if the symbols are drawn from softmax(scores) (Maddison, Tarlow and Minka, 2014, section 3).
+        drawn: (...), the symbol of each row that the noise has made the largest; None: whichever it happens to. Noise
+            given what it drew is independent noise again, if the symbols are drawn from softmax(logits) (Maddison,
+            Tarlow and Minka, 2014, section 3).
     """
-    scores = relative_to_the_largest(scores)
-    noisy = scores - torch.empty_like(scores).exponential_(generator=generator).log_()
+    logits = relative_to_the_largest(logits)
+    noisy = logits - torch.empty_like(logits).exponential_(generator=generator).log_()
     if drawn is None:
         return noisy
-    total = scores.logsumexp(dim=-1, keepdim=True)
+    total = logits.logsumexp(dim=-1, keepdim=True)
     largest = total - torch.empty_like(total).exponential_(generator=generator).log_()
     return -torch.logaddexp(-noisy, -largest).scatter_(-1, drawn.unsqueeze(-1), -largest)
 
 
-def relative_to_the_largest(scores: Tensor) -> Tensor:
-    """Scores without what all of a row share, beside which a temperature or noise would lose digits."""
-    return scores - scores.amax(dim=-1, keepdim=True).detach()
+def relative_to_the_largest(logits: Tensor) -> Tensor:
+    """Logits without what all of a row share, beside which a temperature or noise would lose digits."""
+    return logits - logits.amax(dim=-1, keepdim=True).detach()
 
 
 def one_hot_of_largest(probabilities: Tensor) -> Tensor:

@@ -40,7 +40,7 @@ SCRIPTS = {
 """What the script of a text says about its language."""
 
 LEAST_KANA = 0.1
-"""Of the kana and ideographs of Japanese; Chinese has fewer."""
+"""Share of kana among the kana and ideographs of Japanese; Chinese has fewer."""
 
 ALONE = rf"(?:[{IDEOGRAPHIC}\p{{Tibetan}}]|(?=\p{{P}})[{OTHERS}])"
 """What BERT's tokenizer splits off, and Japanese tokenizers before it."""
@@ -75,8 +75,10 @@ def language_of_text(lines: Sequence[str]) -> str | None:
         return None
     counts = {code: sum(len(script.findall(line)) for line in lines) for code, script in SCRIPTS.items()}
     ideographic = counts["zh"] + counts["ja"]
-    counts["zh"], counts["ja"] = (0, ideographic) if counts["ja"] > LEAST_KANA * ideographic else (ideographic, 0)
-    return max(counts, key=counts.get)
+    is_japanese = counts["ja"] > LEAST_KANA * ideographic
+    counts["zh"] = 0 if is_japanese else ideographic
+    counts["ja"] = ideographic if is_japanese else 0
+    return max(counts, key=counts.__getitem__)
 
 
 def close_up(line: str) -> str:
@@ -90,8 +92,8 @@ def close_up(line: str) -> str:
 def join(line: str) -> str:
     """Text of word pieces without the spaces that a tokenizer makes around ideographs, kana and their punctuation.
 
-    Words of Latin letters and numbers keep theirs, which may have been there. In a line that is mostly of such a script,
-    quotation marks and the like stand close to what they belong to.
+    Words of Latin letters and numbers keep theirs, which may have been there. In a line that is mostly of such a
+    script, quotation marks and the like stand close to what they belong to.
     """
     if is_unspaced([line]):
         line = BESIDE_MARKS.sub("", line)

@@ -157,7 +157,7 @@ class MinimumRisk:
         moved = (part.to(features.device) for part in (first, target[order], candidate[order], lengths))
         first, target, candidate, lengths = moved
         of, chunk_tokens = following[order], self._bertscore.chunk_tokens
-        nll = token_statistics(features[first], target, decoded.projection, of=of, chunk_tokens=chunk_tokens).nll
+        nll = token_statistics(features[first], target, decoded.projection, token_index=of, chunk_tokens=chunk_tokens).nll
         return -nll.new_zeros(len(lengths)).index_add(0, candidate, nll) / lengths
 
     def _scores(self, decoded: Decoded) -> Scores:
