@@ -34,7 +34,7 @@ class SharedBeginnings(NamedTuple):
 
 @dataclass(frozen=True)
 class Rows:
-    """Candidates and references of some sentences, each different one a row that is decoded once."""
+    """Candidates and references of some sentences; each different one is a row, which is decoded once."""
 
     distinct: list[Row]
     candidates: list[int]  # indices of rows, sentence by sentence in the order they were drawn in
@@ -54,7 +54,9 @@ class Rows:
             with_references: whether a reference is a candidate too, the last.
         """
         index: dict[Row, int] = {}
-        candidates, places, own_references = [], [], []
+        candidates = []
+        places = []
+        own_references = []
         for sentence, (found, padded) in enumerate(zip(drawn, references.tolist(), strict=True)):
             reference = Row(sentence, tuple(symbol for symbol in padded if symbol != pad))
             own = dict.fromkeys(Row(sentence, tuple(symbols)) for symbols in found)
@@ -91,7 +93,8 @@ class Rows:
     def shared_beginnings(self) -> SharedBeginnings:
         """The beginnings that the candidates' symbols follow."""
         index: dict[Beginning, int] = {}
-        first_token, beginning_index = [], []
+        first_token = []
+        beginning_index = []
         for row in self.candidates:
             sentence, symbols = self.distinct[row]
             beginning = Beginning(sentence)

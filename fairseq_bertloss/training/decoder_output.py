@@ -60,7 +60,7 @@ def decoder_outputs(model: nn.Module, net_input: dict, batches: Sequence[TargetS
 
     Args:
         model: a fairseq encoder-decoder.
-        net_input: its arguments, with the sources; prev_output_tokens are not looked at.
+        net_input: its arguments, with the sources; prev_output_tokens are ignored.
         batches: of target sides.
 
     Raises:

@@ -1,4 +1,4 @@
-"""Translating inside of training: fairseq-generate's options, its generator, and the model's state meanwhile."""
+"""Translation inside of training: fairseq-generate's options, its generator, and the model's state meanwhile."""
 
 import contextlib
 import json
@@ -92,7 +92,7 @@ def check_generation(option: str, config: DictConfig, task) -> None:
 
 
 def _check_sampling(option: str, config: DictConfig, symbols: int) -> None:
-    """Raises ValueError for a top-k or top-p that fairseq would take for none, or for which it has no symbols."""
+    """Raises ValueError for a top-k or top-p that fairseq would ignore, or for which there are no symbols."""
     topk, topp = config.sampling_topk, config.sampling_topp
     if topk != -1 and not 1 <= topk <= symbols:
         raise ValueError(
@@ -149,12 +149,13 @@ def translations(task, model: nn.Module, sample: dict, config: DictConfig, room:
     Args:
         task: fairseq's, which builds the generator.
         model: a fairseq encoder-decoder, as it comes or wrapped for distributed training.
-        sample: of the translation task.
-        config: the generator's options, checked, also against the model's positions.
+        sample: a batch of the translation task.
+        config: the generator's options, which check_generation and check_positions have passed.
         room: symbols that a translation may have at most, </s> included; None: as many as the model has positions for.
 
     Raises:
-        ValueError: match_source_len, and a source is longer than the model has positions for translations.
+        ValueError: match_source_len is given, and a source is longer than the translations that the model has positions
+            for.
     """
     generator = task.build_generator([model], config)
     sources = sample["net_input"]["src_lengths"]
@@ -164,7 +165,8 @@ def translations(task, model: nn.Module, sample: dict, config: DictConfig, room:
             f"match_source_len: there is a source of {sources.max()} symbols, and room for translations of "
             f"{max(longest)}"
         )
-    generator.max_len_a, generator.max_len_b = 0, max(longest)
+    generator.max_len_a = 0
+    generator.max_len_b = max(longest)
     dictionary = task.target_dictionary
     if config.sampling:
         generator.search = _Sampling(dictionary, config.sampling_topk, config.sampling_topp)
@@ -178,7 +180,7 @@ class _OwnLengths(Search):
     """A search that has nothing but </s> for a sentence from its own longest length on."""
 
     def __init__(self, search: Search, dictionary, eos: int, longest: Sequence[int], sources: Tensor):
-        """Around another search.
+        """Wraps another search.
 
         Args:
             search: chooses among what is left.
@@ -190,7 +192,8 @@ class _OwnLengths(Search):
         super().__init__(dictionary)
         self.eos = eos
         self.stop_on_max_len = True  # a model that rules </s> out leaves translations that cannot end
-        self._search, self._sources = search, sources
+        self._search = search
+        self._sources = sources
         self._longest = torch.tensor(longest, device=sources.device)
         self._first_end = min(longest)
 
@@ -218,7 +221,7 @@ class _Sampling(Sampling):
 
 @contextlib.contextmanager
 def evaluating(model: nn.Module) -> Iterator[None]:
-    """For the time of a with statement the model is in evaluation mode; then each module is as it was."""
+    """Holds the model in evaluation mode for a with statement; afterwards each module is as it was."""
     training = [module for module in model.modules() if module.training]
     model.eval()
     try:

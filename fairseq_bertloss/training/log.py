@@ -1,4 +1,4 @@
-"""What the criterion logs: sums over sentences and tokens, which become means over workers and batches."""
+"""The criterion's log: sums over sentences and tokens, which become means over workers and batches."""
 
 import math
 from typing import NamedTuple
@@ -43,7 +43,7 @@ COUNTS = ("nsentences_scored", "skipped")
 
 
 def sums_of(objective: str) -> list[str]:
-    """What an objective logs besides COUNTS."""
+    """The sums that the criterion logs with an objective, besides COUNTS."""
     return [name for name in SUMS if name not in not_logged(objective)]
 
 

@@ -1,4 +1,4 @@
-"""The one shape of all objectives: what the criterion asks of them, and what they answer."""
+"""The interface of the objectives: what the criterion asks of them, and what they return."""
 
 from abc import ABC, abstractmethod
 from typing import NamedTuple

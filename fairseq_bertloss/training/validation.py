@@ -58,7 +58,7 @@ class TranslationMetrics:
         self._mover_scorer: MoverScorer | None = None
 
     def check(self, model) -> None:
-        """Raises ValueError where the model has no positions for a translation: to be asked before it is trained."""
+        """Raises ValueError unless the model has positions for a translation; call it before the model is trained."""
         check_positions(OPTION, self._generation, model)
 
     def sums(self, model, sample) -> dict[str, float]:
@@ -108,7 +108,7 @@ class TranslationMetrics:
 def _scoring_model(cfg: BERTScoreCriterionConfig) -> tuple[str, int | None]:
     """The language model that scores translations, and its layer for F_BERT.
 
-    What is wrong with its tokenizer or configuration is found here, not after the first epoch.
+    A tokenizer or configuration that cannot be is found here, not after the first epoch.
     """
     lm = cfg.eval_bert_model or cfg.bert_model
     load_tokenizer(lm)
@@ -120,7 +120,7 @@ def _scoring_model(cfg: BERTScoreCriterionConfig) -> tuple[str, int | None]:
 
 
 def log_translation_scores(logging_outputs) -> set[str]:
-    """Logs the means over sentences of what TranslationMetrics summed.
+    """Logs the means over sentences of the sums that TranslationMetrics made.
 
     Returns:
         The names logged; none in training, or where validation does not translate.
