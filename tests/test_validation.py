@@ -99,7 +99,7 @@ def test_training_is_that_of_label_smoothed_cross_entropy(corpus, trained, tmp_p
                     *SCHEDULE, "--disable-validation", "--max-update", "12")  # fmt: skip
     ours, theirs = (logged(done, "train_inner") for done in (trained.done, control))
     assert len(theirs) == 12 and len({update["nll_loss"] for update in theirs}) == 12
-    for mine, its in zip(ours, theirs, strict=True):
+    for mine, its in zip(ours[:12], theirs, strict=True):
         for name, its_name in (("nll_loss", "nll_loss"), ("ce_loss", "loss"), ("gnorm", "gnorm")):
             assert mine[name] == pytest.approx(its[its_name], abs=2.1e-3)
 
