@@ -163,12 +163,12 @@ def sentence_weights(targets: Sequence[Tensor], pad: int) -> list[str]:
         tokens, width = sum(lengths), target.size(1)
         sentences += [(n, 1 / len(lengths), 1 / tokens, n / width / tokens) for n in lengths]
     sentences.sort(key=lambda sentence: sentence[0])
-    means = [statistics.fmean(column) for column in zip(*sentences)]
+    means = [statistics.fmean(column) for column in zip(*sentences, strict=True)]
     rows = []
     for i, quarter in enumerate(("shortest", "second", "third", "longest")):
         part = sentences[i * len(sentences) // 4 : (i + 1) * len(sentences) // 4]
-        length, *weights = (statistics.fmean(column) for column in zip(*part))
-        relative = " | ".join(f"{weight / mean:.2f}" for weight, mean in zip(weights, means[1:]))
+        length, *weights = (statistics.fmean(column) for column in zip(*part, strict=True))
+        relative = " | ".join(f"{weight / mean:.2f}" for weight, mean in zip(weights, means[1:], strict=True))
         rows.append(f"| {quarter} | {length:.1f} | {relative} |")
     return rows
 
@@ -178,7 +178,7 @@ def describe(targets: Sequence[Tensor], pad: int) -> str:
     sizes = [len(target) for target in targets]
     tokens = [int(target.ne(pad).sum()) for target in targets]
     padding = 1 - sum(tokens) / sum(target.numel() for target in targets)
-    scales = [size / count for size, count in zip(sizes, tokens)]
+    scales = [size / count for size, count in zip(sizes, tokens, strict=True)]
     return (
         f"{sum(sizes)} sentences in {len(sizes)} batches of {min(sizes)} to {max(sizes)} sentences, "
         f"{min(tokens)} to {max(tokens)} tokens; {padding:.1%} of the positions are padding; "
@@ -189,11 +189,13 @@ def describe(targets: Sequence[Tensor], pad: int) -> str:
 def parse() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("data", help="folder that `bertloss prepare` wrote")
-    parser.add_argument("--checkpoint", required=True, help="of a model trained on it")
+    parser.add_argument("--checkpoint", required=True, help="file of a model that was trained on DATA")
     parser.add_argument("--lm", required=True, help="hub name or folder of the language model, a BERT")
-    parser.add_argument("--layer", type=int, help="scoring layer; bert-score's by default")
-    parser.add_argument("--gen-subset", default="valid", help="what F and its gradient are measured on (%(default)s)")
-    parser.add_argument("--max-tokens", type=int, default=1024, help="of a batch, as in training (%(default)s)")
+    parser.add_argument("--layer", type=int, help="scoring layer (default: bert-score's)")
+    parser.add_argument(
+        "--gen-subset", default="valid", help="subset that F and its gradient are measured on (%(default)s)"
+    )
+    parser.add_argument("--max-tokens", type=int, default=1024, help="tokens of a batch, as in training (%(default)s)")
     return parser.parse_args()
 
 

@@ -1,8 +1,9 @@
 """Where an update of --objective risk spends its time, against an update of label-smoothed cross-entropy.
 
-    python benchmarks/risk.py DATA --checkpoint FILE --lm NAME --layer N [options of the criterion, such as --lm-dtype bfloat16]
+    python benchmarks/risk.py DATA --checkpoint FILE --lm NAME --layer N [OPTION ...]
 
-The model of the checkpoint makes updates on real training batches of fairseq's, in turns; every round gives a ratio.
+OPTION is one of the criterion's, such as --lm-dtype bfloat16. The checkpoint's model makes updates of both kinds in
+turns, on real training batches of fairseq's; every round gives a ratio.
 """
 
 import argparse
@@ -43,9 +44,10 @@ class Updates:
         )
         self._batches = _batches(task, args.max_tokens, args.batches, device)
         self.parts = Counter()
-        objective = self.risk._objective
-        objective._drawing.drawn = self._timed(objective._drawing.drawn, DRAWN)
-        objective._scores = self._timed(objective._scores, READ)
+        translator = self.risk.objective.translator
+        translator.draw = self._timed(translator.draw, DRAWN)
+        bertscore = self.risk.bertscore
+        bertscore.score_candidates = self._timed(bertscore.score_candidates, READ)
         sentences.one_to_one_match = self._timed(sentences.one_to_one_match, MATCHED, part_of=READ)
 
     def seconds(self, criterion) -> float:
@@ -86,7 +88,7 @@ def _criterion(task, data: str, name: str, *arguments: str):
 
 
 def _batches(task: tasks.FairseqTask, max_tokens: int, number: int, device: torch.device) -> list[dict]:
-    """Of those that fairseq-train makes, in equal distances from the shortest sentences to the longest."""
+    """Batches that fairseq-train makes, at equal distances from the shortest sentences to the longest."""
     task.load_dataset("train")
     dataset = task.dataset("train")
     batches = fairseq_batches(dataset, max_tokens)
@@ -101,9 +103,11 @@ def main() -> None:
     parser.add_argument("--checkpoint", required=True)
     parser.add_argument("--lm", required=True)
     parser.add_argument("--layer", type=int)
-    parser.add_argument("--max-tokens", type=int, default=1792, help="of a batch (%(default)s)")
-    parser.add_argument("--batches", type=int, default=4, help="of a round (%(default)s)")
-    parser.add_argument("--rounds", type=int, default=5, help="after one that does not count (%(default)s)")
+    parser.add_argument("--max-tokens", type=int, default=1792, help="tokens of a batch (%(default)s)")
+    parser.add_argument("--batches", type=int, default=4, help="batches of a round (%(default)s)")
+    parser.add_argument(
+        "--rounds", type=int, default=5, help="rounds that count, after one that does not (%(default)s)"
+    )
     args, options_of_risk = parser.parse_known_args()
     updates = Updates(args, options_of_risk)
     updates.seconds(updates.cross_entropy), updates.seconds(updates.risk)

@@ -46,8 +46,8 @@ def train_by_hydra(name: str, data: Path, save_dir: Path, lm: str, *more: str) -
     )
     command += ["++common.cpu=true", "++common.seed=3", "++dataset.num_workers=0", "++dataset.disable_validation=true"]
     detok = "task.eval_bleu_detok_args=" + json.dumps(json.dumps({"word_pieces_lm": lm}))
-    fairseq("hydra_train", "--config-dir", CONFIGS, "--config-name", name, *command, "++optimization.max_update=2", *tiny,
-            detok, *more)  # fmt: skip
+    fairseq("hydra_train", "--config-dir", CONFIGS, "--config-name", name, *command, "++optimization.max_update=2",
+            *tiny, detok, *more)  # fmt: skip
     return load(save_dir)
 
 

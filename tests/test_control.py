@@ -7,7 +7,7 @@ import torch
 from fairseq.logging import metrics
 from test_criterion import PIECES, build, make_sample  # noqa: F401, build is a fixture
 
-from fairseq_bertloss.training.log import OBJECTIVE_SUMS, SOFT_SUMS
+from fairseq_bertloss.training.sums import OBJECTIVE_SUMS, SOFT_SUMS
 
 OBJECTIVES = {
     "soft": ["--objective", "soft"],
@@ -30,7 +30,7 @@ def both(build):  # noqa: F811
 
 
 def update(criterion, network, samples):
-    """Gradients as fairseq's trainer makes them of several batches, of one worker or more: their sum by the sizes' sum."""
+    """Gradients as fairseq's trainer makes them of several batches: their sum, divided by the sum of the sizes."""
     torch.manual_seed(4)
     network.zero_grad()
     sizes = []
@@ -46,7 +46,9 @@ def assert_same_update(ours, theirs, network, samples):
     (gradient, sizes), (expected, its_sizes) = update(ours, network, samples), update(theirs, network, samples)
     assert sizes == its_sizes and len(set(sizes)) == len(sizes)
     for name, part in expected.items():
-        torch.testing.assert_close(gradient[name], part, rtol=1e-5, atol=1e-7, msg=lambda text: f"{name}: {text}")
+        torch.testing.assert_close(
+            gradient[name], part, rtol=1e-5, atol=1e-7, msg=lambda text, name=name: f"{name}: {text}"
+        )
 
 
 @pytest.mark.parametrize(

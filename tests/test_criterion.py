@@ -51,8 +51,9 @@ PIECES = [(source, "two men are sit ##ting on the roof of a house .".replace("ho
 
 
 def gradients(loss, network):
-    names, parameters = zip(*network.named_parameters())
-    return dict(zip(names, torch.autograd.grad(loss, parameters, allow_unused=True)))
+    parameters = dict(network.named_parameters())
+    found = torch.autograd.grad(loss, list(parameters.values()), allow_unused=True)
+    return dict(zip(parameters, found, strict=True))
 
 
 def test_the_default_is_the_papers_best_row(build):
@@ -195,7 +196,7 @@ def test_one_to_one_matching_trains_and_greedy_matching_is_logged(build):
     plain, _, expected_log = greedy(network, sample)
     loss, _, log = criterion(network, sample)
     for name in ("f_bert", "p_bert", "r_bert"):
-        torch.testing.assert_close(log[name], expected_log[name], msg=lambda text: f"{name}: {text}")
+        torch.testing.assert_close(log[name], expected_log[name], msg=lambda text, name=name: f"{name}: {text}")
     torch.testing.assert_close(-plain, log["r_bert"])
     torch.testing.assert_close(
         -loss, criterion.bertscore(network(**sample["net_input"])[0], sample["target"]).recall.sum()
@@ -317,7 +318,8 @@ def test_nothing_of_the_language_model_is_fairseqs(build):
         (["--reference-among-candidates"], "--reference-among-candidates does nothing with --objective soft"),
         (
             ["--candidate-generation-args", '{"sampling":true}'],
-            "--candidate-generation-args does nothing with --objective soft: leave it out, or add --objective risk or --free-running",
+            "--candidate-generation-args does nothing with --objective soft: leave it out, or add --objective risk or "
+            "--free-running",
         ),
         (
             ["--best-checkpoint-metric", "f_first"],

@@ -16,7 +16,7 @@ from torch import nn
 from torch.nn.parallel import DistributedDataParallel
 
 import fairseq_bertloss.training.decoder_output as module
-from fairseq_bertloss.loss.soft_predictions import SOFT_PREDICTIONS, TemperatureSchedule
+from fairseq_bertloss.loss.soft_predictions import SOFT_PREDICTIONS
 from fairseq_bertloss.training.decoder_output import decoder_output
 
 LONG = ("zwei", " ".join([PIECES[0][1]] * 12))  # more symbols than the language model has positions for
@@ -261,16 +261,14 @@ def assert_same_numbers(criterion, network, sample, monkeypatch, reduce=True):
 @pytest.mark.parametrize("kind", SOFT_PREDICTIONS)
 def test_features_give_the_numbers_of_logits(build, kind, dtype, monkeypatch):
     """Float64 leaves no room for luck. One target of four does not fit and is skipped."""
-    criterion, network, task = build("--soft-prediction", kind)
-    give_bias(network.decoder.output_projection)
-    sample = make_sample(task, [*PIECES, LONG])
-    assert (sample["target"] == 1).sum(dim=1).unique().numel() > 2, "no padding"
-    criterion.to(dtype), network.to(dtype)
-    assert criterion(network, sample)[2]["skipped"] == 1
-    usual, higher = criterion.temperature, TemperatureSchedule.parse("0.7")
-    for weight, smoothing, temperature in ((0.0, 0.0, usual), (0.5, 0.0, higher), (0.5, 0.1, usual)):
-        criterion.cross_entropy_weight, criterion.label_smoothing = weight, smoothing
-        criterion.temperature = temperature
+    mixed = ["--cross-entropy-weight", "0.5"]
+    for options in ([], [*mixed, "--temperature", "0.7"], [*mixed, "--label-smoothing", "0.1"]):
+        criterion, network, task = build("--soft-prediction", kind, *options)
+        give_bias(network.decoder.output_projection)
+        sample = make_sample(task, [*PIECES, LONG])
+        assert (sample["target"] == 1).sum(dim=1).unique().numel() > 2, "no padding"
+        criterion.to(dtype), network.to(dtype)
+        assert criterion(network, sample)[2]["skipped"] == 1
         assert_same_numbers(criterion, network, sample, monkeypatch)
 
 
@@ -285,10 +283,10 @@ def test_features_give_the_numbers_of_logits_with_a_tied_projection(build, monke
 
 
 def test_features_give_the_numbers_of_logits_with_hard_gumbel(build, monkeypatch):
-    criterion, network, task = build("--gumbel-hard", "--cross-entropy-weight", "0.5")
-    criterion.double(), network.double()
     for temperature in ("0.1", "0.7"):  # noise for the symbols that matter alone, and for all
-        criterion.temperature = TemperatureSchedule.parse(temperature)
+        options = ["--gumbel-hard", "--temperature", temperature]
+        criterion, network, task = build(*options, "--cross-entropy-weight", "0.5")
+        criterion.double(), network.double()
         assert_same_numbers(criterion, network, make_sample(task, PIECES), monkeypatch)
 
 
@@ -322,7 +320,7 @@ def test_padding_on_the_left(build):
     usual = numbers(criterion, network, sample)
     padding = (sample["target"] == 1).sum(dim=1).tolist()
     for batch, name in ((sample, "target"), (sample["net_input"], "prev_output_tokens")):
-        batch[name] = torch.stack([row.roll(n) for row, n in zip(batch[name], padding)])
+        batch[name] = torch.stack([row.roll(n) for row, n in zip(batch[name], padding, strict=True)])
     assert (sample["target"][:3, 0] == 1).all()
     assert_same(numbers(criterion, network, sample), usual)
 

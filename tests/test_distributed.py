@@ -42,8 +42,10 @@ class DistributedDataParallelOnCPU(DistributedDataParallel):
 
 
 def _work(command: list[str], log: str) -> None:
-    """What a worker does: fairseq-train's own entry point, with its output in a file, and what each of its batches adds to
-    the log in another."""
+    """What a worker does: fairseq-train's own entry point, with its output in a file.
+
+    Another file gets what each of its batches adds to the log.
+    """
     for descriptor in (1, 2):
         os.dup2(os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND), descriptor)
     wrapping = importlib.import_module("fairseq.models.distributed_fairseq_model")
@@ -68,8 +70,10 @@ def _work(command: list[str], log: str) -> None:
 
 @pytest.fixture(scope="module")
 def train(corpus, tiny_lm, tmp_path_factory):
-    """A function that trains with one worker or several: the parameters, the log of the first worker, and of each worker
-    what its batches added to the log."""
+    """A function that trains with one worker or several.
+
+    It returns the parameters, the log of the first worker, and of each worker what its batches added to the log.
+    """
 
     def run(workers: int, *arguments: str, data: Path = corpus) -> SimpleNamespace:
         folder = tmp_path_factory.mktemp("run")
@@ -117,7 +121,7 @@ def test_two_workers_learn_what_one_learns(train, alone, backend, projection):
     for name, parameter in expected.parameters.items():
         torch.testing.assert_close(together.parameters[name], parameter, rtol=0, atol=1e-5)
     assert len(together.updates) == len(expected.updates) == 2
-    for update, its_update in zip(together.updates, expected.updates):
+    for update, its_update in zip(together.updates, expected.updates, strict=True):
         assert update["bsz"] == its_update["bsz"] == 12 and its_update["gnorm"] > 0.3  # so much that it shows
         for name in ("loss", "f_bert", "nll_loss", "ce_loss", "accuracy", "entropy", "gnorm"):
             assert update[name] == pytest.approx(its_update[name], abs=2e-3, rel=2e-3), name
@@ -125,8 +129,10 @@ def test_two_workers_learn_what_one_learns(train, alone, backend, projection):
 
 @pytest.fixture(scope="module")
 def uneven(tmp_path_factory, tiny_lm) -> SimpleNamespace:
-    """A corpus of five batches of five, so that the second worker's third is none of an epoch's, and a language model that
-    has no positions for most sentences of some batches and for none of another's."""
+    """A corpus of five batches of five, so that the second worker's third is none of an epoch's.
+
+    Its language model has no positions for most sentences of some batches and for none of another's.
+    """
     folder = tmp_path_factory.mktemp("uneven")
     done = prepared.run(prepared.command(prepared.write_corpus(folder, repeats=3), tiny_lm("bert"), folder / "data"))
     assert done.returncode == 0, done.stderr
@@ -152,12 +158,12 @@ def test_uneven_workers_learn_in_twenty_updates_what_one_learns(train, uneven, u
     for name, parameter in expected.parameters.items():
         torch.testing.assert_close(together.parameters[name], parameter, rtol=0, atol=1e-5)
     assert len(together.updates) == len(expected.updates) == 20
-    for update, its_update in zip(together.updates, expected.updates):
+    for update, its_update in zip(together.updates, expected.updates, strict=True):
         assert (update["bsz"], update["skipped"]) == (its_update["bsz"], its_update["skipped"])
         for name in ("loss", "f_bert", "nll_loss", "gnorm"):
             assert update[name] == pytest.approx(its_update[name], abs=2e-3, rel=2e-3), name
 
-    pairs = list(zip(*together.batches))
+    pairs = list(zip(*together.batches, strict=True))
     sizes = [[batch["sample_size"] for batch in pair] for pair in pairs if not any(batch["dummy"] for batch in pair)]
     assert len(sizes) < len(pairs), "no worker without a batch"
     assert any(min(pair) == 0 < max(pair) for pair in sizes), "no worker without a sentence to score"
@@ -211,9 +217,10 @@ def test_two_commands_that_meet_at_a_port(corpus, tiny_lm, tmp_path):
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         address = f"tcp://127.0.0.1:{free.getsockname()[1]}"
-    command = [sys.executable, "-m", "fairseq_cli.train", str(corpus), "--save-dir", str(tmp_path), "--user-dir", str(PACKAGE),
-               *MODELS["transformer"].split(), *OPTIONS.split(), *SPARSEMAX, "--bert-model", tiny_lm("bert"),
-               "--distributed-world-size", "2", "--ddp-backend", "legacy_ddp", *MEETING.split(), address, "--distributed-rank"]  # fmt: skip
+    command = [sys.executable, "-m", "fairseq_cli.train", str(corpus), "--save-dir", str(tmp_path),
+               "--user-dir", str(PACKAGE), *MODELS["transformer"].split(), *OPTIONS.split(), *SPARSEMAX,
+               "--bert-model", tiny_lm("bert"), "--distributed-world-size", "2", "--ddp-backend", "legacy_ddp",
+               *MEETING.split(), address, "--distributed-rank"]  # fmt: skip
     pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT, "text": True}
     workers = [subprocess.Popen([*command, rank], **pipes) for rank in ("0", "1")]
     outputs = [worker.communicate(timeout=HANG)[0] for worker in workers]
@@ -231,7 +238,7 @@ def test_two_workers_in_float16(train, alone, backend):
     for name, parameter in expected.parameters.items():  # numbers up to 1, rounded at the start and at each update
         torch.testing.assert_close(half.parameters[name], parameter, rtol=0, atol=2 * torch.finfo(torch.float16).eps)
     assert [update["loss_scale"] for update in half.updates] == [128, 128], "an overflow"
-    for update, its_update in zip(half.updates, expected.updates):
+    for update, its_update in zip(half.updates, expected.updates, strict=True):
         for name in ("loss", "f_bert", "nll_loss"):
             assert update[name] == pytest.approx(its_update[name], abs=2e-3), name
         assert update["gnorm"] == pytest.approx(its_update["gnorm"], rel=0.02)

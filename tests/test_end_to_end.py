@@ -66,8 +66,8 @@ def test_checkpoint_holds_the_translation_model_alone(gumbel_run, baseline):
 
 
 def test_validate_reports_what_training_logged(corpus, gumbel_run):
-    done = fairseq("validate", corpus, "--task", "translation", "--path", gumbel_run.checkpoint, "--cpu", "--max-tokens", "4000",
-                   "--required-batch-size-multiple", "1", "--log-format", "json")  # fmt: skip
+    done = fairseq("validate", corpus, "--task", "translation", "--path", gumbel_run.checkpoint, "--cpu",
+                   "--max-tokens", "4000", "--required-batch-size-multiple", "1", "--log-format", "json")  # fmt: skip
     (figures,) = logged(done, "valid")
     in_training = logged(gumbel_run.done, "valid")[-1]
     for name in ("f_bert", "nll_loss", "entropy"):
@@ -76,7 +76,10 @@ def test_validate_reports_what_training_logged(corpus, gumbel_run):
 
 def test_generate_needs_neither_language_model_nor_transformers(corpus, gumbel_run):
     """Word pieces come out; the same model with --tokenizer word_pieces prints text."""
-    without = "import sys; sys.modules.update(transformers=None, bert_score=None); import fairseq_cli.generate as g; g.cli_main()"
+    without = (
+        "import sys; sys.modules.update(transformers=None, bert_score=None); "
+        "import fairseq_cli.generate as g; g.cli_main()"
+    )
     arguments = [str(corpus), "--path", str(gumbel_run.checkpoint), "--user-dir", str(PACKAGE), "--cpu", "--beam", "5",
                  "--max-tokens", "4000", "--required-batch-size-multiple", "1", "--gen-subset", "test"]  # fmt: skip
     done = subprocess.run([sys.executable, "-c", without, *arguments], capture_output=True, text=True)
@@ -96,8 +99,9 @@ def test_interactive_translates_raw_text(corpus, gumbel_run, tiny_lm):
 
 @pytest.mark.parametrize("model", ["lstm", "fconv"])
 def test_other_architectures(corpus, tiny_lm, tmp_path, model):
-    done = train(corpus, tmp_path, "--criterion", "bertscore_loss", "--bert-model", tiny_lm("bert"), "--bert-layer", "2",
-                 "--objective", "soft", "--max-update", "20", "--cross-entropy-weight", "0.5", "--label-smoothing", "0.1", model=model)  # fmt: skip
+    done = train(corpus, tmp_path, "--criterion", "bertscore_loss", "--bert-model", tiny_lm("bert"),
+                 "--bert-layer", "2", "--objective", "soft", "--max-update", "20", "--cross-entropy-weight", "0.5",
+                 "--label-smoothing", "0.1", model=model)  # fmt: skip
     updates = logged(done, "train_inner")
     assert updates[-1]["loss"] < updates[0]["loss"]
     # A mean of means, each in its unit: fairseq logs cross-entropy in bits, the loss has it in nats.
@@ -108,8 +112,9 @@ def test_other_architectures(corpus, tiny_lm, tmp_path, model):
 def test_a_resumed_run_is_the_uninterrupted_run(corpus, baseline, tiny_lm, tmp_path):
     def run(folder, updates):
         train(corpus, tmp_path / folder, "--criterion", "bertscore_loss", "--bert-model", tiny_lm("bert"),
-              "--bert-layer", "2", "--finetune-from-model", baseline, "--objective", "soft", "--temperature", "1.0:0.1@6",
-              "--disable-validation", "--max-update", str(updates), "--dropout", "0.1")  # fmt: skip
+              "--bert-layer", "2", "--finetune-from-model", baseline, "--objective", "soft",
+              "--temperature", "1.0:0.1@6", "--disable-validation", "--max-update", str(updates),
+              "--dropout", "0.1")  # fmt: skip
         return torch.load(tmp_path / folder / "checkpoint_last.pt")["model"]
 
     whole = run("whole", 6)
@@ -138,8 +143,8 @@ def hydra_train(corpus, baseline, tiny_lm, tmp_path):
             "checkpoint": {"save_dir": str(folder), "finetune_from_model": str(baseline), "no_epoch_checkpoints": True},
             "model": {"_name": "transformer", "dropout": 0.0, "encoder": size, "decoder": size},
             "criterion": {
-                "_name": "bertscore_loss", "bert_model": tiny_lm("bert"), "bert_layer": 2, "objective": "soft", "soft_prediction": "sparsemax",
-                "soft_temperature": 0.5,
+                "_name": "bertscore_loss", "bert_model": tiny_lm("bert"), "bert_layer": 2, "objective": "soft",
+                "soft_prediction": "sparsemax", "soft_temperature": 0.5,
             },
         }  # fmt: skip
         (folder / "job.yaml").write_text("# @package _group_\n" + yaml.safe_dump(config))
@@ -165,7 +170,7 @@ def test_hydra_train(hydra_train):
 def test_bfloat16(hydra_train, cpu):
     """fairseq-train's own --bf16 asks for a TPU, a YAML file's does not.
 
-    It begins where float32 does, and learns at least half as much (the figures of the two part as they go: rounding grows).
+    It begins where float32 does, and learns at least half as much (the two part as they go: rounding grows).
     """
     whole, half = (hydra_train(name, 100, cpu=cpu, bf16=name == "half") for name in ("whole", "half"))
     parameters = half.checkpoint["model"].values()  # which fairseq writes down in float32

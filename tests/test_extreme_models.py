@@ -56,7 +56,7 @@ def test_extreme_logits(go_on, objective, factor):
 @pytest.mark.parametrize("options", [STOCK, *(OBJECTIVES[name] for name in ("sparsemax", "gumbel_softmax", "risk"))],
                          ids=["stock", "sparsemax", "gumbel_softmax", "risk"])  # fmt: skip
 def test_nan_ends_as_in_stock_fairseq(go_on, tmp_path, options):
-    """With the gradients' norm; fairseq's search for the module at fault then fails at its own transformer's encoder."""
+    """At the gradients' norm; fairseq's search for the module at fault then fails at its own transformer's encoder."""
     done = go_on(lambda weight: weight[5].fill_(math.nan), *options, check=False)
     assert done.returncode != 0 and "FloatingPointError: gradients are Nan/Inf" in done.stderr
     assert "fairseq_bertloss" not in done.stderr.split("FloatingPointError: gradients are Nan/Inf")[0]

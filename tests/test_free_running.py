@@ -18,9 +18,9 @@ def free(build, monkeypatch):  # noqa: F811
 
     def make(*arguments, model="transformer"):
         criterion, network, task = build(*FREE, *arguments, model=model)
-        sample, drawing = make_sample(task, PIECES), criterion._predicted._drawing
-        drawn = [[[*only[: 3 + 4 * i], 2]] for i, (only,) in enumerate(drawing.drawn(network, sample))]
-        monkeypatch.setattr(drawing, "drawn", lambda *_: drawn)
+        sample, translator = make_sample(task, PIECES), criterion.objective.translator
+        drawn = [[[*only[: 3 + 4 * i], 2]] for i, (only,) in enumerate(translator.draw(network, sample))]
+        monkeypatch.setattr(translator, "draw", lambda *_: drawn)
         return criterion, network, sample, [only for (only,) in drawn]
 
     return make
@@ -47,7 +47,9 @@ def test_loss_and_gradient_sentence_by_sentence(free, kind, model):
     torch.testing.assert_close(-loss, f, rtol=1e-5, atol=1e-5)
     ours, theirs = gradients(loss, network), gradients(-f, network)
     for name, gradient in theirs.items():
-        torch.testing.assert_close(ours[name], gradient, rtol=1e-3, atol=1e-5, msg=lambda text: f"{name}: {text}")
+        torch.testing.assert_close(
+            ours[name], gradient, rtol=1e-3, atol=1e-5, msg=lambda text, name=name: f"{name}: {text}"
+        )
 
 
 def test_what_the_language_model_reads_is_what_was_drawn(free):
@@ -92,11 +94,11 @@ def test_entropy_is_a_mean_over_what_was_predicted(free):
 
 def test_training_samples_and_validation_does_not(build):  # noqa: F811
     criterion, network, task = build(*FREE)
-    sample, drawing = make_sample(task, PIECES), criterion._predicted._drawing
+    sample, translator = make_sample(task, PIECES), criterion.objective.translator
 
     def draw(seed):
         torch.manual_seed(seed)
-        return drawing.drawn(network, sample)
+        return translator.draw(network, sample)
 
     assert draw(1) == draw(1) != draw(2) and all(len(only) == 1 for only in draw(1))
     criterion.eval()
@@ -118,9 +120,9 @@ def test_bad_options(build):  # noqa: F811
 
 def test_free_running_training_raises_f(corpus, tiny_lm, tmp_path):
     """By 0.0207 at least: seeds 1 to 7, rounded in three ways. Gumbel noise would hide as much in so few updates."""
-    done = train(corpus, tmp_path, "--criterion", "bertscore_loss", "--bert-model", tiny_lm("bert"), "--bert-layer", "2",
-                 "--objective", "soft", *FREE, "--soft-prediction", "softmax", "--max-update", "25",
-                 "--candidate-generation-args", '{"max_len_a":0,"max_len_b":15}')  # fmt: skip
+    done = train(corpus, tmp_path, "--criterion", "bertscore_loss", "--bert-model", tiny_lm("bert"),
+                 "--bert-layer", "2", "--objective", "soft", *FREE, "--soft-prediction", "softmax",
+                 "--max-update", "25", "--candidate-generation-args", '{"max_len_a":0,"max_len_b":15}')  # fmt: skip
     updates, validations = logged(done, "train_inner"), logged(done, "valid")
     assert rise(updates, "f_bert") > 0.01
     assert {"valid_f_bert", "valid_entropy", "valid_accuracy"} <= validations[-1].keys()

@@ -1,4 +1,4 @@
-"""The model's own translations inside of training: how long they are, and which options of fairseq-generate there are."""
+"""The model's own translations inside of training: how long they are, and which options they have."""
 
 import json
 import re
@@ -21,10 +21,6 @@ CANDIDATES = "--candidate-generation-args"
 OPTION = {"risk": CANDIDATES, "free-running": CANDIDATES, "validation": "--eval-generation-args"}
 
 
-def drawing_of(criterion, kind):
-    return (criterion._objective if kind == "risk" else criterion._predicted)._drawing
-
-
 def lengths(translated):
     return [sorted(map(len, own)) for own in translated]
 
@@ -42,11 +38,11 @@ def test_candidates_and_their_risk_are_those_of_the_sentence_alone(build, option
     criterion.eval().double(), network.eval().double()  # validation samples none
     pairs = [LONG, *PIECES]
     together = make_sample(task, pairs)
-    drawn = drawing_of(criterion, "risk").drawn(network, together)
+    drawn = criterion.objective.translator.draw(network, together)
     risks = criterion(network, together, reduce=False)[0]
     for i, pair in enumerate(pairs):
         alone = make_sample(task, [pair])
-        assert drawing_of(criterion, "risk").drawn(network, alone) == [drawn[i]]
+        assert criterion.objective.translator.draw(network, alone) == [drawn[i]]
         torch.testing.assert_close(criterion(network, alone)[0], risks[i], rtol=0, atol=1e-9)
         source = int(alone["net_input"]["src_lengths"])
         longest = int(options.get("max_len_a", 1.5) * source + options.get("max_len_b", 10))
@@ -66,8 +62,8 @@ def test_samples_are_no_longer_than_their_own_source_allows(build, kind, options
     assert min(allowed) == 12 and max(allowed) == 40
     for mode in (True, False):
         criterion.train(mode)
-        drawn = drawing_of(criterion, kind).drawn(network, sample)
-        for own, most in zip(drawn, allowed):
+        drawn = criterion.objective.translator.draw(network, sample)
+        for own, most in zip(drawn, allowed, strict=True):
             assert max(map(len, own)) == most and all(one[-1] == 2 and 2 not in one[:-1] for one in own)
 
 
@@ -111,7 +107,7 @@ def test_a_model_that_rules_the_end_out_has_no_translation(build):  # noqa: F811
     ending(network, -torch.inf)
     criterion.eval(), network.eval()
     sample = make_sample(task, [*PIECES, LONG])
-    assert drawing_of(criterion, "risk").drawn(network, sample) == 4 * [[]]
+    assert criterion.objective.translator.draw(network, sample) == 4 * [[]]
     with pytest.raises(
         ValueError, match="^--eval-generation-args: 4 of a batch's 4 sentences have no translation: .*rules </s>"
     ):
@@ -120,7 +116,7 @@ def test_a_model_that_rules_the_end_out_has_no_translation(build):  # noqa: F811
 
 @pytest.mark.parametrize("short", [{"max_len_b": 3}, {"max_len_a": 0, "max_len_b": 1}, {}], ids=str)
 def test_match_source_len_makes_translations_as_long_as_their_sources(build, short):  # noqa: F811
-    """Whatever max_len_a and max_len_b are; the default is 200. fairseq itself has no room for sources of two lengths."""
+    """Whatever max_len_a and max_len_b are; the default is 200. fairseq itself takes sources of one length alone."""
     _, network, task = build()
     config = generation_config("--eval-generation-args", json.dumps(short | {"match_source_len": True}))
     pairs = [("ein zwei " * 110, PIECES[0][1]), LONG, *PIECES, ("", "")]

@@ -1,4 +1,4 @@
-"""A fine-tuning that is killed and goes on is the one that nobody disturbed: real fairseq-train, killed at random moments."""
+"""A training that is killed and resumed is the uninterrupted one: real fairseq-train, killed at random moments."""
 
 import os
 import random
@@ -30,7 +30,8 @@ KINDS = {
     "sparsemax": "--objective soft --soft-prediction sparsemax",
     "entmax15": "--objective soft --soft-prediction entmax15",
     "gumbel_softmax, annealed": f"--objective soft --temperature 1.0:0.1@{UPDATES}",
-    "risk": '--objective risk --candidates 2 --candidate-generation-args {"sampling":true,"max_len_a":0,"max_len_b":20}',
+    "risk": "--objective risk --candidates 2 "
+    '--candidate-generation-args {"sampling":true,"max_len_a":0,"max_len_b":20}',
 }
 
 
@@ -73,9 +74,15 @@ def save(path: Path, updates: int, epoch: int = 1, batches: int = 0, legacy: boo
 
 @pytest.fixture
 def folder(tmp_path):
-    """A training's checkpoints after `cp -r`: time stamps fall as the updates rise. checkpoint_last.pt is to be written."""
-    for updates, name in ((3, "checkpoint_1_3.pt"), (10, "checkpoint_1_10.pt"), (7, "checkpoint_best.pt"), (5, "checkpoint1.pt"),
-                          (6, "checkpoint.best_bleu_30.0000.pt")):  # fmt: skip
+    """A training's checkpoints after `cp -r`: time stamps fall as the updates rise. Tests write checkpoint_last.pt."""
+    checkpoints = {
+        "checkpoint_1_3.pt": 3,
+        "checkpoint_1_10.pt": 10,
+        "checkpoint_best.pt": 7,
+        "checkpoint1.pt": 5,
+        "checkpoint.best_bleu_30.0000.pt": 6,
+    }
+    for name, updates in checkpoints.items():
         save(tmp_path / name, updates)
         os.utime(tmp_path / name, (-updates, -updates))
     save(tmp_path / "checkpoint_interpolated.pt", 99)
@@ -107,7 +114,8 @@ def test_a_broken_last_checkpoint_is_mended(folder, damage, legacy, capsys):
     last.write_bytes(damaged)
     assert cli.main(["mend", str(folder)]) == 0
     assert capsys.readouterr().err.endswith(
-        "/checkpoint_last.pt was broken and is checkpoint_last.pt.broken now; checkpoint_1_10.pt has taken its place, of update 10\n"
+        "/checkpoint_last.pt was broken and is checkpoint_last.pt.broken now; "
+        "checkpoint_1_10.pt has taken its place, of update 10\n"
     )
     assert last.read_bytes() == (folder / "checkpoint_1_10.pt").read_bytes() and set(folder.iterdir()) == before | {
         kept
@@ -194,11 +202,13 @@ def test_nothing_to_mend(folder, capsys, legacy):
         ),
         (
             "broken alone",
-            "checkpoint_last.pt is broken, and no whole checkpoint that training can go on from stands beside it: remove it, and",
+            "checkpoint_last.pt is broken, and no whole checkpoint that training can go on from stands beside it: "
+            "remove it, and",
         ),
         (
             "broken, parts",
-            "beside it: look at checkpoint_last-rank-1.pt, checkpoint_last-shard0.pt, checkpoint_last.pt.bak first, of which none",
+            "beside it: look at checkpoint_last-rank-1.pt, checkpoint_last-shard0.pt, checkpoint_last.pt.bak first, "
+            "of which none",
         ),
         (
             "folder",
@@ -266,7 +276,8 @@ def test_what_the_safe_loader_refuses_is_whole(folder, value, legacy, capsys):
         MemoryError(),
         RuntimeError("unable to mmap 160001485 bytes from file <checkpoint_last.pt>: Cannot allocate memory (12)"),
         RuntimeError(
-            "[enforce fail at alloc_cpu.cpp:127] err == 0. DefaultCPUAllocator: can't allocate memory: you tried to allocate 9 bytes."
+            "[enforce fail at alloc_cpu.cpp:127] err == 0. DefaultCPUAllocator: can't allocate memory: "
+            "you tried to allocate 9 bytes."
         ),
     ],
 )
@@ -308,8 +319,8 @@ def test_a_limit_of_memory(folder):
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_killed_and_resumed(corpus, baseline, tiny_lm, tmp_path, kind):
-    arguments = ["--criterion", "bertscore_loss", "--bert-model", tiny_lm("bert"), "--finetune-from-model", str(baseline),
-                 *OPTIONS.split(), *KINDS[kind].split()]  # fmt: skip
+    arguments = ["--criterion", "bertscore_loss", "--bert-model", tiny_lm("bert"),
+                 "--finetune-from-model", str(baseline), *OPTIONS.split(), *KINDS[kind].split()]  # fmt: skip
     whole = train(corpus, tmp_path / "whole", *arguments)
     expected = updates(whole.stdout + whole.stderr)
     assert len(expected) == UPDATES

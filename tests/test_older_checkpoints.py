@@ -72,8 +72,8 @@ def run(corpus, tmp_path_factory):
     """A baseline that --eval-bleu chose: with numpy's numbers in its checkpoints."""
     folder = tmp_path_factory.mktemp("run")
     train(corpus, folder, "--criterion", "label_smoothed_cross_entropy", "--max-update", "4", "--batch-size", "64",
-          "--save-interval-updates", "2", "--eval-bleu", "--eval-bleu-args", '{"beam": 1}', "--best-checkpoint-metric", "bleu",
-          "--maximize-best-checkpoint-metric")  # fmt: skip
+          "--save-interval-updates", "2", "--eval-bleu", "--eval-bleu-args", '{"beam": 1}',
+          "--best-checkpoint-metric", "bleu", "--maximize-best-checkpoint-metric")  # fmt: skip
     return folder
 
 

@@ -8,17 +8,11 @@ from fairseq.logging import metrics
 from test_criterion import PIECES, build, gradients, make_sample  # noqa: F401, build is a fixture
 from training import MODELS, logged, rise, train
 
-from fairseq_bertloss.training.candidates import (
-    RISK_SUMS,
-    SMALLEST_DEVIATION,
-    SMALLEST_RANGE,
-    Rows,
-    cross_entropy_of_best,
-    risk_of,
-    risk_sums,
-    scaled,
-    without_unfinished,
-)
+from fairseq_bertloss.training.candidates import Rows
+from fairseq_bertloss.training.decoding import Decoding
+from fairseq_bertloss.training.rewards import SMALLEST_DEVIATION, SMALLEST_RANGE, scaled, without_unfinished
+from fairseq_bertloss.training.risk import cross_entropy_of_best, log_probabilities, risk_of, risk_sums
+from fairseq_bertloss.training.sums import RISK_SUMS
 
 PAD = 1
 RISK = ["--objective", "risk", "--candidates", "3", "--sampled-candidates", "0"]
@@ -41,12 +35,12 @@ def test_risk_and_its_gradient_by_hand():
     unfinished = torch.tensor([[False, True, False], [True, False, True]])
     value, sums = risk_of(log_p, f, alpha=2.0), risk_sums(log_p, f, unfinished, alpha=2.0)
     expected, slopes = [], []
-    for row, (scores, goodness) in enumerate(zip(log_p.tolist(), f.tolist())):
+    for scores, goodness in zip(log_p.tolist(), f.tolist(), strict=True):
         weights = [math.exp(2.0 * score) for score in scores]
         q = [weight / sum(weights) for weight in weights]
-        mean = sum(p * good for p, good in zip(q, goodness))
+        mean = sum(p * good for p, good in zip(q, goodness, strict=True))
         expected.append(1 - mean)
-        slopes.append([-2.0 * p * (good - mean) for p, good in zip(q, goodness)])
+        slopes.append([-2.0 * p * (good - mean) for p, good in zip(q, goodness, strict=True)])
     torch.testing.assert_close(value, torch.tensor(expected, dtype=torch.float64))
     (gradient,) = torch.autograd.grad(value.sum(), log_p)
     torch.testing.assert_close(gradient, torch.tensor(slopes, dtype=torch.float64))
@@ -75,7 +69,7 @@ def test_std_gives_every_sentence_the_same_deviation():
     f = torch.tensor([[0.80, 0.90, 0.85, 0.99], [0.10, 0.50, 9.0, 9.0]])
     drawn = torch.tensor([[True] * 4, [True, True, False, False]])
     found = scaled(f, drawn, "std")
-    for values, given, own in zip(found, f, drawn):
+    for values, given, own in zip(found, f, drawn, strict=True):
         torch.testing.assert_close(values[own].mean(), torch.tensor(0.0), atol=1e-5, rtol=0)
         torch.testing.assert_close(values[own].std(correction=0), torch.tensor(1.0))
         assert values[own].argsort().tolist() == given[own].argsort().tolist()
@@ -111,8 +105,9 @@ def test_the_cut_candidates_are_those_that_did_not_end(risk):
         criterion, network, task, sample = risk("--candidate-generation-args", '{"max_len_a": 0, "max_len_b": 12}')
         eos = task.target_dictionary.eos()
         project = network.decoder.output_layer
-        network.decoder.output_layer = lambda *given: project(*given).index_fill(
-            -1, torch.tensor([eos]), -30.0 if never else 30.0
+        end = -30.0 if never else 30.0
+        network.decoder.output_layer = lambda *given, project=project, eos=eos, end=end: project(*given).index_fill(
+            -1, torch.tensor([eos]), end
         )
         log = criterion(network, sample)[2]
         assert log["unfinished"] == share * log["candidates"]
@@ -143,11 +138,11 @@ def test_options_of_the_reward_change_the_loss_and_not_what_is_logged_of_f(risk,
 @pytest.mark.parametrize("arguments", [[], ["--reference-among-candidates", "--risk-alpha", "3", "--score", "recall"]])
 def test_gradient_equals_that_of_the_risk_written_out(risk, monkeypatch, model, arguments):
     criterion, network, task, sample = risk(*arguments, model=model)
-    drawn = criterion._objective._drawing.drawn(network, sample)
+    drawn = criterion.objective.translator.draw(network, sample)
     assert [len(candidates) for candidates in drawn] == [3, 3, 3]
     # A random model does not end its sentences: here they get different lengths.
     drawn = [[one[: 3 + 4 * place] + [2] for place, one in enumerate(candidates)] for candidates in drawn]
-    monkeypatch.setattr(criterion._objective._drawing, "drawn", lambda *_: drawn)
+    monkeypatch.setattr(criterion.objective.translator, "draw", lambda *_: drawn)
     loss, size, log = criterion(network, sample)
 
     alpha = 3.0 if arguments else 1.0
@@ -176,7 +171,7 @@ def test_gradient_equals_that_of_the_risk_written_out(risk, monkeypatch, model, 
     assert largest > 1e-4
     for name, gradient in theirs.items():
         torch.testing.assert_close(
-            ours[name], gradient, rtol=0, atol=1e-3 * largest, msg=lambda text: f"{name}: {text}"
+            ours[name], gradient, rtol=0, atol=1e-3 * largest, msg=lambda text, name=name: f"{name}: {text}"
         )
 
 
@@ -184,17 +179,19 @@ def test_the_reward_is_by_one_to_one_matching_and_the_log_by_greedy(risk, monkey
     greedy, network, task, sample = risk()
     criterion = risk("--reward-matching", "one-to-one")[0]
     drawn = [[one[: 3 + 4 * place] + [2] for place, one in enumerate(candidates)]
-             for candidates in greedy._objective._drawing.drawn(network, sample)]  # fmt: skip
+             for candidates in greedy.objective.translator.draw(network, sample)]  # fmt: skip
     for each in (greedy, criterion):
-        monkeypatch.setattr(each._objective._drawing, "drawn", lambda *_: drawn)
+        monkeypatch.setattr(each.objective.translator, "draw", lambda *_: drawn)
     plain, _, expected_log = greedy(network, sample)
     loss, _, log = criterion(network, sample)
     for name in RISK_SUMS:
-        torch.testing.assert_close(log[name], expected_log[name], msg=lambda text: f"{name}: {text}")
+        torch.testing.assert_close(log[name], expected_log[name], msg=lambda text, name=name: f"{name}: {text}")
 
-    decoded = criterion._objective._drawing(network, sample, torch.arange(3), False)
-    log_p, reward = criterion._objective._log_probabilities(decoded), criterion._objective._scores(decoded).rewarded.f1
-    expected, sentence = 0.0, torch.tensor([decoded.rows.sentence[row] for row in decoded.rows.candidates])
+    decoded = Decoding(criterion.bertscore, learns_references=False)(network, sample, torch.arange(3), drawn)
+    log_p = log_probabilities(decoded, chunk_tokens=None)
+    own_reference = decoded.rows.sentence_of_candidate
+    reward = criterion.bertscore.score_candidates(decoded.candidates, decoded.references, own_reference).rewarded.f1
+    expected, sentence = 0.0, torch.tensor(own_reference)
     for own in (sentence == i for i in range(3)):
         expected += 1 - (log_p[own].softmax(dim=0) * reward[own]).sum()
     torch.testing.assert_close(loss, expected)
@@ -207,7 +204,7 @@ def test_a_planted_best_candidate_gains_probability(risk, monkeypatch):
     sample = make_sample(task, PIECES[:1])
     reference = sample["target"][0].tolist()
     planted = [reference[::-1][1:] + [2], [7, 2], reference]
-    monkeypatch.setattr(criterion._objective._drawing, "drawn", lambda *_: [planted])
+    monkeypatch.setattr(criterion.objective.translator, "draw", lambda *_: [planted])
 
     def probabilities():
         net_input = sample["net_input"]
@@ -248,7 +245,7 @@ def test_the_log_of_references_is_that_of_the_soft_objective(risk, build):  # no
     log, soft = criterion(network, sample)[2], build()[0](network, sample)[2]
     for name in ("nll_loss", "ce_loss", "accuracy", "p_eos_end", "p_eos_before", "ntokens_scored", "sample_size"):
         torch.testing.assert_close(
-            torch.as_tensor(log[name]), torch.as_tensor(soft[name]), msg=lambda text: f"{name}: {text}"
+            torch.as_tensor(log[name]), torch.as_tensor(soft[name]), msg=lambda text, name=name: f"{name}: {text}"
         )
     assert "f_bert" not in log and "f_first" not in soft
     with metrics.aggregate(new_root=True) as aggregator:
@@ -263,8 +260,9 @@ def test_the_log_of_references_is_that_of_the_soft_objective(risk, build):  # no
 @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
 def test_half_precision(risk, monkeypatch, dtype, autocast):
     criterion, network, task, sample = risk("--label-smoothing", "0.1", weight="0.2")
-    draw, drawn = criterion._objective._drawing.drawn, criterion._objective._drawing.drawn(network, sample)
-    monkeypatch.setattr(criterion._objective._drawing, "drawn", lambda *_: drawn)
+    draw = criterion.objective.translator.draw
+    drawn = draw(network, sample)
+    monkeypatch.setattr(criterion.objective.translator, "draw", lambda *_: drawn)
     exact, _, exact_log = criterion(network, sample)
     exact_gradient = gradients(exact, network)
     if not autocast:
@@ -286,39 +284,40 @@ def test_rows_hold_each_different_sentence_once():
     references = torch.tensor([[5, 6, 2], [7, 2, 1]])
     drawn = [[[5, 2], [5, 6, 2], [5, 2]], [[8, 9, 7, 2]]]
     rows = Rows.of(drawn, references, PAD, with_references=False)
-    assert rows.symbols == [(5, 2), (5, 6, 2), (8, 9, 7, 2), (7, 2)]
-    assert rows.sentence == [0, 0, 1, 1]
-    assert (rows.candidates, rows.place, rows.references) == ([0, 1, 2], [0, 1, 0], [1, 3])
+    assert [row.symbols for row in rows.distinct] == [(5, 2), (5, 6, 2), (8, 9, 7, 2), (7, 2)]
+    assert [row.sentence for row in rows.distinct] == [0, 0, 1, 1]
+    assert (rows.candidates, rows.places, rows.references) == ([0, 1, 2], [0, 1, 0], [1, 3])
     assert [list(rows.tokens(row)) for row in range(4)] == [[0, 1], [2, 3, 4], [5, 6, 7, 8], [9, 10]]
     assert rows.table(torch.tensor([1.0, 2.0, 3.0]), 9.0).tolist() == [[1, 2], [3, 9]]
     among = Rows.of(drawn, references, PAD, with_references=True)
-    assert among.symbols == rows.symbols
-    assert (among.candidates, among.place) == ([0, 1, 2, 3], [0, 1, 0, 1])
+    assert among.distinct == rows.distinct
+    assert (among.candidates, among.places) == ([0, 1, 2, 3], [0, 1, 0, 1])
 
 
 def test_sentences_that_begin_alike_share_their_beginnings():
     references = torch.tensor([[9, 2], [5, 2]])
     drawn = [[[5, 6, 7, 2], [5, 6, 8, 2], [5, 6, 7, 7, 2]], [[5, 6, 2], [5, 6, 7, 2]]]
-    first, of = Rows.of(drawn, references, PAD, with_references=False).shared_beginnings()
+    first_token, beginning_index = Rows.of(drawn, references, PAD, with_references=False).shared_beginnings()
     # The first sentence's: nothing, 5, 5 6, 5 6 7 | 5 6 8 | 5 6 7 7. The second's, after its own 9 2: nothing, 5, ...
-    assert of.tolist() == [0, 1, 2, 3, 0, 1, 2, 4, 0, 1, 2, 3, 5, 6, 7, 8, 6, 7, 8, 9]
-    assert first.tolist() == [0, 1, 2, 3, 7, 12, 15, 16, 17, 21]
+    assert beginning_index.tolist() == [0, 1, 2, 3, 0, 1, 2, 4, 0, 1, 2, 3, 5, 6, 7, 8, 6, 7, 8, 9]
+    assert first_token.tolist() == [0, 1, 2, 3, 7, 12, 15, 16, 17, 21]
 
 
 def test_a_sentence_that_two_sources_share_is_two_rows():
     rows = Rows.of([[[5, 2]], [[5, 2]]], torch.tensor([[5, 2], [5, 2]]), PAD, with_references=False)
-    assert rows.sentence == [0, 1] and rows.references == [0, 1]
+    assert [row.sentence for row in rows.distinct] == [0, 1] and rows.references == [0, 1]
     assert [part.tolist() for part in rows.shared_beginnings()] == [[0, 1, 2, 3], [0, 1, 2, 3]]
 
 
 def test_references_may_be_padded_on_the_left():
     rows = Rows.of([[[8, 2]]], torch.tensor([[1, 1, 7, 2]]), PAD, with_references=True)
-    assert rows.symbols == [(8, 2), (7, 2)]
+    assert [row.symbols for row in rows.distinct] == [(8, 2), (7, 2)]
 
 
 def test_a_sentence_without_candidates_has_its_reference():
     rows = Rows.of([[], [[8, 2]]], torch.tensor([[7, 2], [9, 2]]), PAD, with_references=False)
-    assert rows.symbols == [(7, 2), (8, 2), (9, 2)] and rows.candidates == [0, 1] and rows.references == [0, 2]
+    assert [row.symbols for row in rows.distinct] == [(7, 2), (8, 2), (9, 2)]
+    assert rows.candidates == [0, 1] and rows.references == [0, 2]
 
 
 def test_drawing_leaves_the_model_as_it_was(risk):
@@ -327,15 +326,15 @@ def test_drawing_leaves_the_model_as_it_was(risk):
     network.encoder.layers[0].eval()  # as a frozen part would be
     modes = {name: part.training for name, part in network.named_modules()}
     state = torch.get_rng_state()
-    first = criterion._objective._drawing.drawn(network, sample)
-    assert torch.equal(torch.get_rng_state(), state) and criterion._objective._drawing.drawn(network, sample) == first
+    first = criterion.objective.translator.draw(network, sample)
+    assert torch.equal(torch.get_rng_state(), state) and criterion.objective.translator.draw(network, sample) == first
     assert {name: part.training for name, part in network.named_modules()} == modes and any(modes.values())
 
 
 def test_the_encoder_reads_a_source_once_for_all_its_candidates(risk, monkeypatch):
     criterion, network, task, sample = risk()
     drawn = [[[5, 2], [5, 6] * 30 + [2], [7] * 20 + [2]] for _ in range(3)]
-    monkeypatch.setattr(criterion._objective._drawing, "drawn", lambda *_: drawn)
+    monkeypatch.setattr(criterion.objective.translator, "draw", lambda *_: drawn)
     read, decoded = [], []
     network.encoder.layers[0].register_forward_hook(lambda _, __, output: read.append(output.shape[1]))
     network.decoder.layers[0].register_forward_hook(lambda _, __, output: decoded.append(output[0].shape[:2]))
@@ -354,8 +353,8 @@ def test_references_are_decoded_for_gradients_where_cross_entropy_learns_from_th
     def count(layer, inputs, output):
         decoded[torch.is_grad_enabled()] += output[0].shape[1]
 
-    drawn = criterion._objective._drawing.drawn(network, sample)
-    criterion._objective._drawing.drawn = lambda *_: drawn
+    drawn = criterion.objective.translator.draw(network, sample)
+    criterion.objective.translator.draw = lambda *_: drawn
     network.decoder.layers[0].register_forward_hook(count)
     criterion(network, sample)
     assert decoded == {True: learning, False: 12 - learning}
@@ -364,7 +363,7 @@ def test_references_are_decoded_for_gradients_where_cross_entropy_learns_from_th
 def test_a_model_in_torchs_data_parallel_has_one_pass(risk, monkeypatch):
     criterion, network, task, sample = risk()
     expected = criterion(network, sample)[0]
-    monkeypatch.setattr("fairseq_bertloss.training.sampling.one_pass_an_update", lambda model: True)
+    monkeypatch.setattr("fairseq_bertloss.training.decoding.one_pass_an_update", lambda model: True)
     decoded = []
     network.decoder.layers[0].register_forward_hook(lambda _, __, output: decoded.append(output[0].shape[1]))
     loss = criterion(network, sample)[0]
@@ -384,7 +383,7 @@ def test_the_end_of_a_candidate_counts_or_not(risk, monkeypatch, end):
     f_best = []
     for arguments in ([], ["--end-of-sentence", end]):
         criterion, network, _, sample = risk(*arguments)
-        monkeypatch.setattr(criterion._objective._drawing, "drawn", lambda *_: [[[7, 2], [8, 9, 2]]] * 3)
+        monkeypatch.setattr(criterion.objective.translator, "draw", lambda *_: [[[7, 2], [8, 9, 2]]] * 3)
         f_best.append(criterion(network, sample)[2]["f_best"].item())
     assert abs(f_best[0] - f_best[1]) > 1e-3
 
@@ -403,7 +402,7 @@ def test_sampling_follows_torchs_generator_in_training_alone(risk):
 
     def draw(seed):
         torch.manual_seed(seed)
-        return criterion._objective._drawing.drawn(network, sample)
+        return criterion.objective.translator.draw(network, sample)
 
     assert draw(1) == draw(1) != draw(2)
     criterion.eval()
@@ -412,15 +411,15 @@ def test_sampling_follows_torchs_generator_in_training_alone(risk):
 
 def test_sampled_candidates_stand_beside_those_of_beam_search(risk):
     criterion, network, task, sample = risk("--sampled-candidates", "4")
-    beam = risk()[0]._objective._drawing.drawn(network, sample)
-    drawn = criterion._objective._drawing.drawn(network, sample)
+    beam = risk()[0].objective.translator.draw(network, sample)
+    drawn = criterion.objective.translator.draw(network, sample)
     assert [candidates[:3] for candidates in drawn] == beam
     assert all(len(candidates) == 7 and len(set(map(tuple, candidates))) > 3 for candidates in drawn)
     assert criterion(network, sample)[2]["candidates"] > 9
     options = '{"diversity_rate": 0.5, "no_repeat_ngram_size": 2}'  # of beam search alone
     assert risk("--sampled-candidates", "4", "--candidate-generation-args", options)[0](network, sample)[0].isfinite()
     criterion.eval()
-    assert criterion._objective._drawing.drawn(network, sample) == beam
+    assert criterion.objective.translator.draw(network, sample) == beam
 
 
 def test_sampling_from_a_model_that_is_certain_of_the_end(risk):
@@ -431,7 +430,7 @@ def test_sampling_from_a_model_that_is_certain_of_the_end(risk):
         return logits.index_fill(-1, torch.tensor([2]), float(logits.max()) + 1e3)
 
     network.decoder.output_projection.register_forward_hook(certain)
-    drawn = criterion._objective._drawing.drawn(network, sample)
+    drawn = criterion.objective.translator.draw(network, sample)
     assert [[one[1:] for one in candidates[3:]] for candidates in drawn] == [[[2], [2]]] * 3
     assert all(one[0] != 2 for candidates in drawn for one in candidates)
 
@@ -442,7 +441,7 @@ def test_candidates_keep_to_the_language_models_positions(risk):
     criterion, network, task, sample = risk("--candidate-generation-args", '{"max_len_b": 150, "min_len": 98}')
     room = criterion.bertscore.max_target_length
     assert room == 99
-    assert {len(one) for candidates in criterion._objective._drawing.drawn(network, sample) for one in candidates} == {
+    assert {len(one) for candidates in criterion.objective.translator.draw(network, sample) for one in candidates} == {
         room
     }
     assert criterion(network, sample)[0].isfinite()
@@ -502,9 +501,9 @@ def test_training_raises_what_candidates_score(corpus, tiny_lm, tmp_path):
 
     Samples, since beam search finds nothing worth it in a model that knows nothing.
     """
-    done = train(corpus, tmp_path, "--criterion", "bertscore_loss", "--bert-model", tiny_lm("bert"), "--bert-layer", "2",
-                 "--candidates", "8", "--sampled-candidates", "0", "--risk-alpha", "10", "--max-update", "20",
-                 "--candidate-generation-args", '{"sampling":true,"max_len_a":0,"max_len_b":15}',
+    done = train(corpus, tmp_path, "--criterion", "bertscore_loss", "--bert-model", tiny_lm("bert"),
+                 "--bert-layer", "2", "--candidates", "8", "--sampled-candidates", "0", "--risk-alpha", "10",
+                 "--max-update", "20", "--candidate-generation-args", '{"sampling":true,"max_len_a":0,"max_len_b":15}',
                  "--best-checkpoint-metric", "f_first", "--maximize-best-checkpoint-metric")  # fmt: skip
     updates, validations = logged(done, "train_inner"), logged(done, "valid")
     for name in ("f_expected", "f_first"):

@@ -49,9 +49,10 @@ def trained(corpus, criterion_options, tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def generated(corpus, trained, tiny_lm) -> SimpleNamespace:
-    """What fairseq-generate makes of the validation set with the trained model, its unknown symbol as bert-score reads it."""
-    done = fairseq("generate", corpus, "--path", trained.checkpoint, "--cpu", "--gen-subset", "valid", "--batch-size", "4",
-                   "--required-batch-size-multiple", "1", "--tokenizer", "word_pieces", "--word-pieces-lm", tiny_lm("bert"),
+    """The trained model's translations of the validation set, with the unknown symbol as bert-score reads it."""
+    done = fairseq("generate", corpus, "--path", trained.checkpoint, "--cpu", "--gen-subset", "valid",
+                   "--batch-size", "4", "--required-batch-size-multiple", "1",
+                   "--tokenizer", "word_pieces", "--word-pieces-lm", tiny_lm("bert"),
                    "--scoring", "moverscore", "--moverscore-lm", tiny_lm("bert"))  # fmt: skip
     output = re.sub("<?<unk>>?", "[UNK]", done.stdout)
     translations = dict(re.findall(r"^D-(\d+)\t\S+\t(.*)$", output, re.M))
@@ -68,7 +69,7 @@ def test_scores_are_bert_scores_of_what_fairseq_generate_prints(trained, generat
     lm = tiny_lm("bert")
     by_hand = bert_score.score(generated.translations, generated.references, model_type=lm, num_layers=2)
     valid = trained.valid[-1]
-    for name, values in zip(("p_bert", "r_bert", "f_bert"), by_hand):
+    for name, values in zip(("p_bert", "r_bert", "f_bert"), by_hand, strict=True):
         assert valid[f"valid_{name}"] == pytest.approx(values.mean().item(), abs=1e-4)
         assert abs(valid[f"valid_{name}"] - valid[f"valid_{name}_forced"]) > 1e-3
     scores = MoverScorer(lm).score(generated.translations, generated.references)
@@ -94,11 +95,11 @@ def test_patience_stops_on_the_translations(trained):
 
 def test_training_is_that_of_label_smoothed_cross_entropy(corpus, trained, tmp_path):
     """The control run can be had with these metrics, and to translate in between changes nothing."""
-    control = train(corpus, tmp_path, "--criterion", "label_smoothed_cross_entropy", "--label-smoothing", "0.1", *SCHEDULE,
-                    "--disable-validation", "--max-update", "12")  # fmt: skip
+    control = train(corpus, tmp_path, "--criterion", "label_smoothed_cross_entropy", "--label-smoothing", "0.1",
+                    *SCHEDULE, "--disable-validation", "--max-update", "12")  # fmt: skip
     ours, theirs = (logged(done, "train_inner") for done in (trained.done, control))
     assert len(theirs) == 12 and len({update["nll_loss"] for update in theirs}) == 12
-    for mine, its in zip(ours, theirs):
+    for mine, its in zip(ours[:12], theirs, strict=True):
         for name, its_name in (("nll_loss", "nll_loss"), ("ce_loss", "loss"), ("gnorm", "gnorm")):
             assert mine[name] == pytest.approx(its[its_name], abs=2.1e-3)
 
@@ -114,7 +115,8 @@ def test_two_workers_log_what_one_logs(corpus, trained, criterion_options, tmp_p
     distributed = ["--distributed-world-size", "2", "--distributed-backend", "gloo", "--ddp-backend", "legacy_ddp",
                    "--distributed-no-spawn", "--distributed-init-method", meeting]  # fmt: skip
     line = ["--lr", "1e-30", "--no-save", "--batch-size", "2", "--max-update", "1", *criterion_options, *CROSS_ENTROPY,
-            "--eval-f-bert", "--eval-moverscore", "--finetune-from-model", str(trained.checkpoint), *distributed]  # fmt: skip
+            "--eval-f-bert", "--eval-moverscore", "--finetune-from-model", str(trained.checkpoint),
+            *distributed]  # fmt: skip
     logs = [tmp_path / f"log-{rank}" for rank in (0, 1)]
     workers = [start(corpus, tmp_path, log, *line, "--distributed-rank", str(rank)) for rank, log in enumerate(logs)]
     for worker in workers:

@@ -15,10 +15,11 @@ import torch
 PACKAGE = Path(__file__).resolve().parent.parent / "fairseq_bertloss"
 
 MODELS = {
-    "transformer": "--arch transformer --encoder-layers 1 --decoder-layers 1 --encoder-embed-dim 32 --decoder-embed-dim 32"
-    " --encoder-ffn-embed-dim 32 --decoder-ffn-embed-dim 32 --encoder-attention-heads 2 --decoder-attention-heads 2",
-    "lstm": "--arch lstm --encoder-embed-dim 32 --decoder-embed-dim 32 --encoder-hidden-size 32 --decoder-hidden-size 32"
-    " --decoder-out-embed-dim 32",
+    "transformer": "--arch transformer --encoder-layers 1 --decoder-layers 1"
+    " --encoder-embed-dim 32 --decoder-embed-dim 32 --encoder-ffn-embed-dim 32 --decoder-ffn-embed-dim 32"
+    " --encoder-attention-heads 2 --decoder-attention-heads 2",
+    "lstm": "--arch lstm --encoder-embed-dim 32 --decoder-embed-dim 32"
+    " --encoder-hidden-size 32 --decoder-hidden-size 32 --decoder-out-embed-dim 32",
     "fconv": "--arch fconv --encoder-embed-dim 32 --decoder-embed-dim 32 --decoder-out-embed-dim 32"
     " --encoder-layers [(32,3)] --decoder-layers [(32,3)]",
 }
@@ -65,8 +66,8 @@ def _command(command: list[str], stdout: str, stderr: str) -> None:
 SEED = int(os.environ.get("TEST_SEED", 1))
 """Of trainings, and of what tests draw: no test depends on it, and another may be tried (CONTRIBUTING.md)."""
 
-OPTIONS = f"""--optimizer adam --lr 2e-3 --seed {SEED} --log-format json --log-interval 1 --num-workers 0 --max-tokens 20000
-    --required-batch-size-multiple 1 --no-epoch-checkpoints --dropout 0"""
+OPTIONS = f"""--optimizer adam --lr 2e-3 --seed {SEED} --log-format json --log-interval 1 --num-workers 0
+    --max-tokens 20000 --required-batch-size-multiple 1 --no-epoch-checkpoints --dropout 0"""
 
 
 def train(

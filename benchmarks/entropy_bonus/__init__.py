@@ -19,7 +19,7 @@ fairseq_bertloss.register()
 @dataclass
 class EntropyBonusConfig(BERTScoreCriterionConfig):
     entropy_bonus: float = field(
-        default=0.0, metadata={"help": "of the mean entropy of a token's distribution, in nats"}
+        default=0.0, metadata={"help": "weight of the mean entropy of a token's distribution, in nats"}
     )
 
 

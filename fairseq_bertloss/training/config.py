@@ -1,9 +1,10 @@
-"""The options of the criterion `bertscore_loss`."""
+"""The options of the criterion `bertscore_loss`, and which of them cannot be, alone or together."""
 
+import math
 from dataclasses import dataclass, field, fields
 from typing import Optional  # fairseq's argument parser cannot read `str | None`
 
-from fairseq.dataclass import ChoiceEnum
+from fairseq.dataclass import ChoiceEnum, FairseqDataclass
 from omegaconf import II
 
 from fairseq_bertloss.language_model.frozen import DTYPES
@@ -11,9 +12,8 @@ from fairseq_bertloss.loss.bertscore_loss import END_OF_SENTENCE
 from fairseq_bertloss.loss.matching import BERTScore
 from fairseq_bertloss.loss.sentences import MATCHINGS
 from fairseq_bertloss.loss.soft_predictions import SOFT_PREDICTIONS
-from fairseq_bertloss.training.log import not_logged
-from fairseq_bertloss.training.risk import RiskConfig
-from fairseq_bertloss.training.validation import TranslationMetricsConfig
+from fairseq_bertloss.training.rewards import SCALES, UNFINISHED
+from fairseq_bertloss.training.sums import not_logged
 
 OPTIONS_OF = {
     "soft": ("soft_prediction", "soft_temperature", "gumbel_hard", "free_running"),
@@ -27,42 +27,20 @@ OPTIONS_OF = {
         "best_candidate",
     ),
 }
-"""The objectives, and the options that do something in one of them alone."""
+"""The objectives, and the options that have an effect with one of them alone."""
 
 
 @dataclass
-class BERTScoreCriterionConfig(RiskConfig, TranslationMetricsConfig):
+class BERTScoreCriterionConfig(FairseqDataclass):
+    """The options, in the order of --help."""
+
+    # The language model and the score.
     bert_model: Optional[str] = field(
         default=None, metadata={"help": "language model that scores: Hugging Face hub name or folder (required)"}
     )
     bert_layer: Optional[int] = field(
-        default=None, metadata={"help": "layer whose embeddings are matched (default: bert-score's for a known name)"}
-    )
-    objective: ChoiceEnum(tuple(OPTIONS_OF)) = field(
-        default="soft",
-        metadata={
-            "help": "what learns from BERTScore: 'soft', soft predictions of the reference, the paper's, or 'risk', the "
-            "probabilities of the model's own candidates (minimum risk)"
-        },
-    )
-    soft_prediction: Optional[ChoiceEnum(SOFT_PREDICTIONS)] = field(
         default=None,
-        metadata={
-            "help": "--objective soft: how logits become a point on the vocabulary simplex (default: gumbel_softmax)"
-        },
-    )
-    # fairseq fills its groups from one set of names, and `generation` has a `temperature`, a number.
-    soft_temperature: Optional[str] = field(
-        default=None,
-        metadata={
-            "argparse_alias": "--temperature",
-            "help": "--objective soft: of the prediction, a number, or START:END@UPDATES to move linearly, such as 1.0:0.1@2000; "
-            "validation uses END (default: 0.1 for gumbel_softmax, 1.0 for the others)",
-        },
-    )
-    gumbel_hard: bool = field(
-        default=False,
-        metadata={"help": "--objective soft: one-hot Gumbel samples with the gradient of soft ones (straight-through)"},
+        metadata={"help": "layer whose embeddings are matched (default: bert-score's choice for a known name)"},
     )
     score: ChoiceEnum(BERTScore._fields) = field(default="f1", metadata={"help": "which part of BERTScore to maximise"})
     reward_matching: ChoiceEnum(MATCHINGS) = field(
@@ -70,6 +48,13 @@ class BERTScoreCriterionConfig(RiskConfig, TranslationMetricsConfig):
         metadata={
             "help": "matching of what is maximised: 'greedy' pays for a word as often as it is said, so that a model "
             "learns to repeat it, 'one-to-one' only once; what is logged and reported stays bert-score's, greedy"
+        },
+    )
+    end_of_sentence: ChoiceEnum(END_OF_SENTENCE) = field(
+        default="scored",
+        metadata={
+            "help": "at </s>: 'scored' feeds the soft prediction and counts it, 'context' feeds it with weight 0, "
+            "'gold' feeds [SEP] with weight 0; with --objective risk it is always [SEP], and only 'scored' counts it"
         },
     )
     bert_idf: Optional[str] = field(
@@ -80,32 +65,6 @@ class BERTScoreCriterionConfig(RiskConfig, TranslationMetricsConfig):
     )
     baseline_path: Optional[str] = field(
         default=None, metadata={"help": "baseline file for --rescale-with-baseline, in bert-score's format"}
-    )
-    free_running: bool = field(
-        default=False,
-        metadata={
-            "help": "--objective soft: predictions follow a translation sampled from the model "
-            "(--candidate-generation-args), not the reference"
-        },
-    )
-    cross_entropy_weight: float = field(
-        default=0.0, metadata={"help": "w in loss = (1 - w) * objective + w * cross-entropy, from 0 to 1"}
-    )
-    label_smoothing: float = field(
-        default=0.0, metadata={"help": "epsilon for label smoothing in the cross-entropy, 0 means none"}
-    )
-    end_of_sentence: ChoiceEnum(END_OF_SENTENCE) = field(
-        default="scored",
-        metadata={
-            "help": "at </s>: 'scored' feeds the soft prediction and counts it, 'context' feeds it with weight 0, 'gold' "
-            "feeds [SEP] with weight 0; with --objective risk it is always [SEP], and only 'scored' counts it"
-        },
-    )
-    chunk_tokens: Optional[int] = field(
-        default=None,
-        metadata={
-            "help": "tokens whose logits exist at a time (default: as many as suit the device and the vocabulary)"
-        },
     )
     lm_dtype: Optional[ChoiceEnum(DTYPES)] = field(
         default=None,
@@ -118,29 +77,195 @@ class BERTScoreCriterionConfig(RiskConfig, TranslationMetricsConfig):
     cache_references_limit: float = field(
         default=50.0, metadata={"help": "GB that --cache-references may take for one language model"}
     )
+    chunk_tokens: Optional[int] = field(
+        default=None,
+        metadata={
+            "help": "tokens whose logits exist at a time (default: as many as suit the device and the vocabulary)"
+        },
+    )
+
+    # What is minimised.
+    objective: ChoiceEnum(tuple(OPTIONS_OF)) = field(
+        default="soft",
+        metadata={
+            "help": "what learns from BERTScore: 'soft', soft predictions of the reference, as in BERTTune, or 'risk', "
+            "the probabilities of the model's own candidates (minimum risk)"
+        },
+    )
+    cross_entropy_weight: float = field(
+        default=0.0, metadata={"help": "w in loss = (1 - w) * objective + w * cross-entropy, from 0 to 1"}
+    )
+    label_smoothing: float = field(
+        default=0.0, metadata={"help": "epsilon of label smoothing in the cross-entropy, 0 for none"}
+    )
+
+    # The objective `soft`.
+    soft_prediction: Optional[ChoiceEnum(SOFT_PREDICTIONS)] = field(
+        default=None,
+        metadata={
+            "help": "--objective soft: how logits become a point on the vocabulary simplex (default: gumbel_softmax)"
+        },
+    )
+    # fairseq fills its groups from one set of names, and `generation` has a `temperature`, a number.
+    soft_temperature: Optional[str] = field(
+        default=None,
+        metadata={
+            "argparse_alias": "--temperature",
+            "help": "--objective soft: temperature of the soft prediction, a number, or START:END@UPDATES to move "
+            "linearly, such as 1.0:0.1@2000; validation uses END (default: 0.1 for gumbel_softmax, 1.0 for the others)",
+        },
+    )
+    gumbel_hard: bool = field(
+        default=False,
+        metadata={"help": "--objective soft: one-hot Gumbel samples with the gradient of soft ones (straight-through)"},
+    )
+    free_running: bool = field(
+        default=False,
+        metadata={
+            "help": "--objective soft: predictions follow a translation sampled from the model "
+            "(--candidate-generation-args), not the reference"
+        },
+    )
+
+    # The objective `risk`.
+    candidates: int = field(
+        default=4,
+        metadata={
+            "help": "--objective risk: translations of each sentence that are compared, found by beam search unless "
+            "--candidate-generation-args samples"
+        },
+    )
+    sampled_candidates: int = field(
+        default=1,
+        metadata={
+            "help": "--objective risk: further candidates in training, sampled from the model's own distribution, as "
+            "Gumbel-Softmax samples"
+        },
+    )
+    reference_among_candidates: bool = field(
+        default=False, metadata={"help": "--objective risk: the reference is a candidate too"}
+    )
+    risk_alpha: float = field(
+        default=1.0, metadata={"help": "--objective risk: candidates weigh softmax(alpha * log-probability / length)"}
+    )
+    reward_scale: ChoiceEnum(SCALES) = field(
+        default="none",
+        metadata={
+            "help": "--objective risk: brings the rewards of a sentence's candidates to one scale, so that every "
+            "sentence counts and --cross-entropy-weight has something to weigh: 'min-max' to the range from 0 to 1, "
+            "'std' to mean 0 and standard deviation 1"
+        },
+    )
+    unfinished_candidates: ChoiceEnum(UNFINISHED) = field(
+        default="scored",
+        metadata={
+            "help": "--objective risk: a candidate that was cut at its longest length is 'scored' as if it had ended "
+            "there, 'left-out', or gets the 'lowest' reward of its sentence"
+        },
+    )
+    best_candidate: bool = field(
+        default=False,
+        metadata={
+            "help": "--objective risk: cross-entropy of the candidate with the highest reward, instead of the risk"
+        },
+    )
+    candidate_generation_args: Optional[str] = field(
+        default="{}",
+        metadata={
+            "help": "--objective risk and --free-running: fairseq-generate's options for the model's own translations, "
+            'as JSON, such as \'{"sampling": true, "sampling_topk": 10}\' (default: beam search for candidates, '
+            "sampling for --free-running)"
+        },
+    )
+
+    # Validation.
+    eval_f_bert: bool = field(
+        default=False,
+        metadata={
+            "help": "in validation, translate: f_bert, p_bert and r_bert are bert-score's of the translations, "
+            "those of teacher forcing are logged as f_bert_forced, ..."
+        },
+    )
+    eval_moverscore: bool = field(
+        default=False, metadata={"help": "in validation, translate and log the translations' moverscore"}
+    )
+    eval_bert_model: Optional[str] = field(
+        default=None, metadata={"help": "language model that scores the translations (default: --bert-model)"}
+    )
+    eval_bert_layer: Optional[int] = field(
+        default=None, metadata={"help": "scoring layer of that language model for --eval-f-bert"}
+    )
+    eval_generation_args: Optional[str] = field(
+        default="{}",
+        metadata={
+            "help": 'fairseq-generate\'s options for the translations, as JSON, such as \'{"beam": 4, "lenpen": 0.6}\' '
+            "(default: its own defaults, a beam of 5)"
+        },
+    )
+
+    # fairseq's own.
     sentence_avg: bool = II("optimization.sentence_avg")
     ddp_backend: str = II("distributed_training.ddp_backend")
     best_checkpoint_metric: str = II("checkpoint.best_checkpoint_metric")
 
 
-def check_options_of_objectives(cfg: BERTScoreCriterionConfig) -> None:
-    """An option of another objective, not at its default, is a mistake, and so is a metric that is not logged.
+def check(cfg: BERTScoreCriterionConfig) -> None:
+    """Raises ValueError for options that cannot be, or that have no effect beside the others."""
+    _check_values(cfg)
+    _check_effects(cfg)
+    _check_best_checkpoint_metric(cfg)
+    _check_candidates(cfg)
 
-    Raises:
-        ValueError: there is one.
-    """
-    options = {option.name: option for option in fields(BERTScoreCriterionConfig)}
+
+def _check_values(cfg: BERTScoreCriterionConfig) -> None:
+    if not cfg.bert_model:
+        raise ValueError("--criterion bertscore_loss needs --bert-model: a hub name or a folder")
+    if not 0 <= cfg.cross_entropy_weight <= 1:
+        raise ValueError(f"--cross-entropy-weight must lie between 0 and 1, not {cfg.cross_entropy_weight}")
+    if not 0 <= cfg.label_smoothing < 1:
+        raise ValueError(f"--label-smoothing must lie between 0 and 1, not {cfg.label_smoothing}")
+    if cfg.chunk_tokens is not None and cfg.chunk_tokens < 1:
+        raise ValueError(f"--chunk-tokens must be at least 1, not {cfg.chunk_tokens}")
+    if str(cfg.ddp_backend) == "fully_sharded":
+        raise ValueError(
+            "--ddp-backend fully_sharded is not supported: the loss reads the output layer, of which each worker would "
+            "hold a part; take legacy_ddp or c10d"
+        )
+
+
+def _check_effects(cfg: BERTScoreCriterionConfig) -> None:
+    """Raises ValueError for an option of another objective that is not at its default."""
     chosen = str(cfg.objective)
-    without_effect = {name: f"--objective {of}" for of, names in OPTIONS_OF.items() if of != chosen for name in names}
+    without_effect = {
+        name: f"--objective {objective}"
+        for objective, names in OPTIONS_OF.items()
+        if objective != chosen
+        for name in names
+    }
     if chosen == "soft" and not cfg.free_running:
         without_effect["candidate_generation_args"] = "--objective risk or --free-running"
+    options = {option.name: option for option in fields(BERTScoreCriterionConfig)}
     for name, others in without_effect.items():
         if getattr(cfg, name) != options[name].default:
             option = options[name].metadata.get("argparse_alias", f"--{name.replace('_', '-')}")
             raise ValueError(f"{option} does nothing with --objective {chosen}: leave it out, or add {others}")
+
+
+def _check_best_checkpoint_metric(cfg: BERTScoreCriterionConfig) -> None:
+    """Raises ValueError for a metric that only another objective logs."""
+    chosen = str(cfg.objective)
     translated = ("f_bert", "p_bert", "r_bert") if cfg.eval_f_bert else ()
     if cfg.best_checkpoint_metric in not_logged(chosen).difference(translated):
         raise ValueError(
             f"--best-checkpoint-metric {cfg.best_checkpoint_metric} is not logged with --objective {chosen}: add "
             "--eval-f-bert and take f_bert, or take another metric of the log"
         )
+
+
+def _check_candidates(cfg: BERTScoreCriterionConfig) -> None:
+    if cfg.candidates < 2:
+        raise ValueError(f"--candidates must be at least 2, to compare, not {cfg.candidates}")
+    if cfg.sampled_candidates < 0:
+        raise ValueError(f"--sampled-candidates must not be negative, as {cfg.sampled_candidates} is")
+    if not 0 < cfg.risk_alpha < math.inf:
+        raise ValueError(f"--risk-alpha must be positive and finite, not {cfg.risk_alpha}")

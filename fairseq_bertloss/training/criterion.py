@@ -9,23 +9,14 @@ import logging
 import numpy as np
 import torch
 from fairseq.criterions import FairseqCriterion, register_criterion
-from fairseq.logging import metrics
 from torch import Tensor
 
-from fairseq_bertloss.loss.bertscore_loss import BERTScoreLoss
 from fairseq_bertloss.loss.cross_entropy import TokenStatistics
-from fairseq_bertloss.loss.expected_embeddings import TokenPredictions
-from fairseq_bertloss.loss.matching import Scores
-from fairseq_bertloss.loss.soft_predictions import DEFAULT_TEMPERATURE, TemperatureSchedule
-from fairseq_bertloss.training.config import BERTScoreCriterionConfig, check_options_of_objectives
-from fairseq_bertloss.training.decoder_output import decoder_output
-from fairseq_bertloss.training.free_running import FreeRunning, free_running_generation
-from fairseq_bertloss.training.learning import CrossEntropyAlone, Mixture, of_another_pass, part
-from fairseq_bertloss.training.log import OBJECTIVE_SUMS, SOFT_SUMS, log_means, sums_of
-from fairseq_bertloss.training.objective import Scored
-from fairseq_bertloss.training.risk import MinimumRisk, candidate_generation
-from fairseq_bertloss.training.sampling import Drawing
-from fairseq_bertloss.training.suitable import check_model, check_task, target_language
+from fairseq_bertloss.training.build import build_bertscore, build_objective
+from fairseq_bertloss.training.config import BERTScoreCriterionConfig, check
+from fairseq_bertloss.training.learning import CrossEntropyAlone, Mixture
+from fairseq_bertloss.training.log import log_means, sums_of
+from fairseq_bertloss.training.suitable import check_model, check_task
 from fairseq_bertloss.training.validation import TranslationMetrics
 
 logger = logging.getLogger(__name__)
@@ -40,66 +31,26 @@ class BERTScoreCriterion(FairseqCriterion):
     workers or --update-freq) weigh by their sentences; the logged loss has both means exact. With w = 1 the loss and
     sample_size are those of label_smoothed_cross_entropy.
 
-    Targets longer than the language model's positions are left out of the loss, unless w = 1, and of every statistic of
-    what it cannot score, and counted as `skipped`.
+    Targets that the language model has no positions for are counted as `skipped`. They are left out of the objective
+    and, unless w = 1, of the cross-entropy and the statistics of tokens.
     """
 
     def __init__(self, cfg: BERTScoreCriterionConfig, task):
         super().__init__(task)
         check_task(task)
-        if not cfg.bert_model:
-            raise ValueError("--criterion bertscore_loss needs --bert-model: a hub name or a folder")
-        if not 0 <= cfg.cross_entropy_weight <= 1:
-            raise ValueError(f"--cross-entropy-weight must lie between 0 and 1, not {cfg.cross_entropy_weight}")
-        if not 0 <= cfg.label_smoothing < 1:
-            raise ValueError(f"--label-smoothing must lie between 0 and 1, not {cfg.label_smoothing}")
-        if cfg.chunk_tokens is not None and cfg.chunk_tokens < 1:
-            raise ValueError(f"--chunk-tokens must be at least 1, not {cfg.chunk_tokens}")
-        if str(cfg.ddp_backend) == "fully_sharded":
-            raise ValueError(
-                "--ddp-backend fully_sharded is not supported: the loss reads the output layer, of which each worker would "
-                "hold a part; take legacy_ddp or c10d"
-            )
-        check_options_of_objectives(cfg)
-        risk = str(cfg.objective) == "risk"
-        draws = candidate_generation if risk else free_running_generation if cfg.free_running else None
-        generation = draws(cfg, task) if draws else None
+        check(cfg)
         self.cross_entropy_weight = cfg.cross_entropy_weight
         self.label_smoothing = cfg.label_smoothing
-        kind = str(cfg.soft_prediction or "gumbel_softmax")
-        self.temperature = TemperatureSchedule.parse(cfg.soft_temperature or str(DEFAULT_TEMPERATURE[kind]))
-        self.bertscore = BERTScoreLoss.from_pretrained(
-            cfg.bert_model,
-            task.target_dictionary,
-            cfg.bert_layer,
-            idf_references=cfg.bert_idf,
-            rescale_with_baseline=cfg.rescale_with_baseline,
-            baseline_path=cfg.baseline_path,
-            lang=target_language(task),
-            soft_prediction=kind,
-            gumbel_hard=cfg.gumbel_hard,
-            score=str(cfg.score),
-            matching=str(cfg.reward_matching),
-            end_of_sentence=str(cfg.end_of_sentence),
-            chunk_tokens=cfg.chunk_tokens,
-            lm_dtype=None if cfg.lm_dtype is None else str(cfg.lm_dtype),
+        self.bertscore = build_bertscore(cfg, task)
+        self.objective = build_objective(cfg, task, self.bertscore)
+        self._learning = (
+            CrossEntropyAlone(self.objective, self.bertscore, cfg.label_smoothing > 0, cfg.sentence_avg)
+            if cfg.cross_entropy_weight == 1
+            else Mixture(self.objective, self.bertscore.specials)
         )
-        self._objective, self._predicted = self._soft, self._teacher_forced
-        if generation is not None:
-            drawing = Drawing(task, self.bertscore, learns_references=cfg.cross_entropy_weight > 0, **generation)
-            if risk:
-                self._objective = MinimumRisk(cfg, drawing, self.bertscore)
-            else:
-                self._predicted = FreeRunning(drawing, self.bertscore, cfg.label_smoothing > 0)
-        names = OBJECTIVE_SUMS[str(cfg.objective)]
-        if cfg.cross_entropy_weight == 1:
-            figures = self._of_features if generation is None else of_another_pass(self._objective)
-            smooth = cfg.label_smoothing > 0
-            self._learning = CrossEntropyAlone(figures, self.bertscore, names, smooth, cfg.sentence_avg)
-        else:
-            self._learning = Mixture(self._objective, self.bertscore.specials, names)
         self._sums = sums_of(str(cfg.objective))
-        self._cache = cfg.cache_references, int(cfg.cache_references_limit * 1e9)
+        self._cache_folder = cfg.cache_references
+        self._cache_limit = int(cfg.cache_references_limit * 1e9)
         self.translation_metrics = TranslationMetrics(cfg, task) if cfg.eval_f_bert or cfg.eval_moverscore else None
         self._warned_of_skipping = False
 
@@ -146,27 +97,6 @@ class BERTScoreCriterion(FairseqCriterion):
         }
         return loss.sum() if reduce else loss, size, logging_output
 
-    def _soft(self, model, sample, chosen: Tensor) -> Scored:
-        """The objective `soft`: BERTScore of soft predictions."""
-        self.bertscore.temperature = self._temperature()
-        scores, predicted, tokens = self._predicted(model, sample, chosen)
-        return Scored(self.bertscore.objective(scores.rewarded), tokens, _soft_sums(scores, predicted))
-
-    def _teacher_forced(self, model, sample, chosen: Tensor) -> tuple[Scores, TokenPredictions, TokenStatistics]:
-        """Scores, predictions and the references' statistics, as FreeRunning has them."""
-        features, projection = decoder_output(model, sample["net_input"])
-        scores, predicted = self.bertscore.score_features(
-            part(features, chosen), part(sample["target"], chosen), projection, with_uniform=self.label_smoothing > 0
-        )
-        statistics = TokenStatistics(predicted.nll, predicted.uniform, predicted.correct, predicted.p_eos)
-        return scores, predicted, statistics
-
-    def _of_features(self, _, sample, chosen: Tensor, features: Tensor, projection) -> dict[str, Tensor]:
-        """Sums of the objective `soft` in teacher forcing, from features that there are already."""
-        self.bertscore.temperature = self._temperature()
-        given = part(features, chosen), part(sample["target"], chosen), projection
-        return _soft_sums(*self.bertscore.score_features(*given))
-
     def _fitting(self, target: Tensor) -> Tensor:
         """Indices of the sentences that the language model has positions for."""
         fits = target.ne(self.padding_idx).sum(dim=1) <= self.bertscore.max_target_length
@@ -180,12 +110,11 @@ class BERTScoreCriterion(FairseqCriterion):
         return fits.nonzero().squeeze(1)
 
     def _prepare_cache(self, device: torch.device) -> None:
-        """Opens the cache of references, once the data are loaded and the language model has device and precision."""
-        folder, limit = self._cache
-        if folder is None or self.bertscore.reference_caches is not None:
+        """Opens the cache of references, once data are loaded and the language model has its device and precision."""
+        if self._cache_folder is None or self.bertscore.reference_caches is not None:
             return
         self.bertscore.to(device)
-        cache = self.bertscore.cache_references(folder, limit).current()
+        cache = self.bertscore.cache_references(self._cache_folder, self._cache_limit).current()
         counted = [
             sizes for data in self.task.datasets.values() if (sizes := getattr(data, "tgt_sizes", None)) is not None
         ]
@@ -194,16 +123,10 @@ class BERTScoreCriterion(FairseqCriterion):
         if len(lengths):
             cache.reserve(len(lengths), int(lengths.sum()))
         else:
-            logger.warning("--cache-references: the data do not tell their lengths, so nobody knows what it will take")
-
-    def _temperature(self) -> float:
-        """The schedule's value in training, its end in validation, whose figures must stay comparable."""
-        if not self.training:
-            return self.temperature.end
-        # fairseq's trainer logs its number of updates, also when it resumes: to the default aggregator, which comes first.
-        # `metrics.get_meter` would read another of that name then, the checkpoint's.
-        updates = metrics.get_active_aggregators()[0].get("num_updates")
-        return self.temperature.at(0 if updates is None or updates.val is None else updates.val)
+            logger.warning(
+                "--cache-references: the data do not tell the lengths of their targets, so the size of the cache "
+                "cannot be told beforehand"
+            )
 
     def _cross_entropy(self, tokens: TokenStatistics) -> Tensor:
         """Label-smoothed cross-entropy of each token, (tokens,), in nats."""
@@ -247,11 +170,3 @@ class BERTScoreCriterion(FairseqCriterion):
 def _at(places: Tensor, values: Tensor) -> Tensor:
     """Values at the places of a mask (sentences, length), in its rows' order, and 0 elsewhere."""
     return values.new_zeros(places.shape).masked_scatter(places, values)
-
-
-def _soft_sums(scores: Scores, predicted: TokenPredictions) -> dict[str, Tensor]:
-    """What the objective `soft` logs of its own."""
-    score = scores.reported
-    parts = (score.f1, score.precision, score.recall, predicted.entropy, predicted.support)
-    sums = (*(part.sum() for part in parts), score.f1.new_tensor(len(predicted.entropy)))
-    return dict(zip(SOFT_SUMS, sums, strict=True))

@@ -1,7 +1,8 @@
-"""What a fairseq decoder hands over to the loss: features and their projection, or logits where a model has its own way."""
+"""What a fairseq decoder hands over to the loss: features and their projection, or logits if a model makes its own."""
 
 import inspect
 from collections.abc import Sequence
+from typing import NamedTuple
 
 import torch
 from fairseq.distributed import DistributedTimeoutWrapper, LegacyDistributedDataParallel, ModuleProxyWrapper
@@ -14,8 +15,23 @@ from fairseq_bertloss.loss.output_layer import Projection
 WRAPPERS = (ModuleProxyWrapper, DistributedTimeoutWrapper, LegacyDistributedDataParallel, DistributedDataParallel)
 
 
-def decoder_output(model: nn.Module, net_input: dict) -> tuple[Tensor, Projection | None]:
-    """Features (batch, length, dim) with the projection that makes logits of them, or logits and None.
+class DecoderOutput(NamedTuple):
+    """Features with the projection that makes logits of them, or logits."""
+
+    features: Tensor  # (batch, length, dim), or logits (batch, length, vocabulary) where there is no projection
+    projection: Projection | None
+
+
+class TargetSides(NamedTuple):
+    """Target sides that are decoded together."""
+
+    prev_output_tokens: Tensor  # (rows, length)
+    source_index: Tensor  # (rows,), which of the sources each belongs to
+    learns: bool  # whether gradients flow from them
+
+
+def decoder_output(model: nn.Module, net_input: dict) -> DecoderOutput:
+    """What the loss reads of a pass of the model.
 
     Args:
         model: a fairseq encoder-decoder, as it comes or wrapped for distributed training.
@@ -30,51 +46,47 @@ def decoder_output(model: nn.Module, net_input: dict) -> tuple[Tensor, Projectio
             "train the model without --adaptive-softmax-cutoff"
         )
     if not _projects_last(model):
-        return model(**net_input)[0], None
-    layer = model.decoder.output_projection
-    return model(**net_input, features_only=True)[0], Projection(layer.weight, layer.bias)
+        return DecoderOutput(model(**net_input)[0], None)
+    output_projection = model.decoder.output_projection
+    features = model(**net_input, features_only=True)[0]
+    return DecoderOutput(features, Projection(output_projection.weight, output_projection.bias))
 
 
-def decoder_outputs(
-    model: nn.Module, net_input: dict, read: Sequence[Tensor], order: Sequence[Tensor], learns: Sequence[bool]
-) -> tuple[list[Tensor], Projection | None]:
-    """As decoder_output, of several batches of target sides, for which the encoder reads the sources once.
+def decoder_outputs(model: nn.Module, net_input: dict, batches: Sequence[TargetSides]) -> list[DecoderOutput]:
+    """What the loss reads of several batches of target sides, for which the encoder reads the sources once.
 
     The model, which may be wrapped for distributed training, is still called as a whole; its encoder then answers with
     what it has read.
 
     Args:
         model: a fairseq encoder-decoder.
-        net_input: its arguments, with the sources; prev_output_tokens are not looked at.
-        read: prev_output_tokens of each batch, (rows, length).
-        order: of each batch, which source each row belongs to, (rows,).
-        learns: of each batch, whether gradients flow from it.
-
-    Returns:
-        features of each batch, (rows, length, dim), or logits, and the projection.
+        net_input: its arguments, with the sources; prev_output_tokens are ignored.
+        batches: of target sides.
 
     Raises:
         ValueError: the model has an adaptive softmax.
     """
-    encoder, outputs = model.encoder, []
+    outputs = []
+    encoder = model.encoder
     encoded = encoder(**{name: part for name, part in net_input.items() if name != "prev_output_tokens"})
     own = vars(encoder).get("forward")
     try:
-        for prev_output_tokens, rows, learning in zip(read, order, learns):
-            encoder.forward = lambda *_, rows=rows, **__: encoder.reorder_encoder_out(encoded, rows)
-            with torch.set_grad_enabled(torch.is_grad_enabled() and learning):
-                features, projection = decoder_output(model, net_input | {"prev_output_tokens": prev_output_tokens})
-            outputs.append(features)
+        for batch in batches:
+            encoder.forward = lambda *_, batch=batch, **__: encoder.reorder_encoder_out(encoded, batch.source_index)
+            with torch.set_grad_enabled(torch.is_grad_enabled() and batch.learns):
+                read = net_input | {"prev_output_tokens": batch.prev_output_tokens}
+                outputs.append(decoder_output(model, read))
     finally:
         vars(encoder).pop("forward", None)
         if own is not None:
             encoder.forward = own
-    return outputs, projection
+    return outputs
 
 
 def one_pass_an_update(model: nn.Module) -> bool:
-    """Whether torch's DistributedDataParallel wraps the model, which counts what each pass leaves unused and may wait for
-    the other workers at each.
+    """Whether torch's DistributedDataParallel wraps the model.
+
+    It counts what each pass leaves unused, and may wait for the other workers at each.
     """
     _, wrappers = unwrapped(model)
     return any(isinstance(wrapper, DistributedDataParallel) for wrapper in wrappers)
@@ -106,5 +118,5 @@ def _projects_last(model: nn.Module) -> bool:
 
 
 def _has_hooks(layer: nn.Module) -> bool:
-    """Whether somebody acts on what the layer does, as weight_norm does, which makes the weight before each forward."""
+    """Whether hooks act on what the layer does, as those of weight_norm, which makes the weight before each forward."""
     return any((layer._forward_pre_hooks, layer._forward_hooks, layer._backward_pre_hooks, layer._backward_hooks))

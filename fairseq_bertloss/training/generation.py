@@ -1,4 +1,4 @@
-"""Translating inside of training: fairseq-generate's options, its generator, and the model's state meanwhile."""
+"""Translation inside of training: fairseq-generate's options, its generator, and the model's state meanwhile."""
 
 import contextlib
 import json
@@ -20,8 +20,7 @@ _ELSEWHERE = (
     "no_seed_provided", "prefix_size", "print_alignment", "print_step", "replace_unk", "retain_dropout",
     "retain_dropout_modules", "retain_iter_history", "sacrebleu", "score_reference",
 )  # fmt: skip
-"""What fairseq-generate itself does with its options, not the generator, what another kind of generator does, or what
-nobody does any longer."""
+"""Options that are not the generator's: fairseq-generate itself or another kind of generator reads them, or nothing."""
 
 REFUSED = dict.fromkeys(_ELSEWHERE, "it has no effect in training and validation") | {
     "diverse_beam_groups": "fairseq's diverse beam search fails in all but the first batches, and goes on after </s>",
@@ -29,7 +28,7 @@ REFUSED = dict.fromkeys(_ELSEWHERE, "it has no effect in training and validation
 """Options of generation that may not be given, and why."""
 
 LIMIT = 2**31
-"""Of numbers among the options: larger ones, infinity and NaN mean nothing to the generator."""
+"""The bound of numbers among the options: larger ones, infinity and NaN mean nothing to the generator."""
 
 
 def generation_config(
@@ -38,7 +37,7 @@ def generation_config(
     defaults: Mapping[str, object] | None = None,
     refused: Mapping[str, str] | None = None,
 ) -> DictConfig:
-    """fairseq-generate's options from JSON.
+    """Reads fairseq-generate's options from JSON.
 
     Args:
         option: where the text comes from, for messages.
@@ -47,7 +46,7 @@ def generation_config(
         refused: options that the text may not have besides REFUSED, and why.
 
     Raises:
-        ValueError: no JSON object, not an option of generation, or not a value of its type.
+        ValueError: the text is no JSON object, names no option of generation, or has a value of another type.
     """
     option = f"{option} {text}"
     try:
@@ -93,11 +92,12 @@ def check_generation(option: str, config: DictConfig, task) -> None:
 
 
 def _check_sampling(option: str, config: DictConfig, symbols: int) -> None:
-    """Raises ValueError for a top-k or top-p that fairseq would take for none, or for which it has no symbols."""
+    """Raises ValueError for a top-k or top-p that fairseq would ignore, or for which there are no symbols."""
     topk, topp = config.sampling_topk, config.sampling_topp
     if topk != -1 and not 1 <= topk <= symbols:
         raise ValueError(
-            f"{option}: sampling_topk must lie between 1 and the {symbols} symbols there are, or be -1 for all, not {topk}"
+            f"{option}: sampling_topk must lie between 1 and the {symbols} symbols there are, or be -1 for all, "
+            f"not {topk}"
         )
     if topp != -1 and not 0 < topp <= 1:
         raise ValueError(f"{option}: sampling_topp must be above 0 and at most 1, or be -1 for all symbols, not {topp}")
@@ -106,12 +106,17 @@ def _check_sampling(option: str, config: DictConfig, symbols: int) -> None:
 
 
 def longest_length(config: DictConfig, source: int) -> int:
-    """Symbols of the longest translation of a source of that many, whose </s> counts and the translation's does not."""
+    """How many symbols a translation may have, without its </s>.
+
+    Args:
+        config: a generator's options.
+        source: how many symbols the source has, </s> included.
+    """
     return source if config.match_source_len else int(config.max_len_a * source + config.max_len_b)
 
 
 def longest_lengths(config: DictConfig, model: nn.Module, sources: Tensor, room: int | None = None) -> list[int]:
-    """longest_length of each source, as far as the model and `room` have positions for it and its </s>.
+    """The longest_length of each source, as far as the model and `room` have positions for it and its </s>.
 
     Args:
         config: a generator's options.
@@ -144,21 +149,24 @@ def translations(task, model: nn.Module, sample: dict, config: DictConfig, room:
     Args:
         task: fairseq's, which builds the generator.
         model: a fairseq encoder-decoder, as it comes or wrapped for distributed training.
-        sample: of the translation task.
-        config: the generator's options, checked, also against the model's positions.
+        sample: a batch of the translation task.
+        config: the generator's options, which check_generation and check_positions have passed.
         room: symbols that a translation may have at most, </s> included; None: as many as the model has positions for.
 
     Raises:
-        ValueError: match_source_len, and a source is longer than the model has positions for translations.
+        ValueError: match_source_len is given, and a source is longer than the translations that the model has positions
+            for.
     """
     generator = task.build_generator([model], config)
     sources = sample["net_input"]["src_lengths"]
     longest = longest_lengths(config, model, sources, room)
     if config.match_source_len and max(longest) < sources.max():
         raise ValueError(
-            f"match_source_len: there is a source of {sources.max()} symbols, and room for translations of {max(longest)}"
+            f"match_source_len: there is a source of {sources.max()} symbols, and room for translations of "
+            f"{max(longest)}"
         )
-    generator.max_len_a, generator.max_len_b = 0, max(longest)
+    generator.max_len_a = 0
+    generator.max_len_b = max(longest)
     dictionary = task.target_dictionary
     if config.sampling:
         generator.search = _Sampling(dictionary, config.sampling_topk, config.sampling_topp)
@@ -172,19 +180,20 @@ class _OwnLengths(Search):
     """A search that has nothing but </s> for a sentence from its own longest length on."""
 
     def __init__(self, search: Search, dictionary, eos: int, longest: Sequence[int], sources: Tensor):
-        """Around another search.
+        """Wraps another search.
 
         Args:
             search: chooses among what is left.
             dictionary: of the target.
-            eos: </s>, of which a task may have one of its own.
-            longest: of each sentence of the batch, without </s>.
-            sources: length of each one's source, (sentences,).
+            eos: the symbol </s>, of which a task may have one of its own.
+            longest: the longest length of each sentence of the batch, without </s>.
+            sources: the length of each one's source, (sentences,).
         """
         super().__init__(dictionary)
         self.eos = eos
         self.stop_on_max_len = True  # a model that rules </s> out leaves translations that cannot end
-        self._search, self._sources = search, sources
+        self._search = search
+        self._sources = sources
         self._longest = torch.tensor(longest, device=sources.device)
         self._first_end = min(longest)
 
@@ -199,10 +208,11 @@ class _OwnLengths(Search):
 
 
 class _Sampling(Sampling):
-    """fairseq's, from probabilities that sum to 1.
+    """fairseq's sampling, from probabilities that sum to 1.
 
-    fairseq rules symbols out (</s> at the start, all but </s> at the end) and leaves the others' probabilities as they are:
-    those of a model that is certain of another symbol may be 0 in float32 then, and nothing is left to draw from.
+    fairseq rules symbols out (</s> at the start, all but </s> at the end) and leaves the others' probabilities as they
+    are. If the model is certain of a symbol that is ruled out, those of all others may be 0 in float32, and nothing is
+    left to draw from.
     """
 
     def step(self, step: int, lprobs: Tensor, *state):
@@ -211,7 +221,7 @@ class _Sampling(Sampling):
 
 @contextlib.contextmanager
 def evaluating(model: nn.Module) -> Iterator[None]:
-    """For the time of a with statement the model is in evaluation mode; then each module is as it was."""
+    """Holds the model in evaluation mode for a with statement; afterwards each module is as it was."""
     training = [module for module in model.modules() if module.training]
     model.eval()
     try:

@@ -1,4 +1,4 @@
-"""What the criterion logs: sums over sentences and tokens, which become means over workers and batches."""
+"""The criterion's log: sums over sentences and tokens, which become means over workers and batches."""
 
 import math
 from typing import NamedTuple
@@ -6,7 +6,7 @@ from typing import NamedTuple
 from fairseq import utils
 from fairseq.logging import metrics
 
-from fairseq_bertloss.training.candidates import RISK_SUMS
+from fairseq_bertloss.training.sums import not_logged
 from fairseq_bertloss.training.validation import log_translation_scores
 
 
@@ -38,22 +38,13 @@ MEANS = {
     "p_eos_before": Mean("ntokens_before_end", digits=6),
 }
 
-SOFT_SUMS = ("f_bert", "p_bert", "r_bert", "entropy", "support", "ntokens_predicted")
-OBJECTIVE_SUMS = {"soft": SOFT_SUMS, "risk": RISK_SUMS}
-"""The objectives, and the sums that each has of its own."""
-
 SUMS = (*MEANS, "ntokens_scored", "ntokens_before_end", "ntokens_end", "ntokens_predicted")
 COUNTS = ("nsentences_scored", "skipped")
 
 
 def sums_of(objective: str) -> list[str]:
-    """What an objective logs besides COUNTS."""
+    """The sums that the criterion logs with an objective, besides COUNTS."""
     return [name for name in SUMS if name not in not_logged(objective)]
-
-
-def not_logged(objective: str) -> set[str]:
-    """The other objectives' sums."""
-    return {name for names in OBJECTIVE_SUMS.values() for name in names}.difference(OBJECTIVE_SUMS[objective])
 
 
 def log_means(logging_outputs: list[dict]) -> None:
@@ -63,7 +54,7 @@ def log_means(logging_outputs: list[dict]) -> None:
     translated = log_translation_scores(logging_outputs)
     for name, mean in MEANS.items():
         if name not in known:
-            continue  # another objective's
+            continue  # of another objective
         denominator = total[mean.denominator]
         value = mean.factor * total[name] / denominator if denominator else 0.0
         metrics.log_scalar(f"{name}_forced" if name in translated else name, value, denominator, round=mean.digits)

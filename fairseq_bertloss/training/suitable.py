@@ -1,4 +1,4 @@
-"""Which of fairseq's tasks and models the criterion can train, said before anything is learned."""
+"""Which of fairseq's tasks and models the criterion can train: others are refused before anything is learned."""
 
 from fairseq.models import (
     BaseFairseqModel,
@@ -21,14 +21,14 @@ UNSUITABLE = {
     TranslationLevenshteinTask: f"trains models that do not predict from left to right: {AUTOREGRESSIVE}",
     MultilingualTranslationTask: "has a model and a dictionary for each language: take "
     "--task translation_multi_simple_epoch",
-    TranslationFromPretrainedBARTTask: "ends sentences with a language's symbol, which is no piece of a language model's: "
-    "take --task translation",
+    TranslationFromPretrainedBARTTask: "ends sentences with a language's symbol, which is no piece of a language "
+    "model's: take --task translation",
     LanguageModelingTask: f"has no translations that references could be compared with: {AUTOREGRESSIVE}",
 }
 """Tasks that the criterion cannot train, and why."""
 
 UNSUITABLE_MODELS = (FairseqNATModel, FairseqEncoderModel, FairseqLanguageModel, FairseqMultiModel)
-"""Not an encoder and a decoder that goes from left to right."""
+"""Models that are not an encoder and a decoder from left to right."""
 
 
 def check_task(task) -> None:
@@ -42,8 +42,8 @@ def check_task(task) -> None:
     langtoks = getattr(getattr(task, "args", None), "langtoks", None) or {}
     if any(target_side for _, target_side in langtoks.values()):
         raise ValueError(
-            "leave out --decoder-langtok, and the second of each pair in --langtoks: a language's symbol is no piece of a "
-            "language model's"
+            "leave out --decoder-langtok, and the second of each pair in --langtoks: a language's symbol is no piece "
+            "of a language model's"
         )
 
 
@@ -56,7 +56,7 @@ def check_model(model: nn.Module) -> None:
 
 
 def target_language(task) -> str | None:
-    """The code of the language that the task translates into; None where there are several, or it does not say."""
+    """The code of the language that the task translates into; None where there are several, or the task names none."""
     options = getattr(task, "cfg", None) or getattr(task, "args", None)
     given = getattr(options, "target_lang", None)
     several = set(getattr(task, "target_langs", ()))
