@@ -19,9 +19,10 @@ from typing import NamedTuple
 import numpy as np
 
 from fairseq_bertloss.checkpoints.loading import LAST, check_exists, load, options, progress, reading
-from fairseq_bertloss.evaluation.hypotheses import check_belongs, read_references, read_translations
+from fairseq_bertloss.evaluation.hypotheses import read_references, read_translations
 from fairseq_bertloss.evaluation.metrics import Evaluator
 from fairseq_bertloss.evaluation.results import HEADLINE, Curve, Point, Run
+from fairseq_bertloss.evaluation.same_test_set import check_belongs
 from fairseq_bertloss.files import whole
 
 KEPT = re.compile(r"checkpoint_\d+_\d+\.pt|checkpoint\d+\.pt")

@@ -52,11 +52,11 @@ class WordPieces:
                 "the tokenizer word_pieces needs the language model's name: --word-pieces-lm NAME, or "
                 '--eval-bleu-detok-args \'{"word_pieces_lm": "NAME"}\' in training'
             )
-        from fairseq_bertloss.language_model import vocabulary  # only here: transformers is slow to import
+        from fairseq_bertloss.language_model import spaces, vocabulary  # only here: transformers is slow to import
 
         self._tokenizer = vocabulary.load_tokenizer(cfg.word_pieces_lm)
         self._detokenize = vocabulary.detokenize
-        self._space = self._tokenizer.tokenize("a b")[-1].removesuffix("b")
+        self._space_mark = spaces.space_mark(self._tokenizer)
         self._vocabulary = self._tokenizer.get_vocab()
         self._source = SourceText.load(cfg.word_pieces_source) if cfg.word_pieces_source else None
         # The translation task names no tokenizer in the configuration that it makes of --eval-bleu-detok-args.
@@ -79,7 +79,7 @@ class WordPieces:
         """Whether these are no word pieces, but subwords of the source side."""
         if any(is_marked(piece) for piece in pieces):
             return True
-        if not self._space or any(piece.startswith(self._space) for piece in pieces):
+        if not self._space_mark or any(piece.startswith(self._space_mark) for piece in pieces):
             return False
         # No piece has a space before it: a translation of one word, or words that are no pieces at all.
         return any(piece not in self._vocabulary for piece in pieces)

@@ -1,4 +1,4 @@
-"""Files that appear whole or not at all, and disks without room for them."""
+"""Files: text that is read line by line, results that appear whole or not at all, and disks without room for them."""
 
 import errno
 import os
@@ -6,6 +6,7 @@ import stat
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import BinaryIO
 
 MOST_LINKS = 40
 """As many as Linux follows from one to the next."""
@@ -16,6 +17,23 @@ NO_ROOM = (errno.ENOSPC, errno.EDQUOT)
 
 SPECIAL = {stat.S_IFIFO: "a pipe", stat.S_IFSOCK: "a socket", stat.S_IFCHR: "a device", stat.S_IFBLK: "a device"}
 """What bears a file's name but holds nothing that stays, by its type in stat's mode."""
+
+
+def decoded_lines(file: BinaryIO, name: str) -> Iterator[str]:
+    """The lines of a UTF-8 file as they stand, line feeds included; a byte order mark is taken off.
+
+    Args:
+        file: open for reading bytes.
+        name: what errors call the file.
+
+    Raises:
+        ValueError: a line is not UTF-8.
+    """
+    for number, line in enumerate(file, 1):
+        try:
+            yield line.decode("utf-8-sig" if number == 1 else "utf-8")
+        except UnicodeDecodeError as error:
+            raise ValueError(f"{name}:{number}: not UTF-8: {error.reason} at byte {error.start + 1}") from error
 
 
 def check_readable_again(path: str | os.PathLike) -> None:

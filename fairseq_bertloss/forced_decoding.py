@@ -7,9 +7,7 @@ symbol from, the end of the sentence included.
 """
 
 import math
-import re
 import statistics
-import unicodedata
 from collections.abc import Iterator, Sequence
 
 import numpy as np
@@ -24,6 +22,7 @@ from fairseq_bertloss.checkpoints.loading import check_exists, reading, reason
 from fairseq_bertloss.evaluation.generated import WHY_MISSING, Generated
 from fairseq_bertloss.evaluation.hypotheses import read_generated
 from fairseq_bertloss.evaluation.results import Entropy
+from fairseq_bertloss.evaluation.same_test_set import check_same_targets
 
 BIN_WIDTH = 0.01
 """Of the histogram, in nats."""
@@ -100,7 +99,7 @@ def forced_samples(task, data: str, subset: str, output: Output) -> list[dict]:
     samples = [dataset[i] for i in range(len(dataset))]
     if generated.targets is not None and samples[0]["target"] is not None:
         references = [dictionary.string(sample["target"], escape_unk=True) for sample in samples]
-        _check_targets(path, generated.targets, f"the subset {subset!r} of {data}", references)
+        check_same_targets(path, generated.targets, f"the subset {subset!r} of {data}", references)
     for i, sample in enumerate(samples):
         sample["target"] = _symbol_ids(generated.hypotheses[i], dictionary, f"{path}: sentence {i}")
     return samples
@@ -189,24 +188,6 @@ def _read_output(path: str) -> Generated:
     if generated is None:
         raise ValueError(f"{path} has no H- lines: pass what fairseq-generate printed, which has the symbols it chose")
     return generated
-
-
-def _check_targets(path: str, targets: Sequence[str], origin: str, references: Sequence[str]) -> None:
-    """Makes sure that fairseq-generate's targets are those of the subset."""
-    pairs = [(_fingerprint(target), _fingerprint(reference)) for target, reference in zip(targets, references)]
-    told = [i for i, pair in enumerate(pairs) if any(pair)]
-    differ = [i for i in told if pairs[i][0] != pairs[i][1]]
-    if 2 * len(differ) > len(told):
-        i = differ[0]
-        raise ValueError(
-            f"{path} is of another test set than {origin}: the target of sentence {i} is {targets[i]!r} there "
-            f"and {references[i]!r} here"
-        )
-
-
-def _fingerprint(text: str) -> str:
-    """What a line of symbols has in common with the text that any tokenizer joins them to: ASCII letters and digits."""
-    return re.sub(r"[^A-Za-z0-9]", "", unicodedata.normalize("NFD", text))
 
 
 def _symbol_ids(line: str, dictionary, where: str) -> Tensor:

@@ -15,6 +15,7 @@ from fairseq.dataclass import ChoiceEnum, FairseqDataclass
 from fairseq.scoring import BaseScorer, register_scorer
 from omegaconf import II
 
+from fairseq_bertloss.evaluation.pieces import foreign_symbol
 from fairseq_bertloss.language_model.vocabulary import (
     FAIRSEQS_UNKNOWN,
     FAIRSEQS_UNKNOWN_IN_REFERENCE,
@@ -86,7 +87,6 @@ class LanguageModelScorer(BaseScorer):
         self._option = option
         self._tokenizer = load_tokenizer(lm)
         self._are_pieces = not (cfg.tokenizer or cfg.bpe or cfg.post_process)
-        self._pieces = {*self._tokenizer.get_vocab(), FAIRSEQS_UNKNOWN_IN_REFERENCE}
 
     def add_string(self, ref: str, pred: str) -> None:
         """Adds a reference and its translation.
@@ -95,7 +95,7 @@ class LanguageModelScorer(BaseScorer):
             ValueError: the reference is made of something else than the language model's word pieces.
         """
         if self._are_pieces:
-            self._check_pieces(ref)
+            self._check_reference(ref)
         super().add_string(self._text(ref), self._text(pred))
 
     def _text(self, line: str) -> str:
@@ -105,8 +105,8 @@ class LanguageModelScorer(BaseScorer):
             line = line.replace(unknown, UNKNOWN)
         return line
 
-    def _check_pieces(self, line: str) -> None:
-        foreign = next((piece for piece in line.split() if piece not in self._pieces), None)
+    def _check_reference(self, line: str) -> None:
+        foreign = foreign_symbol(line, self._tokenizer)
         if foreign is not None:
             raise ValueError(
                 f"{foreign!r} in a reference is no word piece of {self._option} {self._lm}: join the pieces to text by "

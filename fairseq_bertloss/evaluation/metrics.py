@@ -67,7 +67,7 @@ class Evaluator:
         """Scores translations of one test set, all systems together, so that what they share is encoded once.
 
         Args:
-            systems: each with as many sentences as the references (hypotheses.check_belongs).
+            systems: each with as many sentences as the references (same_test_set.check_belongs).
             references: one a sentence. An empty translation or reference scores 0.
 
         Raises:

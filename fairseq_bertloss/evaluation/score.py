@@ -4,10 +4,11 @@ import json
 from typing import NamedTuple
 
 from fairseq_bertloss.evaluation.health import health
-from fairseq_bertloss.evaluation.hypotheses import Translations, check_belongs, read_references, read_translations
+from fairseq_bertloss.evaluation.hypotheses import Translations, read_references, read_translations
 from fairseq_bertloss.evaluation.metrics import Evaluator
 from fairseq_bertloss.evaluation.plain_text import aligned
 from fairseq_bertloss.evaluation.results import METRICS, System
+from fairseq_bertloss.evaluation.same_test_set import check_belongs
 from fairseq_bertloss.evaluation.tables import score
 
 

@@ -12,7 +12,8 @@ from sacrebleu.metrics import BLEU, CHRF, TER
 
 from fairseq_bertloss.evaluation.health import health
 from fairseq_bertloss.evaluation.hypotheses import Translations
-from fairseq_bertloss.language_model.vocabulary import UNKNOWN_IN_REFERENCE, loses_spaces, respaced, tokenize
+from fairseq_bertloss.language_model.spaces import CONTINUES_WORD, loses_spaces
+from fairseq_bertloss.language_model.vocabulary import UNKNOWN_IN_REFERENCE, respaced, tokenize
 from fairseq_bertloss.text import unspaced
 from fairseq_bertloss.text.languages import language_of
 
@@ -152,7 +153,7 @@ class SurfaceMetrics:
     def _words(self, lines: Iterable[list[str]]) -> list[str]:
         """Pieces joined to words, from which punctuation stays apart where the tokenizer splits it off (WordPiece)."""
         if loses_spaces(self._tokenizer):
-            joined = [" ".join(pieces).replace(" ##", "") for pieces in lines]
+            joined = [" ".join(pieces).replace(f" {CONTINUES_WORD}", "") for pieces in lines]
         else:
             joined = [self._tokenizer.convert_tokens_to_string(pieces) for pieces in lines]
         return [unspaced.apart(line) for line in joined] if self.by_character else joined
