@@ -91,11 +91,12 @@ def curves(
         translate(data, subset, path, word_pieces_lm, max_tokens)
         translations.append(read_translations(output_path(path, subset), evaluator.tokenizer))
         check_belongs(translations[-1], references, reference, evaluator.tokenizer)
-    scored = dict(zip(paths, evaluator.score(translations, references)))
+    runs_of_paths, signatures, _ = evaluator.score(translations, references)
+    scored = dict(zip(paths, runs_of_paths, strict=True))
     results = []
     for name, found in checkpoints.items():
         points = [_point(0, scored[baseline]), *(_point(c.updates, scored[c.path]) for c in found)]
-        results.append(Curve(name, subset, points, epoch_ends(found), evaluator.signatures))
+        results.append(Curve(name, subset, points, epoch_ends(found), signatures))
     return results
 
 

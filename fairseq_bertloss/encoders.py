@@ -18,7 +18,6 @@ from fairseq.data.encoders import register_tokenizer
 from fairseq.dataclass import FairseqDataclass
 
 from fairseq_bertloss.corpus.source import SourceText, is_marked, readable
-from fairseq_bertloss.text import unspaced
 
 
 @dataclass
@@ -52,7 +51,9 @@ class WordPieces:
                 "the tokenizer word_pieces needs the language model's name: --word-pieces-lm NAME, or "
                 '--eval-bleu-detok-args \'{"word_pieces_lm": "NAME"}\' in training'
             )
-        from fairseq_bertloss.language_model import spaces, vocabulary  # only here: transformers is slow to import
+        # Only here: what they need is slow to import.
+        from fairseq_bertloss.evaluation.target_language import words_apart
+        from fairseq_bertloss.language_model import spaces, vocabulary
 
         self._tokenizer = vocabulary.load_tokenizer(cfg.word_pieces_lm)
         self._detokenize = vocabulary.detokenize
@@ -60,7 +61,7 @@ class WordPieces:
         self._vocabulary = self._tokenizer.get_vocab()
         self._source = SourceText.load(cfg.word_pieces_source) if cfg.word_pieces_source else None
         # The translation task names no tokenizer in the configuration that it makes of --eval-bleu-detok-args.
-        self._finish = for_bleu if cfg._name is None else str
+        self._finish = words_apart if cfg._name is None else str
 
     def encode(self, x: str) -> str:
         """A raw source line as the symbols that the model reads; without a source folder it has to be these already."""
@@ -83,12 +84,3 @@ class WordPieces:
             return False
         # No piece has a space before it: a translation of one word, or words that are no pieces at all.
         return any(piece not in self._vocabulary for piece in pieces)
-
-
-def for_bleu(text: str) -> str:
-    """Text whose words sacrebleu's tokenizer 13a finds at spaces, although they may be characters."""
-    if not unspaced.LETTER.search(text):
-        return text
-    from sacrebleu.tokenizers.tokenizer_zh import TokenizerZh
-
-    return TokenizerZh()(unspaced.apart(text))

@@ -18,14 +18,13 @@ from waiting import HANG, wait_for
 from fairseq_bertloss import curve
 from fairseq_bertloss.curve import Checkpoint, curves, epoch_ends, find_checkpoints
 from fairseq_bertloss.evaluation.hypotheses import read_translations
+from fairseq_bertloss.evaluation.metrics import Evaluation
 from fairseq_bertloss.evaluation.results import HEADLINE, Run
 from fairseq_bertloss.language_model.vocabulary import load_tokenizer
 
 
 class SmallEvaluator:
     """Three quick figures under the names of the headline metrics."""
-
-    signatures = {"BLEU": "small"}
 
     def __init__(self, lm):
         self.tokenizer = load_tokenizer(lm)
@@ -36,7 +35,7 @@ class SmallEvaluator:
             metrics = BLEU(), CHRF(), CHRF(word_order=2)
             figures = [metric.corpus_score(system.text, [references]).score for metric in metrics]
             runs.append(Run(system.path, system.text, dict(zip(HEADLINE, figures), empty=0.0), {}))
-        return runs
+        return Evaluation(runs, {"BLEU": "small"}, None)
 
 
 @pytest.fixture(scope="module")
@@ -98,7 +97,9 @@ def test_curve(tuning, curve_of):
     outputs = translations(tuning)
     read = [read_translations(str(path), tuning.evaluator.tokenizer) for path in outputs.values()]
     references = Path(tuning.reference).read_text().splitlines()
-    expected = [{metric: run.corpus[metric] for metric in HEADLINE} for run in tuning.evaluator.score(read, references)]
+    expected = [
+        {metric: run.corpus[metric] for metric in HEADLINE} for run in tuning.evaluator.score(read, references).runs
+    ]
     assert [point.scores for point in found.points] == expected
     assert expected[0] != expected[-1]
     assert lines[0] == "tuned: 2 checkpoints of updates 14 to 18"

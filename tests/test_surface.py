@@ -8,7 +8,8 @@ from transformers import BertTokenizerFast
 
 from fairseq_bertloss.evaluation.generated import Generated
 from fairseq_bertloss.evaluation.hypotheses import Translations
-from fairseq_bertloss.evaluation.surface import SurfaceMetrics, target_language
+from fairseq_bertloss.evaluation.surface import SurfaceMetrics
+from fairseq_bertloss.evaluation.target_language import target_language
 from fairseq_bertloss.language_model.vocabulary import detokenize, load_tokenizer
 
 CHINESE = [

@@ -12,7 +12,7 @@ from typing import NamedTuple
 
 from fairseq_bertloss.evaluation.judgement import judgement
 from fairseq_bertloss.evaluation.plain_text import aligned, printable
-from fairseq_bertloss.evaluation.results import HEADLINE, METRICS, Comparison, System, Test
+from fairseq_bertloss.evaluation.results import HEADLINE, METRICS, Comparison, SignificanceTest, System
 
 FURTHER = tuple(name for name in METRICS if name not in HEADLINE)
 """The metrics that are not tested for significance."""
@@ -256,7 +256,7 @@ def _mark(comparison: Comparison, system: str, against: str, metric: str) -> str
     return test.mark(comparison.level) if test else ""
 
 
-def _test_row(test: Test, packages: Sequence[str], level: float) -> list[str]:
+def _test_row(test: SignificanceTest, packages: Sequence[str], level: float) -> list[str]:
     metric = METRICS[test.metric]
     low, high = (signed(end, metric.digits) for end in test.interval)
     numbers = [test.p_bootstrap, test.p_randomization, test.p_runs, *(test.p_sacrebleu.get(name) for name in packages)]
@@ -282,7 +282,7 @@ def _system_content(comparison: Comparison, system: System) -> dict:
     }
 
 
-def _test_content(test: Test, level: float) -> dict:
+def _test_content(test: SignificanceTest, level: float) -> dict:
     return {
         "against": test.against,
         "metric": test.metric,

@@ -5,7 +5,7 @@ from itertools import groupby
 
 from fairseq_bertloss.evaluation.judgement import judgement
 from fairseq_bertloss.evaluation.plain_text import listed, quoted
-from fairseq_bertloss.evaluation.results import METRICS, Comparison, Entropy, System, Test
+from fairseq_bertloss.evaluation.results import METRICS, Comparison, Entropy, SignificanceTest, System
 from fairseq_bertloss.evaluation.tables import signed, test_set
 from fairseq_bertloss.report.alarms import alarms, weaknesses
 
@@ -52,7 +52,7 @@ def _verdict(comparison: Comparison, system: System) -> str:
     return " ".join(filter(None, sentences))
 
 
-def _metrics(tests: Sequence[Test], mark: str, level: float) -> list[str]:
+def _metrics(tests: Sequence[SignificanceTest], mark: str, level: float) -> list[str]:
     """The metrics whose tests have a mark, each with its difference."""
     return [_with_difference(test.metric, test.difference) for test in tests if test.mark(level) == mark]
 
@@ -93,7 +93,7 @@ def _against_the_baseline(comparison: Comparison) -> str:
     return f"Against {role} (p < {comparison.level:g}): {'; '.join(sentences)}."
 
 
-def _difference(tests: Sequence[Test], level: float) -> str:
+def _difference(tests: Sequence[SignificanceTest], level: float) -> str:
     """In what a system is significantly better or worse and in what neither; empty if in nothing."""
     better, worse = (_metrics(tests, mark, level) for mark in (BETTER, WORSE))
     parts = [f"significantly better in {listed(better)}"] if better else []
