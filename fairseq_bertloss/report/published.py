@@ -25,7 +25,7 @@ NO_SCORE = "–"
 SIDES = "ours", "theirs"
 
 KEYS = {"source": None, "note": "", "scores": None}
-"""What a file may hold, and what stands for it where it is left out; that may only the note."""
+"""The keys of a file, and what stands for one that is left out, which only the note may be."""
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,4 @@
-"""What a comparison found, in words: what a reader wants to know first stands first."""
+"""The summary at the top of the report: what a comparison found, in sentences, the most wanted first."""
 
 from collections.abc import Sequence
 from itertools import groupby
@@ -9,7 +9,8 @@ from fairseq_bertloss.evaluation.results import METRICS, Comparison, Entropy, Si
 from fairseq_bertloss.evaluation.tables import signed, test_set
 from fairseq_bertloss.report.alarms import alarms, weaknesses
 
-BETTER, WORSE = "†", "‡"
+BETTER = "†"
+WORSE = "‡"
 UNTESTED = "chrf", "ter"
 
 
@@ -35,11 +36,13 @@ def summary(comparison: Comparison, entropies: Sequence[Entropy] = ()) -> list[s
 
 
 def _verdict(comparison: Comparison, system: System) -> str:
-    """In what a fine-tuned system is better than the control, in what it is worse, and what nobody knows."""
+    """In what a fine-tuned system is better than the control, in what it is worse, and what the tests leave open."""
     other = comparison.yardstick
     tests = [test for test in comparison.tests if (test.system, test.against) == (system.name, other.name)]
     better, worse, neither = (_metrics(tests, mark, comparison.level) for mark in (BETTER, WORSE, ""))
-    name, role, certainty = quoted(system.name), _role(comparison, other.name), _certainty(comparison, system, other)
+    name = quoted(system.name)
+    role = _role(comparison, other.name)
+    certainty = _certainty(comparison, system, other)
     untested = [_with_difference(metric, system.mean(metric) - other.mean(metric)) for metric in UNTESTED]
     sentences = [
         f"{name} is better than {role} in {listed(better)}, by more than chance ({certainty})."
