@@ -8,7 +8,7 @@ In validation by BLEU, which knows no more than sacrebleu's tokenizer 13a, decod
 kana, Thai and other characters that are written without: for Chinese this is sacrebleu's BLEU with its tokenizer zh.
 
 Give fairseq-generate and fairseq-train --required-batch-size-multiple 1 as well: with its default of 8 fairseq
-leaves out the last sentences of a set, up to seven of them, without a word.
+leaves out the last sentences of a set, up to seven of them, without a message.
 """
 
 from dataclasses import dataclass, field
@@ -29,7 +29,7 @@ class WordPiecesConfig(FairseqDataclass):
     )
     word_pieces_source: Optional[str] = field(
         default=None,
-        metadata={"help": "folder written by 'bertloss prepare': raw source lines are treated as it treated them"},
+        metadata={"help": "folder that 'bertloss prepare' wrote: raw source lines are encoded as its source side was"},
     )
 
 
@@ -64,7 +64,7 @@ class WordPieces:
         self._finish = words_apart if cfg._name is None else str
 
     def encode(self, x: str) -> str:
-        """A raw source line as the symbols that the model reads; without a source folder it has to be these already."""
+        """The symbols that the model reads of a raw source line; without a source folder they are those of the line."""
         return self._source.encode(x) if self._source else " ".join(x.split())
 
     def decode(self, x: str) -> str:
@@ -77,7 +77,7 @@ class WordPieces:
         return readable(x) if self._is_source(pieces) else self._finish(self._detokenize(self._tokenizer, pieces))
 
     def _is_source(self, pieces: list[str]) -> bool:
-        """Whether these are no word pieces, but subwords of the source side."""
+        """Whether these are subwords of the source side, and not word pieces."""
         if any(is_marked(piece) for piece in pieces):
             return True
         if not self._space_mark or any(piece.startswith(self._space_mark) for piece in pieces):

@@ -34,7 +34,7 @@ class SmallEvaluator:
         for system in systems:
             metrics = BLEU(), CHRF(), CHRF(word_order=2)
             figures = [metric.corpus_score(system.text, [references]).score for metric in metrics]
-            runs.append(Run(system.path, system.text, dict(zip(HEADLINE, figures), empty=0.0), {}))
+            runs.append(Run(system.path, system.text, dict(zip(HEADLINE, figures, strict=True), empty=0.0), {}))
         return Evaluation(runs, {"BLEU": "small"}, None)
 
 
@@ -137,8 +137,9 @@ def test_an_interrupt_ends_the_translation(tuning, tmp_path):
     """The signal goes to the command alone, as from `kill -INT`; the terminal's Ctrl-C goes to both."""
     checkpoint = shutil.copy(tuning.baseline, tmp_path)
     program = (
-        "import signal, sys; signal.signal(signal.SIGINT, signal.default_int_handler)\n"  # a shell's job in the background
-        "from fairseq_bertloss.curve import translate; translate(*sys.argv[1:5], 4000)"  # is born with it ignored
+        # A shell's job in the background is born with the signal ignored.
+        "import signal, sys; signal.signal(signal.SIGINT, signal.default_int_handler)\n"
+        "from fairseq_bertloss.curve import translate; translate(*sys.argv[1:5], 4000)"
     )
     command = subprocess.Popen([sys.executable, "-c", program, tuning.data, "valid", checkpoint, tuning.lm],
                                stderr=subprocess.DEVNULL)  # fmt: skip
@@ -196,8 +197,11 @@ def test_checkpoints_that_training_deleted_are_missed(tuning, tmp_path, curve_of
 @pytest.mark.parametrize(
     "names, message",
     [
-        (None, "run has no checkpoints from along the way: train with --save-interval-updates N"),
-        ({"checkpoint_last.pt": 18, "checkpoint_best.pt": 14}, "run has no checkpoints from along the way"),
+        (None, "run has no checkpoints from before the end of training: train with --save-interval-updates N"),
+        (
+            {"checkpoint_last.pt": 18, "checkpoint_best.pt": 14},
+            "run has no checkpoints from before the end of training",
+        ),
         ({"checkpoint_4_14.pt": 14, "checkpoint_2_14.pt": 14}, r"2_14.pt \(update 14, epoch 4\) .* are not of one"),
     ],
 )

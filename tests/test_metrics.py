@@ -39,7 +39,9 @@ def test_sacrebleu_metrics(runs, evaluation):
     assert corpus["bleu"] == bleu.score and corpus["length_ratio"] == bleu.sys_len / bleu.ref_len
     assert corpus["chrf"] == sacrebleu.CHRF(lowercase=True).corpus_score(HYPOTHESES, [REFERENCES]).score
     assert corpus["ter"] == sacrebleu.corpus_ter(HYPOTHESES, [REFERENCES]).score
-    sentences = [sacrebleu.sentence_bleu(h, [r], lowercase=True).score for h, r in zip(HYPOTHESES, REFERENCES)]
+    sentences = [
+        sacrebleu.sentence_bleu(h, [r], lowercase=True).score for h, r in zip(HYPOTHESES, REFERENCES, strict=True)
+    ]
     assert runs[1].sentences["bleu"] == sentences and sentences[1] == 0
     for name in ("BLEU", "chrF", "TER"):
         assert "version:" in evaluation.signatures[name] and "case:lc" in evaluation.signatures[name]
@@ -109,7 +111,7 @@ def test_idf_of_one_system_is_its_own(minilm, real_pairs):
     hypotheses, references = (side[:40] for side in real_pairs)
     systems = [hypotheses, references[::-1], [*hypotheses[:20], *references[20:]]]
     together = scorer.score_systems(systems, references)
-    for system, scores in zip(systems, together):
+    for system, scores in zip(systems, together, strict=True):
         assert scores == pytest.approx(scorer.score(system, references), abs=1e-6)
     assert together[0][:20] != together[2][:20]
 

@@ -81,7 +81,7 @@ def test_a_perfect_system_of_word_pieces(language, tokenized, pieces):
 
 @pytest.mark.parametrize("language", ["zh", None])
 def test_how_software_writes(language, pieces):
-    """Nothing tells from pieces where Latin letters, numbers and their marks had spaces: no system is blamed for them."""
+    """Pieces do not tell where Latin letters, numbers and their marks had spaces: no system is blamed for them."""
     split, tokenizer = pieces(SOFTWARE)
     corpus, _ = SurfaceMetrics(tokenizer, language).score(translations(split, tokenizer), SOFTWARE)
     assert corpus["bleu"] == pytest.approx(100) and (corpus["ter"], corpus["length_ratio"]) == (0, 1)

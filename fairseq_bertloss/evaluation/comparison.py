@@ -97,7 +97,8 @@ def _check_paired(files: dict[str, list[str]]) -> None:
     if len({*runs.values()} - {1}) > 1:
         listed = ", ".join(f"{name} has {count}" for name, count in runs.items())
         raise ValueError(
-            f"--paired-runs needs one file of a system, or as many as of the others in the same order of seeds: {listed}"
+            f"--paired-runs needs one file of a system, or as many as of the others, in the same order of seeds: "
+            f"{listed}"
         )
 
 
@@ -132,13 +133,13 @@ def _test(
     ours, theirs = evidence[name][metric], evidence[against][metric]
     result = significance.compare(ours, theirs, paired_runs=paired_runs, resamples=resamples, seed=seed)
     # Where no resample has a difference, sacrebleu's tests give the smallest p that they can.
-    is_told = metric == "bleu" and any(result.interval)
-    p_sacrebleu = _sacrebleu_p(scores, name, against, seed) if is_told else {}
+    has_difference = metric == "bleu" and any(result.interval)
+    p_sacrebleu = _sacrebleu_p(scores, name, against, seed) if has_difference else {}
     return SignificanceTest(name, against, metric, **asdict(result), p_sacrebleu=p_sacrebleu)
 
 
 def _sacrebleu_p(scores: Scores, name: str, against: str, seed: int) -> dict[str, float]:
-    """What sacrebleu's own tests say, which know one output of each system."""
+    """What sacrebleu's own tests say, which compare single outputs; nothing where a system has several."""
     surface = scores.surface
     sides = [scores.translations[name], scores.translations[against]]
     if any(len(runs) > 1 for runs in sides):

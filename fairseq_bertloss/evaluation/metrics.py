@@ -71,7 +71,8 @@ class Evaluator:
         self._surface_options = {"lowercase": lowercase, "tokenized": tokenized}
         self._moverscore = MoverScorer(moverscore_lm or lm, moverscore_version, moverscore_idf)
         self._bertscore = FBertScorer(lm, layer)
-        self.lm, self.layer = lm, self._bertscore.layer
+        self.lm = lm
+        self.layer = self._bertscore.layer
 
     def score(self, systems: Sequence[Translations], references: list[str]) -> Evaluation:
         """Scores translations of one test set, all systems together, so that what they share is encoded once.

@@ -1,4 +1,4 @@
-"""What the evaluation commands hand to each other: scores, tests, entropies and curves as JSON files.
+"""What the evaluation commands hand to each other as JSON files: scores, tests, entropies and curves.
 
     bertloss compare ... --output DIR/comparison.json
     bertloss entropy ... --output DIR/entropy.json
@@ -82,9 +82,9 @@ class System:
 class SignificanceTest:
     """How a system differs from another in one metric, and whether that could be chance.
 
-    Every p is that of the one-sided hypothesis "not better", so one near 1 says that the system is worse. p_runs is None
-    where both systems have a single run. p_sacrebleu has the p of sacrebleu's own paired tests of BLEU, by their names,
-    where both systems have a single run; these tests look in both directions.
+    Every p is that of the one-sided hypothesis "not better", so one near 1 says that the system is worse. Where both
+    systems have a single run, p_runs is None, and p_sacrebleu has the p of sacrebleu's own paired tests of BLEU by
+    name, which look in both directions; else p_sacrebleu is empty.
     """
 
     system: str
@@ -247,4 +247,4 @@ PARTS = {
     Entropy: lambda content: Entropy(**content),
     Curve: lambda content: Curve(**content | {"points": [Point(**point) for point in content["points"]]}),
 }
-"""How each kind is put together again."""
+"""The function that builds results of each kind from JSON."""

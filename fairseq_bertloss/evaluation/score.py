@@ -14,7 +14,7 @@ from fairseq_bertloss.evaluation.tables import score
 
 
 class Scores(NamedTuple):
-    """Systems on one test set: their figures, the translations that these are of, one for each run, and their metrics."""
+    """Systems on one test set: their figures, the translations of each run, and the metrics that compare words."""
 
     references: list[str]
     systems: list[System]
@@ -52,8 +52,9 @@ def to_text(scores: Scores) -> str:
     table = aligned(["system", *(metric.title for metric in METRICS.values())], rows)
     own = health(scores.references, scores.surface.by_character)
     yardstick = (
-        f"distinct, repeated: distinct lines, bigrams that were in their line before, in percent; of the references "
-        f"{own['distinct']:.1f} and {own['repeated']:.1f}. empty: lines."
+        f"distinct: different lines, in percent of all (the references: {own['distinct']:.1f}). repeated: bigrams that "
+        f"occurred before in their line, in percent of all (the references: {own['repeated']:.1f}). empty: number of "
+        "empty lines."
     )
     return "\n".join([table, "", yardstick, "", *(f"{name} {value}" for name, value in scores.signatures.items())])
 

@@ -1,4 +1,4 @@
-"""Figures that compare words: BLEU, chrF and TER by sacrebleu, lengths, and health, in the way of the target language.
+"""Figures that compare words by the rules of the target language: BLEU, chrF and TER by sacrebleu, lengths, health.
 
 metrics = SurfaceMetrics(tokenizer, "zh")
 corpus, sentence_bleu = metrics.score(translations, references)
@@ -25,8 +25,8 @@ LONGEST_WORDS = 5
 class SurfaceMetrics:
     """What sacrebleu says of translations into a language, and how long, varied and repetitive they are.
 
-    Of a language written without spaces BLEU has sacrebleu's own tokenizer, TER Asian support, and characters are
-    counted in the place of words. Spaces beside ideographs and kana count nowhere then.
+    For a language written without spaces BLEU takes sacrebleu's tokenizer of that language, TER its Asian support, and
+    characters are counted in the place of words. Spaces beside ideographs and kana count nowhere then.
 
     Args:
         tokenizer: of the language model whose pieces fairseq-generate's output is made of.
@@ -61,9 +61,10 @@ class SurfaceMetrics:
             _check_segmented(system)
         words, reference_words = self.bleu_text(system, references)
         bleu = self.bleu.corpus_score(words, [reference_words])
-        pairs = zip(words, reference_words)
+        pairs = zip(words, reference_words, strict=True)
         sentences = [self._sentence_bleu.sentence_score(line, [reference]).score for line, reference in pairs]
-        text, references = self._lines(system.text), self._lines(self._spaced_alike(references, system))
+        text = self._lines(system.text)
+        references = self._lines(self._spaced_alike(references, system))
         corpus = {
             "bleu": bleu.score,
             "chrf": self._chrf.corpus_score(text, [references]).score,
@@ -76,9 +77,11 @@ class SurfaceMetrics:
     def bleu_text(self, system: Translations, references: Sequence[str]) -> tuple[list[str], list[str]]:
         """Translations and references as BLEU sees them.
 
-        Plain text stands as it is, its references alike. Where fairseq-generate's output has characters of a script without
-        spaces, its references have the spaces that their pieces have when they are joined, which are not the system's
-        doing. With `tokenized` BLEU has words between spaces: fairseq-generate's output is split into the words of its
+        Plain text stands as it is, its references alike. Where fairseq-generate's output has characters of a script
+        without spaces, its references have the spaces that their pieces have when they are joined, which are not the
+        system's doing.
+
+        With `tokenized` BLEU has words between spaces: fairseq-generate's output is split into the words of its
         language model's tokenizer, and so are its references; in a language without spaces into characters.
         """
         if not self._tokenized:
@@ -111,11 +114,11 @@ class SurfaceMetrics:
 
 
 def _check_segmented(system: Translations) -> None:
-    """Says of plain text that it has no words between spaces."""
+    """Warns of plain text that has no spaces between words."""
     if sum(len(line.split()) for line in system.text) * LONGEST_WORDS < _characters(system.text):
         logger.warning(
-            f"{system.path}: --tokenized takes words as they stand, and these lines have no spaces between words: leave "
-            "out --tokenized, or pass segmented text"
+            f"{system.path}: --tokenized takes words as they stand, and these lines have no spaces between words: "
+            "leave out --tokenized, or pass segmented text"
         )
 
 

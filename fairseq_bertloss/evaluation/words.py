@@ -34,7 +34,8 @@ class WordFinder:
 
     def __call__(self, ids: Sequence[int]) -> list[int]:
         """Positions in the ids of a sentence that has its [CLS] and [SEP]."""
-        positions, begins = [0], True
+        positions = [0]
+        begins = True
         for position, token_id in enumerate(ids[1:-1], 1):
             piece = self._known.get(token_id) or self._known.setdefault(token_id, self._piece(token_id))
             if piece.is_word and (begins or piece.begins):
