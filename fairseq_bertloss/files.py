@@ -11,7 +11,7 @@ from typing import BinaryIO
 MOST_LINKS = 40
 """As many as Linux follows from one to the next."""
 
-NAME_A_FILE = "name a regular file"
+NAME_A_FILE = "name a file to write instead"
 
 NO_ROOM = (errno.ENOSPC, errno.EDQUOT)
 

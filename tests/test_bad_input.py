@@ -403,7 +403,7 @@ CASES = {
         None,
         "no/out.json: there is no folder no; make it first",
     ),
-    "output is a pipe": (COMPARE, pipe("out.json"), "out.json is a pipe: name a regular file"),
+    "output is a pipe": (COMPARE, pipe("out.json"), "out.json is a pipe: name a file to write instead"),
     "dictionary is a pipe": (VOCABULARY, pipe("dict.txt"), "dict.txt is a pipe: name a file"),
     "dictionary is a device": (
         VOCABULARY.replace("dict.txt", "/dev/null"),
