@@ -77,7 +77,7 @@ class Judges:
         translations = read_translations(str(translated), evaluator.tokenizer)
         scores, sentences = dict(known.scores), dict(known.sentences)
         if "f_bert" not in scores:
-            (run,) = evaluator.score([translations], references)
+            (run,) = evaluator.score([translations], references).runs
             scores |= run.corpus
             sentences["f_bert"] = _rounded(run.sentences["f_bert"])
         for name, scorer in self._others.items():

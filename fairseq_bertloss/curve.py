@@ -1,4 +1,4 @@
-"""Scores along a fine-tuning: each checkpoint that it kept translates a subset and is scored.
+"""Scores in the course of a fine-tuning: every checkpoint that it kept translates a subset, which is scored.
 
     bertloss curve DATA --run NAME=SAVE_DIR --baseline CHECKPOINT --reference FILE --lm NAME --output DIR/curve.json
 
@@ -19,13 +19,14 @@ from typing import NamedTuple
 import numpy as np
 
 from fairseq_bertloss.checkpoints.loading import LAST, check_exists, load, options, progress, reading
-from fairseq_bertloss.evaluation.hypotheses import check_belongs, read_references, read_translations
+from fairseq_bertloss.evaluation.hypotheses import read_references, read_translations
 from fairseq_bertloss.evaluation.metrics import Evaluator
 from fairseq_bertloss.evaluation.results import HEADLINE, Curve, Point, Run
+from fairseq_bertloss.evaluation.same_test_set import check_belongs
 from fairseq_bertloss.files import whole
 
 KEPT = re.compile(r"checkpoint_\d+_\d+\.pt|checkpoint\d+\.pt")
-"""The checkpoints that stay as they are: of --save-interval-updates, and of the ends of epochs."""
+"""Names of checkpoints that fairseq does not overwrite: of --save-interval-updates, and of the ends of epochs."""
 
 GENERATION = "--beam 5 --required-batch-size-multiple 1 --log-format none"
 """How fairseq-generate translates; its default multiple of 8 leaves sentences out."""
@@ -70,12 +71,12 @@ def curves(
         reference: file of the subset's references.
         evaluator: what scores.
         word_pieces_lm: hub name or folder of the language model whose pieces the target is made of.
-        max_tokens: of a batch.
-        report: called with each line on the progress.
+        max_tokens: symbols of a batch at the most.
+        report: called with each line about the progress.
 
     Raises:
         ValueError: a checkpoint, a folder of them or the reference is not what it should be.
-        ChildProcessError: fairseq-generate failed; the message ends with its last words.
+        ChildProcessError: fairseq-generate failed; the message ends with the last line that it printed.
     """
     references = read_references(reference, evaluator.tokenizer)
     check_exists(baseline)
@@ -90,12 +91,12 @@ def curves(
         translate(data, subset, path, word_pieces_lm, max_tokens)
         translations.append(read_translations(output_path(path, subset), evaluator.tokenizer))
         check_belongs(translations[-1], references, reference, evaluator.tokenizer)
-    scored = dict(zip(paths, evaluator.score(translations, references)))
-    results = []
-    for name, found in checkpoints.items():
-        points = [_point(0, scored[baseline]), *(_point(c.updates, scored[c.path]) for c in found)]
-        results.append(Curve(name, subset, points, epoch_ends(found), evaluator.signatures))
-    return results
+    scored_runs, signatures, _ = evaluator.score(translations, references)
+    scored = dict(zip(paths, scored_runs, strict=True))
+    return [
+        Curve(name, subset, _points(found, baseline, scored), epoch_ends(found), signatures)
+        for name, found in checkpoints.items()
+    ]
 
 
 def find_checkpoints(save_dir: str) -> list[Checkpoint]:
@@ -108,7 +109,7 @@ def find_checkpoints(save_dir: str) -> list[Checkpoint]:
     kept = [name for name in names if KEPT.fullmatch(name)]
     if not kept:
         raise ValueError(
-            f"{save_dir} has no checkpoints from along the way: train with --save-interval-updates N, "
+            f"{save_dir} has no checkpoints from before the end of training: train with --save-interval-updates N, "
             "and without --keep-interval-updates, which deletes them"
         )
     checkpoints = sorted((read_checkpoint(os.path.join(save_dir, name)) for name in kept), key=lambda c: c.updates)
@@ -116,7 +117,7 @@ def find_checkpoints(save_dir: str) -> list[Checkpoint]:
         if one.updates == other.updates or one.epoch > other.epoch:
             raise ValueError(
                 f"{one.path} (update {one.updates}, epoch {one.epoch}) and {other.path} (update {other.updates}, epoch "
-                f"{other.epoch}) are not of one training: each run needs a folder of its own"
+                f"{other.epoch}) belong to different trainings: give each run a folder of its own"
             )
     if LAST in names:
         last = read_checkpoint(os.path.join(save_dir, LAST))
@@ -138,7 +139,8 @@ def read_checkpoint(path: str) -> Checkpoint:
         # Batches become updates in groups, whose size may change with the epoch.
         group = accumulated[min(epoch, len(accumulated)) - 1]
         saving = options(state, "checkpoint")
-        interval, keep = saving["save_interval_updates"], saving["keep_interval_updates"]
+        interval = saving["save_interval_updates"]
+        keep = saving["keep_interval_updates"]
     return Checkpoint(path, updates, epoch, updates - batches / group, interval, keep)
 
 
@@ -165,9 +167,10 @@ def output_path(checkpoint: str, subset: str) -> str:
 
 
 def translate(data: str, subset: str, checkpoint: str, word_pieces_lm: str, max_tokens: int) -> None:
-    """Translates a subset with the stock fairseq-generate, unless the same command did since the checkpoint was written.
+    """Translates a subset with the stock fairseq-generate.
 
-    The file appears whole or not at all, the command beside it.
+    Nothing is done where the same command did so since the checkpoint was written. The file appears whole or not at
+    all, with the command in a file beside it.
 
     Raises:
         ChildProcessError: fairseq-generate failed.
@@ -187,7 +190,7 @@ def translate(data: str, subset: str, checkpoint: str, word_pieces_lm: str, max_
                 command, stdout=file, stderr=subprocess.PIPE, text=True, errors="replace", env=os.environ | UTF_8
             )
         if done.returncode:
-            last_line = (done.stderr.strip().splitlines() or ["it said nothing"])[-1]
+            last_line = (done.stderr.strip().splitlines() or ["it printed no error"])[-1]
             status = f"status {done.returncode}"
             raise ChildProcessError(f"fairseq-generate failed on {checkpoint} with {status}: {last_line}")
         record.unlink(missing_ok=True)
@@ -196,12 +199,15 @@ def translate(data: str, subset: str, checkpoint: str, word_pieces_lm: str, max_
 
 def _summary(name: str, checkpoints: Sequence[Checkpoint]) -> str:
     """One line on a training's checkpoints, with a warning where older ones were deleted."""
-    first, last = checkpoints[0], checkpoints[-1]
+    first = checkpoints[0]
+    last = checkpoints[-1]
     line = f"{name}: {len(checkpoints)} checkpoints of updates {first.updates} to {last.updates}"
     if first.keep > 0 and first.updates > first.interval:
         line += f"; warning: --keep-interval-updates {first.keep} deleted those before"
     return line
 
 
-def _point(updates: int, run: Run) -> Point:
-    return Point(updates, {metric: run.corpus[metric] for metric in HEADLINE})
+def _points(checkpoints: Sequence[Checkpoint], baseline: str, scored: Mapping[str, Run]) -> list[Point]:
+    """The baseline and the checkpoints of one training with their scores, which are given by path."""
+    steps = [(0, baseline), *((checkpoint.updates, checkpoint.path) for checkpoint in checkpoints)]
+    return [Point(updates, {metric: scored[path].corpus[metric] for metric in HEADLINE}) for updates, path in steps]

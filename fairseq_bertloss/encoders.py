@@ -8,7 +8,7 @@ In validation by BLEU, which knows no more than sacrebleu's tokenizer 13a, decod
 kana, Thai and other characters that are written without: for Chinese this is sacrebleu's BLEU with its tokenizer zh.
 
 Give fairseq-generate and fairseq-train --required-batch-size-multiple 1 as well: with its default of 8 fairseq
-leaves out the last sentences of a set, up to seven of them, without a word.
+leaves out the last sentences of a set, up to seven of them, without a message.
 """
 
 from dataclasses import dataclass, field
@@ -18,7 +18,6 @@ from fairseq.data.encoders import register_tokenizer
 from fairseq.dataclass import FairseqDataclass
 
 from fairseq_bertloss.corpus.source import SourceText, is_marked, readable
-from fairseq_bertloss.text import unspaced
 
 
 @dataclass
@@ -30,7 +29,7 @@ class WordPiecesConfig(FairseqDataclass):
     )
     word_pieces_source: Optional[str] = field(
         default=None,
-        metadata={"help": "folder written by 'bertloss prepare': raw source lines are treated as it treated them"},
+        metadata={"help": "folder that 'bertloss prepare' wrote: raw source lines are encoded as its source side was"},
     )
 
 
@@ -52,18 +51,20 @@ class WordPieces:
                 "the tokenizer word_pieces needs the language model's name: --word-pieces-lm NAME, or "
                 '--eval-bleu-detok-args \'{"word_pieces_lm": "NAME"}\' in training'
             )
-        from fairseq_bertloss.language_model import vocabulary  # only here: transformers is slow to import
+        # Only here: what they need is slow to import.
+        from fairseq_bertloss.evaluation.target_language import words_apart
+        from fairseq_bertloss.language_model import spaces, vocabulary
 
         self._tokenizer = vocabulary.load_tokenizer(cfg.word_pieces_lm)
         self._detokenize = vocabulary.detokenize
-        self._space = self._tokenizer.tokenize("a b")[-1].removesuffix("b")
+        self._space_mark = spaces.space_mark(self._tokenizer)
         self._vocabulary = self._tokenizer.get_vocab()
         self._source = SourceText.load(cfg.word_pieces_source) if cfg.word_pieces_source else None
         # The translation task names no tokenizer in the configuration that it makes of --eval-bleu-detok-args.
-        self._finish = for_bleu if cfg._name is None else str
+        self._finish = words_apart if cfg._name is None else str
 
     def encode(self, x: str) -> str:
-        """A raw source line as the symbols that the model reads; without a source folder it has to be these already."""
+        """The symbols that the model reads of a raw source line; without a source folder they are those of the line."""
         return self._source.encode(x) if self._source else " ".join(x.split())
 
     def decode(self, x: str) -> str:
@@ -76,19 +77,10 @@ class WordPieces:
         return readable(x) if self._is_source(pieces) else self._finish(self._detokenize(self._tokenizer, pieces))
 
     def _is_source(self, pieces: list[str]) -> bool:
-        """Whether these are no word pieces, but subwords of the source side."""
+        """Whether these are subwords of the source side, and not word pieces."""
         if any(is_marked(piece) for piece in pieces):
             return True
-        if not self._space or any(piece.startswith(self._space) for piece in pieces):
+        if not self._space_mark or any(piece.startswith(self._space_mark) for piece in pieces):
             return False
         # No piece has a space before it: a translation of one word, or words that are no pieces at all.
         return any(piece not in self._vocabulary for piece in pieces)
-
-
-def for_bleu(text: str) -> str:
-    """Text whose words sacrebleu's tokenizer 13a finds at spaces, although they may be characters."""
-    if not unspaced.LETTER.search(text):
-        return text
-    from sacrebleu.tokenizers.tokenizer_zh import TokenizerZh
-
-    return TokenizerZh()(unspaced.apart(text))

@@ -1,4 +1,4 @@
-"""Files that appear whole or not at all, and disks without room for them."""
+"""Files: text that is read line by line, results that appear whole or not at all, and disks without room for them."""
 
 import errno
 import os
@@ -6,20 +6,38 @@ import stat
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import BinaryIO
 
 MOST_LINKS = 40
 """As many as Linux follows from one to the next."""
 
-NAME_A_FILE = "name a file, which appears when it is whole"
+NAME_A_FILE = "name a file to write instead"
 
 NO_ROOM = (errno.ENOSPC, errno.EDQUOT)
 
 SPECIAL = {stat.S_IFIFO: "a pipe", stat.S_IFSOCK: "a socket", stat.S_IFCHR: "a device", stat.S_IFBLK: "a device"}
-"""What bears a file's name but holds nothing that stays, by its type in stat's mode."""
+"""What has a name as files have, but keeps no content, by its type in stat's mode."""
+
+
+def decoded_lines(file: BinaryIO, name: str) -> Iterator[str]:
+    """The lines of a UTF-8 file as they stand, line feeds included; a byte order mark is taken off.
+
+    Args:
+        file: open for reading bytes.
+        name: what errors call the file.
+
+    Raises:
+        ValueError: a line is not UTF-8.
+    """
+    for number, line in enumerate(file, 1):
+        try:
+            yield line.decode("utf-8-sig" if number == 1 else "utf-8")
+        except UnicodeDecodeError as error:
+            raise ValueError(f"{name}:{number}: not UTF-8: {error.reason} at byte {error.start + 1}") from error
 
 
 def check_readable_again(path: str | os.PathLike) -> None:
-    """Refuses what a second reading would not find again, without opening it, which could wait for ever.
+    """Refuses what can be read only once. It is not opened, since opening a pipe may wait for ever.
 
     Raises:
         ValueError: it is a pipe, a socket or a device.
@@ -27,16 +45,16 @@ def check_readable_again(path: str | os.PathLike) -> None:
     """
     if kind := SPECIAL.get(stat.S_IFMT(os.stat(path).st_mode)):
         raise ValueError(
-            f"{path} is {kind}, and is read more than once: write what comes from it to a file first (one whose name ends "
-            "in .gz is read as it is)"
+            f"{path} is {kind}, which can be read only once, and is needed more than once: write its content to a file "
+            "first (a file whose name ends in .gz is read as it is)"
         )
 
 
 def check_output(path: str | os.PathLike) -> None:
-    """Makes sure, before long work, that its result has a place.
+    """Makes sure, before long work, that its result can be written to a path.
 
     Raises:
-        ValueError: there is no such folder, or there is something else than a file.
+        ValueError: its folder does not exist, or something else than a file stands there.
     """
     _destination(path)
 
@@ -49,7 +67,7 @@ def check_not_split(path: str | os.PathLike) -> None:
     """
     if os.pathsep in os.fspath(path):
         raise ValueError(
-            f"fairseq would take {path} for several paths, apart by {os.pathsep!r}: give a path that does not have it"
+            f"fairseq would split {path} at {os.pathsep!r} into several paths: give a path without this character"
         )
 
 
@@ -73,7 +91,7 @@ def whole(*paths: str | os.PathLike) -> Iterator[list[Path]]:
             written.unlink(missing_ok=True)  # it may be a link, or what a killed command still writes to
         with naming(", ".join(map(os.fspath, paths))):
             yield partial
-            for written, destination in zip(partial, destinations):
+            for written, destination in zip(partial, destinations, strict=True):
                 os.replace(written, destination)
     finally:
         for written in partial:

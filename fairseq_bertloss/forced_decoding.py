@@ -7,9 +7,7 @@ symbol from, the end of the sentence included.
 """
 
 import math
-import re
 import statistics
-import unicodedata
 from collections.abc import Iterator, Sequence
 
 import numpy as np
@@ -24,12 +22,13 @@ from fairseq_bertloss.checkpoints.loading import check_exists, reading, reason
 from fairseq_bertloss.evaluation.generated import WHY_MISSING, Generated
 from fairseq_bertloss.evaluation.hypotheses import read_generated
 from fairseq_bertloss.evaluation.results import Entropy
+from fairseq_bertloss.evaluation.same_test_set import check_same_targets
 
 BIN_WIDTH = 0.01
-"""Of the histogram, in nats."""
+"""Width of the histogram's bins, in nats."""
 
 MOST_DEVIATION = 0.02
-"""Bits by which probabilities may differ on average from those generated with, for the sake of half precision."""
+"""The largest mean difference, in bits, from the probabilities that fairseq-generate printed, for half precision."""
 
 Output = tuple[str, Generated]
 """A file that fairseq-generate printed, and what it holds."""
@@ -42,7 +41,7 @@ def entropies(data: str, subset: str, systems: Sequence[tuple[str, str, str]], m
         data: folder that fairseq-preprocess wrote; the one that a checkpoint was trained on need not exist.
         subset: the part of it that was translated.
         systems: name, checkpoint, and what fairseq-generate printed for that checkpoint and subset.
-        max_tokens: of a batch, on the longer side and with padding.
+        max_tokens: symbols of a batch at the most, on the longer side and with padding.
 
     Raises:
         ValueError: a file cannot be read, or is not what it should be; the files do not belong together;
@@ -55,12 +54,12 @@ def entropies(data: str, subset: str, systems: Sequence[tuple[str, str, str]], m
         outputs.append((path, _read_output(path)))
     return [
         _entropy(data, subset, name, checkpoint, output, max_tokens)
-        for (name, checkpoint, _), output in zip(systems, outputs)
+        for (name, checkpoint, _), output in zip(systems, outputs, strict=True)
     ]
 
 
 def load_model(checkpoint: str, data: str):
-    """A checkpoint's model in evaluation mode, on the GPU if there is one, and its task with the data folder given.
+    """Loads a checkpoint's model, in evaluation mode and on the GPU if there is one, and its task with a data folder.
 
     Raises:
         ValueError: the file is no checkpoint of fairseq-train, or the data is not what the model was trained for.
@@ -91,7 +90,8 @@ def forced_samples(task, data: str, subset: str, output: Output) -> list[dict]:
     """
     path, generated = output
     task.load_dataset(subset)
-    dataset, dictionary = task.dataset(subset), task.target_dictionary
+    dataset = task.dataset(subset)
+    dictionary = task.target_dictionary
     if len(dataset) != len(generated.hypotheses):
         raise ValueError(
             f"{path} has {len(generated.hypotheses)} sentences and the subset {subset!r} of {data} has {len(dataset)}; "
@@ -100,7 +100,7 @@ def forced_samples(task, data: str, subset: str, output: Output) -> list[dict]:
     samples = [dataset[i] for i in range(len(dataset))]
     if generated.targets is not None and samples[0]["target"] is not None:
         references = [dictionary.string(sample["target"], escape_unk=True) for sample in samples]
-        _check_targets(path, generated.targets, f"the subset {subset!r} of {data}", references)
+        check_same_targets(path, generated.targets, f"the subset {subset!r} of {data}", references)
     for i, sample in enumerate(samples):
         sample["target"] = _symbol_ids(generated.hypotheses[i], dictionary, f"{path}: sentence {i}")
     return samples
@@ -126,9 +126,10 @@ def forced_log_probabilities(model, task, subset: str, samples: Sequence[dict], 
         collated = utils.apply_to_sample(lambda tensor: tensor.to(device), collated)
         output = model(**collated["net_input"])
         log_probabilities = model.get_normalized_probs(output, log_probs=True, sample=collated)
-        for sample_id, target, row in zip(collated["id"].tolist(), collated["target"], log_probabilities):
+        ids = collated["id"].tolist()
+        for sample_id, target, distributions in zip(ids, collated["target"], log_probabilities, strict=True):
             real = target.ne(pad)
-            yield sample_id, target[real], row[real].float()
+            yield sample_id, target[real], distributions[real].float()
 
 
 def entropy(log_probabilities: Tensor) -> Tensor:
@@ -159,16 +160,16 @@ def _entropy(data: str, subset: str, name: str, checkpoint: str, output: Output,
     values, deviations = [], []
     with tqdm(desc=f"entropy of {name}", total=len(samples), unit=" sentences", leave=False, disable=None) as progress:
         for sample_id, target, log_probabilities in forced_log_probabilities(model, task, subset, samples, max_tokens):
-            of_sentence = entropy(log_probabilities).tolist()
-            if not all(map(math.isfinite, of_sentence)):
+            sentence_entropies = entropy(log_probabilities).tolist()
+            if not all(map(math.isfinite, sentence_entropies)):
                 raise ValueError(f"{checkpoint} gives probabilities that are not finite numbers (sentence {sample_id})")
-            values += of_sentence
+            values += sentence_entropies
             deviations += _deviations(log_probabilities, target, output[1], sample_id)
             progress.update()
     if deviations and statistics.fmean(deviations) > MOST_DEVIATION:
         raise ValueError(
-            f"{output[0]} was not generated by {checkpoint}, which gives its symbols other probabilities than stand on its "
-            f"P- lines ({statistics.fmean(deviations):.2f} bits apart on average)"
+            f"{output[0]} was not generated by {checkpoint}: the model gives its symbols other probabilities than "
+            f"its P- lines have ({statistics.fmean(deviations):.2f} bits apart on average)"
         )
     return distribution(name, subset, len(task.target_dictionary), values)
 
@@ -189,24 +190,6 @@ def _read_output(path: str) -> Generated:
     if generated is None:
         raise ValueError(f"{path} has no H- lines: pass what fairseq-generate printed, which has the symbols it chose")
     return generated
-
-
-def _check_targets(path: str, targets: Sequence[str], origin: str, references: Sequence[str]) -> None:
-    """Makes sure that fairseq-generate's targets are those of the subset."""
-    pairs = [(_fingerprint(target), _fingerprint(reference)) for target, reference in zip(targets, references)]
-    told = [i for i, pair in enumerate(pairs) if any(pair)]
-    differ = [i for i in told if pairs[i][0] != pairs[i][1]]
-    if 2 * len(differ) > len(told):
-        i = differ[0]
-        raise ValueError(
-            f"{path} is of another test set than {origin}: the target of sentence {i} is {targets[i]!r} there "
-            f"and {references[i]!r} here"
-        )
-
-
-def _fingerprint(text: str) -> str:
-    """What a line of symbols has in common with the text that any tokenizer joins them to: ASCII letters and digits."""
-    return re.sub(r"[^A-Za-z0-9]", "", unicodedata.normalize("NFD", text))
 
 
 def _symbol_ids(line: str, dictionary, where: str) -> Tensor:

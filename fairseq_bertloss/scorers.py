@@ -4,7 +4,7 @@
     fairseq-generate DIR --user-dir fairseq_bertloss --scoring moverscore --moverscore-lm NAME ...
 
 Give fairseq-generate --required-batch-size-multiple 1 as well: with its default of 8 fairseq leaves out the last
-sentences of a set, up to seven of them, without a word.
+sentences of a set, up to seven of them, without a message.
 """
 
 import statistics
@@ -15,6 +15,7 @@ from fairseq.dataclass import ChoiceEnum, FairseqDataclass
 from fairseq.scoring import BaseScorer, register_scorer
 from omegaconf import II
 
+from fairseq_bertloss.evaluation.pieces import foreign_symbol
 from fairseq_bertloss.language_model.vocabulary import (
     FAIRSEQS_UNKNOWN,
     FAIRSEQS_UNKNOWN_IN_REFERENCE,
@@ -26,7 +27,7 @@ from fairseq_bertloss.language_model.vocabulary import (
 
 @dataclass
 class TextConfig(FairseqDataclass):
-    """What makes text of fairseq-generate's symbols; not options of the scorers, but fairseq's own."""
+    """fairseq's own options that turn symbols into text. The scorers only read them."""
 
     tokenizer: Optional[str] = II("tokenizer")
     bpe: Optional[str] = II("bpe")
@@ -61,9 +62,9 @@ class MoverScoreScorerConfig(TextConfig):
 
 
 class LanguageModelScorer(BaseScorer):
-    """Brings what fairseq-generate hands over to text.
+    """Collects the translations and references that fairseq-generate hands over, as text.
 
-    That is text already where an option such as --tokenizer word_pieces made it so. Otherwise it is
+    They are text already where an option such as --tokenizer word_pieces made it so. Otherwise they are
     word pieces, which must be those of the scoring language model.
 
     <unk> becomes the language model's own unknown token, on both sides: references that the dictionary cannot
@@ -86,7 +87,6 @@ class LanguageModelScorer(BaseScorer):
         self._option = option
         self._tokenizer = load_tokenizer(lm)
         self._are_pieces = not (cfg.tokenizer or cfg.bpe or cfg.post_process)
-        self._pieces = {*self._tokenizer.get_vocab(), FAIRSEQS_UNKNOWN_IN_REFERENCE}
 
     def add_string(self, ref: str, pred: str) -> None:
         """Adds a reference and its translation.
@@ -95,7 +95,7 @@ class LanguageModelScorer(BaseScorer):
             ValueError: the reference is made of something else than the language model's word pieces.
         """
         if self._are_pieces:
-            self._check_pieces(ref)
+            self._check_reference(ref)
         super().add_string(self._text(ref), self._text(pred))
 
     def _text(self, line: str) -> str:
@@ -105,13 +105,13 @@ class LanguageModelScorer(BaseScorer):
             line = line.replace(unknown, UNKNOWN)
         return line
 
-    def _check_pieces(self, line: str) -> None:
-        foreign = next((piece for piece in line.split() if piece not in self._pieces), None)
+    def _check_reference(self, line: str) -> None:
+        foreign = foreign_symbol(line, self._tokenizer)
         if foreign is not None:
             raise ValueError(
-                f"{foreign!r} in a reference is no word piece of {self._option} {self._lm}: join the pieces to text by "
-                "--tokenizer word_pieces --word-pieces-lm NAME, the language model that the target is made of (words "
-                "stay as they are with --tokenizer space)"
+                f"a reference has {foreign!r}, which is no word piece of {self._option} {self._lm}: have the pieces "
+                "joined to text by --tokenizer word_pieces --word-pieces-lm NAME, where NAME is the language "
+                "model that the target side's pieces are of (--tokenizer space leaves words as they are)"
             )
 
 

@@ -14,10 +14,10 @@ from fairseq_bertloss.evaluation.results import (
     Entropy,
     Point,
     Run,
+    SignificanceTest,
     Similarity,
     System,
 )
-from fairseq_bertloss.evaluation.results import Test as Difference  # pytest would collect a Test
 
 REFERENCES = ["a cat", "the dog runs home", "two men sit on a roof", "it is", "a hat , a coat and a red scarf"] * 4
 OUTPUTS = ["a cat", "the dog runs", "two men sat on the roof", "it was", "a hat and a red coat"] * 4
@@ -44,13 +44,13 @@ def system(name: str, *bleu: float, outputs: list[str] = OUTPUTS, gain: float = 
     return System(name, runs, {metric: [10.0 + i, 90.0 + i] for i, metric in enumerate(HEADLINE)})
 
 
-def difference(ours: System, theirs: System, metric: str, p: float) -> Difference:
+def difference(ours: System, theirs: System, metric: str, p: float) -> SignificanceTest:
     """A test with a given p, over runs where there are several."""
     value = ours.mean(metric) - theirs.mean(metric)
     several = len(ours.runs) + len(theirs.runs) > 2
     p_bootstrap, p_runs = (0.4321, p) if several else (p, None)
     packages = {"bootstrap": 0.0625} if metric == "bleu" and not several else {}
-    return Difference(
+    return SignificanceTest(
         ours.name, theirs.name, metric, value, (value - 1.5, value + 1.5), p_bootstrap, p, p_runs, packages
     )
 
@@ -84,7 +84,9 @@ def similarity(name: str, hypothesis: list[str], reference: list[str]) -> Simila
 def entropies(*names: str) -> list[Entropy]:
     """Distributions that fall off from zero, each system's sooner than the one's before."""
     histograms = [[int(4000 * math.exp(-(0.01 + 0.01 * k) * i)) for i in range(800)] for k in range(len(names))]
-    return [Entropy(name, "test", 4000, 0.01, counts, 0.75, 0.5) for name, counts in zip(names, histograms)]
+    return [
+        Entropy(name, "test", 4000, 0.01, counts, 0.75, 0.5) for name, counts in zip(names, histograms, strict=True)
+    ]
 
 
 def curves(*names: str) -> list[Curve]:

@@ -15,7 +15,7 @@ EDGE = {"length_ratio": 0.85, "distinct": 20.0, "empty": 0, "repeated": 6.0}
 
 def of_three(baseline: dict, control: dict, tuned: dict):
     systems = [system(name, 30.0) for name in ("baseline", "control", "tuned")]
-    for part, figures in zip(systems, (baseline, control, tuned)):
+    for part, figures in zip(systems, (baseline, control, tuned), strict=True):
         part.runs[0].corpus.update(figures)
     return comparison(*systems)
 
@@ -59,7 +59,7 @@ def test_neither_baseline_nor_control_has_any():
 
 def runs(name: str, *repeated: float):
     whole = system(name, *[30.0] * len(repeated))
-    for run, figure in zip(whole.runs, repeated):
+    for run, figure in zip(whole.runs, repeated, strict=True):
         run.corpus["repeated"] = figure
     return whole
 
@@ -96,7 +96,7 @@ def test_a_distribution_without_entropy():
     whole = comparison()
     names = ["baseline", "control", "tuned"]
     for means, sign in (((0.1, 1.0, 0.19), True), ((1.0, 1.0, 0.2), False), ((1.0, 0.1, 0.05), False)):
-        found = [replace(entropy, mean=mean) for entropy, mean in zip(entropies(*names), means)]
+        found = [replace(entropy, mean=mean) for entropy, mean in zip(entropies(*names), means, strict=True)]
         assert (("tuned", "entropy") in alarms(whole, found)) == sign
     assert alarms(whole, found[:2]) == alarms(whole, found[2:]) == {}, "one of the two was not measured"
 

@@ -22,7 +22,8 @@ def checkpoints(corpus, baseline, tmp_path_factory):
     """Of three updates each."""
     folder = tmp_path_factory.mktemp("fine-tuned")
     train(corpus, folder, "--max-update", "3", "--save-interval-updates", "1", "--keep-interval-updates", "2",
-          "--disable-validation", "--batch-size", "40", "--lr", "0.1", "--finetune-from-model", str(baseline))  # fmt: skip
+          "--disable-validation", "--batch-size", "40", "--lr", "0.1",
+          "--finetune-from-model", str(baseline))  # fmt: skip
     found = sorted(folder.glob("checkpoint_*_*.pt"))
     assert len(found) == 2
     return found
@@ -194,8 +195,8 @@ def test_a_baseline_of_another_precision(save, tmp_path, first, last):
 
 def test_the_last_ones_moving_average_is_left_out(corpus, tmp_path):
     """It is not the averaged model's, and fairseq would take it for that."""
-    train(corpus, tmp_path, "--max-update", "2", "--save-interval-updates", "1", "--batch-size", "40", "--disable-validation",
-          "--store-ema", "--ema-fp32")  # fmt: skip
+    train(corpus, tmp_path, "--max-update", "2", "--save-interval-updates", "1", "--batch-size", "40",
+          "--disable-validation", "--store-ema", "--ema-fp32")  # fmt: skip
     paths, mean = [tmp_path / "checkpoint_1_1.pt", tmp_path / "checkpoint_1_2.pt"], tmp_path / "mean.pt"
     average(paths, mean)
     before, after = (torch.load(path)["extra_state"].keys() for path in (paths[-1], mean))
@@ -222,7 +223,9 @@ def test_parts_of_a_model(tmp_path, group, option, value, is_older):
     options = {"args": Namespace(**{option: value})} if is_older else {"args": None, "cfg": {group: {option: value}}}
     for name in ("a-shard0.pt", "b-shard0.pt"):
         torch.save({"model": {"flat_param_0": torch.ones(2)}} | options, tmp_path / name)
-    with pytest.raises(ValueError, match="a-shard0.pt holds a part of a model, others of its workers hold the rest"):
+    with pytest.raises(
+        ValueError, match="a-shard0.pt holds a part of a model, and checkpoints of other workers hold the rest"
+    ):
         average([tmp_path / "a-shard0.pt", tmp_path / "b-shard0.pt"], tmp_path / "mean.pt")
 
 
@@ -347,11 +350,13 @@ def configured(kind: str, group: str, option: str, value) -> dict:
 )
 def test_options_that_change_the_function(tmp_path, kinds, group, option, one, other):
     model = {"model": {"w": torch.ones(2)}}
-    for name, kind, value in zip("ab", kinds, (one, other)):
+    for name, kind, value in zip("ab", kinds, (one, other), strict=True):
         torch.save(model | configured(kind, group, option, value), tmp_path / name)
     torch.save(model | configured(kinds[0], group, option, None), tmp_path / "silent")
     torch.save(model | configured(kinds[1], group, "dropout", 0.5), tmp_path / "dropout")
-    with pytest.raises(ValueError, match=f"{option} is {other} in .*b and {one} in .*a, and their mean is neither"):
+    with pytest.raises(
+        ValueError, match=f"{option} is {other} in .*b and {one} in .*a, and a mean of both would be neither"
+    ):
         average([tmp_path / "a", tmp_path / "b"], tmp_path / "mean.pt")
     assert not (tmp_path / "mean.pt").exists()
     average([tmp_path / name for name in ("a", "a", "silent", "dropout")], tmp_path / "mean.pt")
@@ -402,8 +407,8 @@ def test_buffers_that_only_some_versions_of_fairseq_save(save, tmp_path):
 @pytest.mark.parametrize(
     "names, options, message",
     [
-        (["a.pt"], {}, "one checkpoint alone has no mean: name more of them, or --baseline CHECKPOINT"),
-        ([], {"baseline": "a.pt"}, "one checkpoint alone has no mean"),
+        (["a.pt"], {}, "there is nothing to average: name several checkpoints, or one and --baseline CHECKPOINT"),
+        ([], {"baseline": "a.pt"}, "there is nothing to average"),
         (
             ["a.pt"],
             {"baseline": "a.pt", "baseline_weight": 1.0},

@@ -180,9 +180,10 @@ def link(name: str, target: str):
 
 LONG = "a " * 100_000 + "\n"
 AGAIN = (
-    "and is read more than once: write what comes from it to a file first .one whose name ends in .gz is read as it is"
+    "which can be read only once, and is needed more than once: write its content to a file first "
+    ".a file whose name ends in .gz is read as it is"
 )
-SPLIT = "fairseq would take {} for several paths, apart by ':': give a path that does not have it"
+SPLIT = "fairseq would split {} at ':' into several paths: give a path without this character"
 
 CASES = {
     "missing source": (PREPARE, remove("text/source.txt"), "text/source.txt: No such file"),
@@ -402,7 +403,7 @@ CASES = {
         None,
         "no/out.json: there is no folder no; make it first",
     ),
-    "output is a pipe": (COMPARE, pipe("out.json"), "out.json is a pipe: name a file, which appears when it is whole"),
+    "output is a pipe": (COMPARE, pipe("out.json"), "out.json is a pipe: name a file to write instead"),
     "dictionary is a pipe": (VOCABULARY, pipe("dict.txt"), "dict.txt is a pipe: name a file"),
     "dictionary is a device": (
         VOCABULARY.replace("dict.txt", "/dev/null"),
@@ -594,7 +595,7 @@ CASES = {
     "no run folder": (
         CURVE,
         write("model.pt", "x"),
-        "runs has no checkpoints from along the way: train with --save-interval-updates N",
+        "runs has no checkpoints from before the end of training: train with --save-interval-updates N",
     ),
     "run without a name": (
         CURVE.replace("a=runs", "runs"),
@@ -604,7 +605,7 @@ CASES = {
     "run without checkpoints": (
         CURVE,
         both(write("model.pt", "x"), write("runs/log", "x")),
-        "runs has no checkpoints from along the way: train with --save-interval-updates N",
+        "runs has no checkpoints from before the end of training: train with --save-interval-updates N",
     ),
 }
 

@@ -210,7 +210,7 @@ def test_every_metric_gives_the_same(family, tiny_lm, tmp_path):
     outputs = [[text.replace("i", "o") for text in texts], [apart(text.replace("i", "o")) for text in texts]]
     files = [written(tmp_path, f"hyp{i}", lines) for i, lines in enumerate(outputs)]
     systems = [read_translations(file, evaluator.tokenizer) for file in files]
-    composed, decomposed = evaluator.score(systems, references)
+    composed, decomposed = evaluator.score(systems, references).runs
     assert composed.corpus == decomposed.corpus and composed.sentences == decomposed.sentences
 
 

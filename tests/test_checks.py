@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 from results import comparison, curves, entropies, write
 
-from fairseq_bertloss.report.write import write_report
+from fairseq_bertloss.report.write_report import write_report
 
 
 def damage(path: Path, edit) -> None:

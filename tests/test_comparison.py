@@ -214,7 +214,7 @@ def test_systems_tie_where_they_share_outputs(compared):
     comparison = compared("--baseline", "{a}", "--system", "mostly={b}")
     for metric in results.HEADLINE:
         before, after = (comparison.system(name).runs[0].sentences[metric] for name in ("baseline", "mostly"))
-        differ = [i for i, pair in enumerate(zip(before, after)) if pair[0] != pair[1]]
+        differ = [i for i, pair in enumerate(zip(before, after, strict=True)) if pair[0] != pair[1]]
         assert differ and set(differ) <= set(range(30, 50))
         assert before[50:90] == before[200:], "the sentences that stand twice"
 
@@ -311,7 +311,8 @@ def test_score_as_json(bertloss, files, capsys):
         (["compare", "--baseline", "{fair}", "--system", "x={good},gone"], "cannot read gone"),
         (
             ["compare", "--baseline", "{fair},{poor}", "--system", "x={good},{fair},{fair}", "--paired-runs"],
-            "--paired-runs needs one file of a system, or as many as of the others in the same order of seeds: baseline has 2, x has 3",
+            "--paired-runs needs one file of a system, or as many as of the others, in the same order of seeds: "
+            "baseline has 2, x has 3",
         ),
         (["compare", "--baseline", "{fair}", "--system", "x={other}"], "has 39 sentences and the reference"),
         (["compare", "--baseline", "{fair}", "--system", "x={shifted}"], "is of another test set than"),

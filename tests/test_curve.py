@@ -18,14 +18,13 @@ from waiting import HANG, wait_for
 from fairseq_bertloss import curve
 from fairseq_bertloss.curve import Checkpoint, curves, epoch_ends, find_checkpoints
 from fairseq_bertloss.evaluation.hypotheses import read_translations
+from fairseq_bertloss.evaluation.metrics import Evaluation
 from fairseq_bertloss.evaluation.results import HEADLINE, Run
 from fairseq_bertloss.language_model.vocabulary import load_tokenizer
 
 
 class SmallEvaluator:
     """Three quick figures under the names of the headline metrics."""
-
-    signatures = {"BLEU": "small"}
 
     def __init__(self, lm):
         self.tokenizer = load_tokenizer(lm)
@@ -35,8 +34,8 @@ class SmallEvaluator:
         for system in systems:
             metrics = BLEU(), CHRF(), CHRF(word_order=2)
             figures = [metric.corpus_score(system.text, [references]).score for metric in metrics]
-            runs.append(Run(system.path, system.text, dict(zip(HEADLINE, figures), empty=0.0), {}))
-        return runs
+            runs.append(Run(system.path, system.text, dict(zip(HEADLINE, figures, strict=True), empty=0.0), {}))
+        return Evaluation(runs, {"BLEU": "small"}, None)
 
 
 @pytest.fixture(scope="module")
@@ -98,7 +97,9 @@ def test_curve(tuning, curve_of):
     outputs = translations(tuning)
     read = [read_translations(str(path), tuning.evaluator.tokenizer) for path in outputs.values()]
     references = Path(tuning.reference).read_text().splitlines()
-    expected = [{metric: run.corpus[metric] for metric in HEADLINE} for run in tuning.evaluator.score(read, references)]
+    expected = [
+        {metric: run.corpus[metric] for metric in HEADLINE} for run in tuning.evaluator.score(read, references).runs
+    ]
     assert [point.scores for point in found.points] == expected
     assert expected[0] != expected[-1]
     assert lines[0] == "tuned: 2 checkpoints of updates 14 to 18"
@@ -136,8 +137,9 @@ def test_an_interrupt_ends_the_translation(tuning, tmp_path):
     """The signal goes to the command alone, as from `kill -INT`; the terminal's Ctrl-C goes to both."""
     checkpoint = shutil.copy(tuning.baseline, tmp_path)
     program = (
-        "import signal, sys; signal.signal(signal.SIGINT, signal.default_int_handler)\n"  # a shell's job in the background
-        "from fairseq_bertloss.curve import translate; translate(*sys.argv[1:5], 4000)"  # is born with it ignored
+        # A shell's job in the background is born with the signal ignored.
+        "import signal, sys; signal.signal(signal.SIGINT, signal.default_int_handler)\n"
+        "from fairseq_bertloss.curve import translate; translate(*sys.argv[1:5], 4000)"
     )
     command = subprocess.Popen([sys.executable, "-c", program, tuning.data, "valid", checkpoint, tuning.lm],
                                stderr=subprocess.DEVNULL)  # fmt: skip
@@ -195,8 +197,11 @@ def test_checkpoints_that_training_deleted_are_missed(tuning, tmp_path, curve_of
 @pytest.mark.parametrize(
     "names, message",
     [
-        (None, "run has no checkpoints from along the way: train with --save-interval-updates N"),
-        ({"checkpoint_last.pt": 18, "checkpoint_best.pt": 14}, "run has no checkpoints from along the way"),
+        (None, "run has no checkpoints from before the end of training: train with --save-interval-updates N"),
+        (
+            {"checkpoint_last.pt": 18, "checkpoint_best.pt": 14},
+            "run has no checkpoints from before the end of training",
+        ),
         ({"checkpoint_4_14.pt": 14, "checkpoint_2_14.pt": 14}, r"2_14.pt \(update 14, epoch 4\) .* are not of one"),
     ],
 )

@@ -29,7 +29,7 @@ def test_scores_and_sentences(judges, files, minilm, monkeypatch):
     nothing = judges.Judgement({}, {})
     scores, sentences = judges.Judges(minilm, minilm, minilm).judge(*files, nothing)
     evaluator = judges.Evaluator(minilm, judges.LAYER, lowercase=True)
-    (run,) = evaluator.score([judges.read_translations(str(files[1]), evaluator.tokenizer)], REFERENCES)
+    (run,) = evaluator.score([judges.read_translations(str(files[1]), evaluator.tokenizer)], REFERENCES).runs
     assert run.corpus == {name: pytest.approx(scores[name], abs=1e-4) for name in run.corpus}
     for name, layer in (("f_bert_e5", 6), ("f_bert_mpnet", 2)):
         expected = 100 * sum(judges.FBertScorer(minilm, layer).score(TRANSLATIONS, REFERENCES).f_bert) / 3

@@ -16,7 +16,8 @@ from prepared import PAIRS
 from sacrebleu import corpus_bleu
 from test_surface import CHINESE, JAPANESE, THAI
 
-from fairseq_bertloss.encoders import WordPieces, WordPiecesConfig, for_bleu
+from fairseq_bertloss.encoders import WordPieces, WordPiecesConfig
+from fairseq_bertloss.evaluation.target_language import words_apart
 from fairseq_bertloss.language_model.vocabulary import load_tokenizer, tokenize
 from fairseq_bertloss.text.unspaced import apart
 
@@ -87,7 +88,7 @@ def test_encode_repeats_prepare(prepared):
 def test_validation_by_bleu_finds_words_where_none_are_written(lines, tmp_path, tiny_lm):
     """fairseq's --eval-bleu has sacrebleu's default tokenizer, and its own --eval-tokenized-bleu none."""
     changed = [line.replace("。", "!").replace("ไป", "มา").replace("18", "19") for line in lines]
-    hypotheses, references = ([for_bleu(line) for line in text] for text in (changed, lines))
+    hypotheses, references = ([words_apart(line) for line in text] for text in (changed, lines))
     expected = corpus_bleu([apart(line) for line in changed], [[apart(line) for line in lines]], tokenize="zh")
     for tokenizer in ("13a", "none"):
         bleu = corpus_bleu(hypotheses, [references], tokenize=tokenizer, force=True)

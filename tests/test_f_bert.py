@@ -17,20 +17,22 @@ from fairseq_bertloss.language_model.vocabulary import UNKNOWN, UNKNOWN_IN_REFER
 def package(lm, layer, hypotheses, references) -> list[list[float]]:
     """bert-score's own precision, recall and F1 of each pair by itself."""
     scorer = bert_score.BERTScorer(model_type=lm, num_layers=layer)
-    pairs = [scorer.score([hypothesis], [reference]) for hypothesis, reference in zip(hypotheses, references)]
+    pairs = [
+        scorer.score([hypothesis], [reference]) for hypothesis, reference in zip(hypotheses, references, strict=True)
+    ]
     return [[pair[part].item() for pair in pairs] for part in range(3)]
 
 
 def assert_the_packages(lm, layer, hypotheses, references):
     scores = FBertScorer(lm, layer).score(hypotheses, references)
-    for ours, its in zip(scores, package(lm, layer, hypotheses, references)):
+    for ours, its in zip(scores, package(lm, layer, hypotheses, references), strict=True):
         assert ours == pytest.approx(its, abs=1e-6)
 
 
 def test_real_pairs(minilm, real_pairs):
     assert_the_packages(minilm, 5, *real_pairs)
     batched = bert_score.score(*real_pairs, model_type=minilm, num_layers=5)
-    for ours, its in zip(FBertScorer(minilm, 5).score(*real_pairs), batched):
+    for ours, its in zip(FBertScorer(minilm, 5).score(*real_pairs), batched, strict=True):
         assert ours == pytest.approx(its.tolist(), abs=1e-6)
 
 
@@ -79,7 +81,7 @@ def test_a_pair_scores_alike_in_any_company(family, tiny_lm, real_pairs):
     scorer = FBertScorer(tiny_lm(family), 3)
     short = [word for text in lms.TEXT for word in text.lower().split()]
     pairs = short, short[1:] + short[:1]
-    alone = [scorer.score([hypothesis], [reference]).f_bert[0] for hypothesis, reference in zip(*pairs)]
+    alone = [scorer.score([hypothesis], [reference]).f_bert[0] for hypothesis, reference in zip(*pairs, strict=True)]
     together = scorer.score([*pairs[0], *real_pairs[0]], [*pairs[1], *real_pairs[1]]).f_bert
     assert together[: len(short)] == pytest.approx(alone, abs=1e-6)
 

@@ -46,7 +46,7 @@ TWO_RUNS = {
 @pytest.mark.parametrize("reader", READERS)
 @pytest.mark.parametrize("content", TWO_RUNS.values(), ids=TWO_RUNS)
 def test_two_runs_in_one_file_are_refused(content, reader, write):
-    message = r"gen holds several runs of fairseq-generate: [STH]-\d stands there again. Keep one"
+    message = r"gen holds several runs of fairseq-generate: its line [STH]-\d comes twice. Keep one"
     with pytest.raises(ValueError, match=message):
         READERS[reader](write("gen", content), None)
 

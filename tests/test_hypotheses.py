@@ -4,13 +4,12 @@ import pytest
 from prepared import PAIRS
 
 from fairseq_bertloss.evaluation.hypotheses import (
-    ENOUGH_SENTENCES,
-    check_belongs,
     read_generated,
-    read_lines,
     read_references,
     read_translations,
+    text_lines,
 )
+from fairseq_bertloss.evaluation.same_test_set import ENOUGH_SENTENCES, check_belongs
 from fairseq_bertloss.language_model.vocabulary import UNKNOWN, UNKNOWN_IN_REFERENCE, load_tokenizer
 
 REFERENCES = ["The dog isn't running, is it?", "Two men are sitting on a roof.", "A well-known hat."]
@@ -50,7 +49,7 @@ def test_generated_output_is_put_in_order_and_joined(write, tokenizer):
 def test_plain_text_stays_as_it_is(write):
     text = ["A  line\u2028with its own spaces. ", "", "H-1 is no hypothesis"]
     path = write("plain", "\ufeff" + "\r\n".join(text) + "\r\n")
-    assert read_lines(path) == text
+    assert text_lines(path) == text
     assert read_translations(path, None) == (path, text, None)
 
 
@@ -106,7 +105,7 @@ PIECES = {
 @pytest.mark.parametrize("family", PIECES)
 def test_unknown_symbols(family, write, tiny_lm, monkeypatch):
     """fairseq's spelling of them gives way to one word, which a reference does not share with a translation."""
-    monkeypatch.setattr("fairseq_bertloss.evaluation.hypotheses._check_pieces", lambda *args: None)
+    monkeypatch.setattr("fairseq_bertloss.evaluation.pieces.foreign_symbol", lambda *args: None)
     tokenizer, (pieces, text) = load_tokenizer(tiny_lm(family)), PIECES[family]
     lines = [
         f"H-0\t-1\t{pieces.format('<unk>')}",
@@ -135,7 +134,7 @@ def test_the_shorter_one_lacks_sentences(is_generated, hypotheses, references, s
 
 
 def test_generated_output_of_another_test_set(write, tokenizer):
-    with pytest.raises(ValueError, match="another test set than test.en: sentence 2 has the target 'two men .*'Else"):
+    with pytest.raises(ValueError, match="another test set than test.en: its line T-1 is 'two men .*'Else"):
         check(write, tokenizer, GENERATED, ["Something.", "Else.", "Entirely."])
 
 

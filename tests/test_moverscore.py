@@ -112,9 +112,9 @@ def test_every_family_solves_the_problem(family, version, tiny_lm):
     model = AutoModel.from_pretrained(folder).eval()
     find_words = WordFinder(tokenizer)
     expected = []
-    for pair in zip(hypotheses, lms.TEXT):
+    for pair in zip(hypotheses, lms.TEXT, strict=True):
         words = [find_words(tokenizer(text)["input_ids"]) for text in pair]
-        points = [embed(text, tokenizer, model, version, chosen) for text, chosen in zip(pair, words)]
+        points = [embed(text, tokenizer, model, version, chosen) for text, chosen in zip(pair, words, strict=True)]
         expected.append(solve(points, [np.ones(len(chosen)) for chosen in words], version))
     np.testing.assert_allclose(scores, expected, atol=1e-5, rtol=0)
     assert np.ptp(scores) > 1e-2

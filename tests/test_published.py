@@ -16,7 +16,7 @@ from fairseq_bertloss.evaluation import tables
 from fairseq_bertloss.evaluation.results import HEADLINE
 from fairseq_bertloss.report import published
 from fairseq_bertloss.report.markup import POLICY, document
-from fairseq_bertloss.report.write import write_report
+from fairseq_bertloss.report.write_report import write_report
 
 SOURCE = "Somebody et al. (2021), Table 1, means of 3 seeds"
 SCORES = {

@@ -2,6 +2,7 @@
 
 import base64
 import json
+import os
 import re
 import shutil
 import subprocess
@@ -19,10 +20,10 @@ from results import OUTPUTS, SICK, comparison, curves, entropies, similarity, sy
 from waiting import HANG
 
 from fairseq_bertloss.evaluation import tables
-from fairseq_bertloss.report import figures, write
+from fairseq_bertloss.report import figures
 from fairseq_bertloss.report.changes import length_buckets
 from fairseq_bertloss.report.markup import POLICY
-from fairseq_bertloss.report.write import write_report
+from fairseq_bertloss.report.write_report import write_report
 
 EVIL = '<script>document.title = "broken into"</script> & "quoted" <img src="http://example.org/x.png">'
 NAMES = ["_$x_1$ <b>", "系统 & `co`", "sıstem \u202eمرحبا\u202c \x07"]
@@ -248,7 +249,7 @@ def test_a_language_without_spaces_is_counted_by_character(before, after, old, n
     whole = with_outputs(with_outputs(whole, "baseline", [before] * 20), "tuned", [after] * 20)
     html = make(tmp_path / "runs", whole).html
     assert f"<del>{old}</del>" in html and f"<ins>{new}</ins>" in html
-    assert "length ratio: characters to the references" in html
+    assert "length ratio: characters of the outputs divided by characters of the references" in html
     lengths = [name for name, _ in length_buckets(whole.references, by_character=True)]
     assert lengths == [f"1–{len(before)} characters"]
 
@@ -292,7 +293,7 @@ def test_a_failure_leaves_the_former_report(monkeypatch, tmp_path):
     def fail(source, destination):
         raise OSError("disk full")
 
-    monkeypatch.setattr(write.os, "replace", fail)
+    monkeypatch.setattr(os, "replace", fail)
     with pytest.raises(OSError, match="disk full"):
         write_report(former.runs, former.paths[0])
     assert {path: Path(path).read_bytes() for path in former.paths} == before

@@ -45,9 +45,9 @@ def test_fairseq_generate_prints_bert_scores_figure(corpus, tiny_lm, tmp_path):
     lm = tiny_lm("bert")
     train(corpus, tmp_path, "--criterion", "label_smoothed_cross_entropy", "--max-update", "15", "--lr", "1e-2",
           "--disable-validation")  # fmt: skip
-    output = fairseq("generate", corpus, "--path", tmp_path / "checkpoint_last.pt", "--cpu", "--max-len-b", "20", "--nbest", "2",
-                     "--batch-size", "2", "--required-batch-size-multiple", "1", "--tokenizer", "word_pieces",
-                     "--word-pieces-lm", lm, "--scoring", "bertscore_lm", "--bertscore-lm", lm,
+    output = fairseq("generate", corpus, "--path", tmp_path / "checkpoint_last.pt", "--cpu", "--max-len-b", "20",
+                     "--nbest", "2", "--batch-size", "2", "--required-batch-size-multiple", "1", "--tokenizer",
+                     "word_pieces", "--word-pieces-lm", lm, "--scoring", "bertscore_lm", "--bertscore-lm", lm,
                      "--bertscore-lm-layer", "2").stdout  # fmt: skip
     two_each = re.findall(r"^D-(\d+)\t\S+\t(.*)$", output.replace("<unk>", "[UNK]"), re.M)
     best, second = dict(reversed(two_each)), dict(two_each)  # of equal keys the last stays
@@ -83,7 +83,8 @@ def test_figures_are_those_of_the_text(build, tiny_lm, family, given):
     )
     pieces = [list(symbols(tokenizer, *side)) for side in ((HYPOTHESES, "<unk>"), (REFERENCES, "<<unk>>"))]
     texts = [[detokenize(tokenizer, line) for line in side] for side in pieces]
-    for hypothesis, reference in zip(*(texts if given == "text" else [list(map(" ".join, side)) for side in pieces])):
+    sides = texts if given == "text" else [list(map(" ".join, side)) for side in pieces]
+    for hypothesis, reference in zip(*sides, strict=True):
         for scorer in (f_bert, mover):
             scorer.add_string(reference, hypothesis)
     assert f_bert.score() == pytest.approx(bert_score(lm, 2, HYPOTHESES, REFERENCES), abs=1e-4)
@@ -139,6 +140,6 @@ def test_bad_options(build, tiny_lm, arguments, message):
 def test_pieces_of_another_language_model_are_refused(build, tiny_lm):
     scorer = build("--scoring", "bertscore_lm", "--bertscore-lm", tiny_lm("roberta"), "--bertscore-lm-layer", "2")
     with pytest.raises(
-        ValueError, match="'##ing' in a reference is no word piece of --bertscore-lm .*--tokenizer word_pieces"
+        ValueError, match="a reference has '##ing', which is no word piece of --bertscore-lm .*--tokenizer word_pieces"
     ):
         scorer.add_string("##ing", "##ing")

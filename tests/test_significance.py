@@ -87,8 +87,8 @@ def enumerated(system, baseline, score) -> tuple[float, float]:
     for coins in itertools.product([False, True], repeat=n):
         pairs = []
         for run, other in itertools.product(system, baseline):
-            mine = [b if coin else a for a, b, coin in zip(run, other, coins)]
-            theirs = [a if coin else b for a, b, coin in zip(run, other, coins)]
+            mine = [b if coin else a for a, b, coin in zip(run, other, coins, strict=True)]
+            theirs = [a if coin else b for a, b, coin in zip(run, other, coins, strict=True)]
             pairs.append(difference([mine], [theirs], everything))
         swapped.append(np.mean(pairs))
     return share_above(resampled, 2 * observed), share_above(swapped, observed)
@@ -127,7 +127,7 @@ def test_p_of_bleu_is_that_of_all_outcomes(real_pairs, runs):
         pairs = [run[i] for i in sentences]
         return bleu.corpus_score([text for text, _ in pairs], [[reference for _, reference in pairs]]).score
 
-    with_references = [[list(zip(run, references)) for run in side] for side in (system, baseline)]
+    with_references = [[list(zip(run, references, strict=True)) for run in side] for side in (system, baseline)]
     exact = enumerated(*with_references, score)
     assert_p(compare(*evidence, resamples=100_000, seed=1), *exact, 100_000)
 

@@ -6,7 +6,7 @@ from prepared import PAIRS
 from fairseq_bertloss.evaluation.hypotheses import read_references, read_translations
 from fairseq_bertloss.language_model.vocabulary import load_tokenizer
 
-GERMAN, ENGLISH = (list(side) for side in zip(*PAIRS))
+GERMAN, ENGLISH = (list(side) for side in zip(*PAIRS, strict=True))
 SUBWORDS = {
     "@@": "Zwei un@@ gel@@ ein@@ te Hunde laufen .",
     "##": "two un ##lea ##shed dogs are running .",

@@ -8,7 +8,10 @@ from results import SICK, comparison, entropies, system
 from fairseq_bertloss.evaluation.judgement import judgement
 from fairseq_bertloss.report.summary import summary
 
-COMPARED = "20 sentences of test.en were translated by baseline, control (cross-entropy continued) and tuned, with one run each."
+COMPARED = (
+    "20 sentences of test.en were translated by baseline, control (cross-entropy continued) and tuned, "
+    "with one run each."
+)
 
 
 def three(**corpus: float):
@@ -28,12 +31,12 @@ def test_better_than_the_control_comes_first():
         other.runs[0].corpus.update(f_bert=50.0, moverscore=41.0)
     whole = comparison(*systems, p=p)
     assert summary(whole) == [
-        "tuned is better than the control in BLEU (+1.75), by more than chance (p < 0.01; 20 sentences, one training run). "
-        "It is worse in MoverScore (−1.00), by more than chance. May be chance: F_BERT (+0.50). "
+        "tuned is better than the control in BLEU (+1.75), by more than chance (p < 0.01; 20 sentences, one training "
+        "run). It is worse in MoverScore (−1.00), by more than chance. May be chance: F_BERT (+0.50). "
         "Not tested: chrF (+1.00) and TER (+2.50, worse).",
         judgement(whole),
-        "Against the baseline (p < 0.01): tuned is significantly better in BLEU (+3.25) and F_BERT (+0.50), not significantly "
-        "different in MoverScore; no significant difference for control.",
+        "Against the baseline (p < 0.01): tuned is significantly better in BLEU (+3.25) and F_BERT (+0.50), not "
+        "significantly different in MoverScore; no significant difference for control.",
         COMPARED,
     ]
 
@@ -73,9 +76,9 @@ def test_a_collapse_and_weak_models():
     sick = comparison(*three(**SICK))
     (warning,) = [text for text in summary(sick) if text.startswith("Warning")]
     assert warning == (
-        "Warning, signs of a collapse that the control does not show. tuned: 0.849 times as long as the references (control: "
-        "0.950), 19.9% distinct outputs (control: 25.0), empty outputs: 1 (control: 0), 6.1% of the bigrams repeat one of "
-        "their line (control: 5.0)."
+        "Warning, signs of a collapse that the control does not show. tuned: 0.849 times as long as the references "
+        "(control: 0.950), 19.9% distinct outputs (control: 25.0), empty outputs: 1 (control: 0), 6.1% of the bigrams "
+        "repeat one of their line (control: 5.0)."
     )
     all_loop = comparison(*(system(name, 30.0, repeated=15.6) for name in ("baseline", "control", "tuned")))
     assert not [text for text in summary(all_loop) if "collapse" in text]
@@ -86,9 +89,8 @@ def test_a_collapse_and_weak_models():
 
 
 def test_an_entropy_collapse():
-    measured = [
-        replace(part, mean=mean) for part, mean in zip(entropies("baseline", "control", "tuned"), (1.0, 1.0, 0.1))
-    ]
+    found = entropies("baseline", "control", "tuned")
+    measured = [replace(part, mean=mean) for part, mean in zip(found, (1.0, 1.0, 0.1), strict=True)]
     assert "tuned: a mean entropy of 0.100 nats (control: 1.000)." in summary(comparison(*three()), measured)[2]
 
 
@@ -108,6 +110,6 @@ def test_two_controls():
         "Against the baseline mle (p < 0.01): no significant difference for dropout, “no-dropout control”, a"
     )
     assert compared == (
-        "20 sentences of test.en were translated by mle (the baseline), dropout (a weaker control), “no-dropout control” (the "
-        "control, cross-entropy continued, the strongest control in F_BERT), a and b, with one run each."
+        "20 sentences of test.en were translated by mle (the baseline), dropout (a weaker control), “no-dropout "
+        "control” (the control, cross-entropy continued, the strongest control in F_BERT), a and b, with one run each."
     )

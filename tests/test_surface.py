@@ -8,7 +8,8 @@ from transformers import BertTokenizerFast
 
 from fairseq_bertloss.evaluation.generated import Generated
 from fairseq_bertloss.evaluation.hypotheses import Translations
-from fairseq_bertloss.evaluation.surface import SurfaceMetrics, target_language
+from fairseq_bertloss.evaluation.surface import SurfaceMetrics
+from fairseq_bertloss.evaluation.target_language import target_language
 from fairseq_bertloss.language_model.vocabulary import detokenize, load_tokenizer
 
 CHINESE = [
@@ -80,7 +81,7 @@ def test_a_perfect_system_of_word_pieces(language, tokenized, pieces):
 
 @pytest.mark.parametrize("language", ["zh", None])
 def test_how_software_writes(language, pieces):
-    """Nothing tells from pieces where Latin letters, numbers and their marks had spaces: no system is blamed for them."""
+    """Pieces do not tell where Latin letters, numbers and their marks had spaces: no system is blamed for them."""
     split, tokenizer = pieces(SOFTWARE)
     corpus, _ = SurfaceMetrics(tokenizer, language).score(translations(split, tokenizer), SOFTWARE)
     assert corpus["bleu"] == pytest.approx(100) and (corpus["ter"], corpus["length_ratio"]) == (0, 1)

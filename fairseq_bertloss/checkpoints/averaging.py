@@ -1,10 +1,10 @@
-"""One model from several: the mean of a fine-tuning's checkpoints, interpolated with the baseline it began with.
+"""One model from several: the mean of a fine-tuning's checkpoints, or a model between that mean and the baseline.
 
     bertloss average fine-tuned/checkpoint_1_*.pt --baseline baseline/checkpoint_best.pt --output averaged.pt
 
-Checkpoints along one training differ by its noise, which their mean averages out (Vaswani et al., *Attention Is All You Need*,
-2017). On the line between a model and what it was fine-tuned to there can be models that are better than both ends (Wortsman et
-al., *Robust fine-tuning of zero-shot models*, 2022); docs/results.md has what it does here.
+Checkpoints along one training differ by its noise, which their mean averages out (Vaswani et al., *Attention Is All
+You Need*, 2017). Between a model and what it was fine-tuned to there can be models that are better than both (Wortsman
+et al., *Robust fine-tuning of zero-shot models*, 2022); docs/results.md has what it does here.
 """
 
 import io
@@ -27,15 +27,15 @@ VERSION = re.compile(r"(.*\.)?version")
 """A buffer by which fairseq decides what a model does: whether there is a last layer norm, for one."""
 
 NO_VERSION = 1
-"""What fairseq takes a model without that buffer for."""
+"""The version that fairseq assumes of a model without that buffer."""
 
 SUMMED = (torch.float16, torch.bfloat16, torch.float32, torch.float64, torch.complex64, torch.complex128)
 WHOLE = (torch.bool, torch.uint8, torch.int8, torch.int16, torch.int32, torch.int64)
 
-OF_ONE_MODEL = ("best", "val_loss", "ema", "ema_fp32_params")
+ONE_MODELS_OWN = ("best", "val_loss", "ema", "ema_fp32_params")
 """What a checkpoint knows of how good its model is, and that model's own moving average (--store-ema)."""
 
-OF_ITS_TRAINING = ("last_optimizer_state", "criterion")
+TRAINING_STATE = ("last_optimizer_state", "criterion")
 """What goes with the parameters of one model while it is trained: the optimizer's state, a criterion's parameters."""
 
 Models = Mapping[str | os.PathLike, Mapping[str, Tensor]]
@@ -50,9 +50,10 @@ def average(
 ) -> None:
     """Writes a checkpoint to translate with or to fine-tune from, whole or not at all.
 
-    It is the last of the checkpoints but for its parameters, and without what belongs to the last one's alone: its
-    optimizer, so that its training cannot be resumed, its criterion's parameters, its moving average. Whole numbers are
-    the last one's too; only single ones, such as counts, may differ. Minus infinity stays where all have it, as masks do.
+    The checkpoint holds what the last of the checkpoints holds, but for the parameters and what belongs to the last
+    one's own parameters: its optimizer's state, so that its training cannot be resumed, its criterion's parameters, its
+    moving average. Whole numbers are the last one's too; only single ones, such as counts, may differ. Minus infinity
+    stays where all have it, as masks do.
 
     Memory holds the sums, in float32 at least, and the file to write. What is read stays on the disk, but for
     checkpoints in torch's format before 1.6.
@@ -60,7 +61,8 @@ def average(
     Args:
         checkpoints: of fairseq-train, with parameters of the same names and shapes; their plain mean is taken.
         output: the file to write, none of those that are read.
-        baseline: the checkpoint that the fine-tuning began with; another one of the same shapes makes nonsense of the model.
+        baseline: the checkpoint that the fine-tuning began with. Another one of the same shapes is not noticed, and the
+            mean with it is nonsense.
         baseline_weight: above 0 and below 1: parameters = (1 - baseline_weight) * mean + baseline_weight * baseline's.
 
     Raises:
@@ -70,8 +72,15 @@ def average(
     """
     weighted = _weights(checkpoints, baseline, baseline_weight)
     _check_files([path for path, _ in weighted], output)
+    state = _averaged(checkpoints[-1], weighted)
+    content = io.BytesIO()  # torch.save to a full disk would say nothing of the disk
+    torch.save(state, content)
+    with whole(output) as (partial,), partial.open("wb") as file:
+        file.write(content.getbuffer())
 
-    last = checkpoints[-1]
+
+def _averaged(last: str | os.PathLike, weighted: Sequence[tuple[str | os.PathLike, float]]) -> dict:
+    """The content of the last checkpoint with the mean of all models, after all were found to be of one kind."""
     states = {path: _read(path) for path, _ in weighted}
     models = {path: state["model"] for path, state in states.items()}
     for path in models:
@@ -81,12 +90,9 @@ def average(
     _check_ties(models)
     state = states[last]
     state["model"] = _weighted_sum(models, last, weighted)
-    for name in OF_ONE_MODEL:
+    for name in ONE_MODELS_OWN:
         (state.get("extra_state") or {}).pop(name, None)
-    content = io.BytesIO()  # torch.save to a full disk would say nothing of the disk
-    torch.save(state, content)
-    with whole(output) as (partial,), partial.open("wb") as file:
-        file.write(content.getbuffer())
+    return state
 
 
 def _weights(
@@ -98,7 +104,7 @@ def _weights(
     if baseline is not None:
         weighted.append((baseline, baseline_weight))
     if not checkpoints or len(weighted) < 2:
-        raise ValueError("one checkpoint alone has no mean: name more of them, or --baseline CHECKPOINT")
+        raise ValueError("there is nothing to average: name several checkpoints, or one and --baseline CHECKPOINT")
     if not 0 < baseline_weight < 1:
         raise ValueError(f"--baseline-weight must be above 0 and below 1, not {baseline_weight}")
     return weighted
@@ -128,7 +134,7 @@ def _rounded(mean: Tensor, name: str, value: Tensor) -> Tensor:
     rounded = mean.to(value.dtype)
     if (rounded.isinf() & ~mean.isinf()).any():
         raise ValueError(
-            f"{name}: the mean is too large for {value.dtype}, its type in the last one: name another last"
+            f"{name}: the mean is too large for {value.dtype}, its type in the last checkpoint: name another one last"
         )
     return rounded
 
@@ -161,11 +167,13 @@ def _read(path: str | os.PathLike) -> dict:
         is_part = options(state, "distributed_training").get("use_sharded_state", False)
         is_part = is_part or options(state, "common").get("model_parallel_size", 1) > 1
     if is_part:
-        raise ValueError(f"{path} holds a part of a model, others of its workers hold the rest: put it together first")
+        raise ValueError(
+            f"{path} holds a part of a model, and checkpoints of other workers hold the rest: merge them first"
+        )
     for name, value in model.items():
         if kind := _kind_without_mean(value):
             raise ValueError(f"{path}: {name} is {kind}, which cannot be averaged")
-    for name in OF_ITS_TRAINING:
+    for name in TRAINING_STATE:
         state.pop(name, None)
     return state
 
@@ -197,7 +205,7 @@ def _check_same_model(last: str | os.PathLike, path: str | os.PathLike, models: 
 
 
 def _check_finite(last: str | os.PathLike, path: str | os.PathLike, models: Models) -> None:
-    """Makes sure that a mean with the last checkpoint's is a number, but where both have minus infinity."""
+    """Makes sure that the mean with the last checkpoint is finite, but where both have minus infinity."""
     for name, value in models[path].items():
         if not _has_mean(name, value):
             continue
@@ -213,7 +221,7 @@ def _is_lowest(value: Tensor) -> Tensor:
 
 
 def _version(value: Tensor | None) -> float:
-    """As fairseq reads it."""
+    """The version of a model, as fairseq reads it."""
     return NO_VERSION if value is None or value.numel() == 0 else value.flatten()[0].item()
 
 

@@ -1,4 +1,4 @@
-"""Whether a checkpoint is as torch has written it, decided by the file alone, whatever else keeps it from being loaded.
+"""Whether a checkpoint is as torch has written it, decided by the file alone, whatever else keeps it from loading.
 
 A file counts as damaged only where something in it says so: what cannot be loaded for another reason is whole, and
 nobody may overwrite it.
@@ -16,7 +16,7 @@ PICKLES_BEFORE_1_6 = 5
 """Before 1.6 torch wrote so many pickles and then the numbers: its magic number, its version, the machine, what was
 saved, and the order of its numbers."""
 
-OF_ARCHIVES = (zipfile.BadZipFile, zlib.error, struct.error, EOFError, ValueError, IndexError, RuntimeError)
+ARCHIVE_ERRORS = (zipfile.BadZipFile, zlib.error, struct.error, EOFError, ValueError, IndexError, RuntimeError)
 """What zipfile raises of changed bytes: it takes some for a compression or an encryption, which torch does not use."""
 
 
@@ -39,7 +39,7 @@ def _is_whole_archive(file: BinaryIO) -> bool:
     try:
         with zipfile.ZipFile(file) as archive:
             return archive.testzip() is None
-    except OF_ARCHIVES:
+    except ARCHIVE_ERRORS:
         return False
     except OSError as error:
         if error.errno != errno.EINVAL:  # a place before the file's beginning

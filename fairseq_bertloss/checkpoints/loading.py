@@ -27,13 +27,13 @@ from omegaconf.nodes import AnyNode
 from fairseq_bertloss.checkpoints.damage import is_damaged
 
 LAST = "checkpoint_last.pt"
-"""Where fairseq keeps what a training goes on from."""
+"""The checkpoint that fairseq resumes a training from."""
 
 NUMPY_MODULES = ("numpy.core.multiarray", "numpy._core.multiarray")
-"""Where numpy 1 has what makes numbers and arrays again, and where numpy 2 has it."""
+"""The module that restores pickled numbers and arrays, in numpy 1 and in numpy 2."""
 
 METER_MODULES = ("fairseq.meters", "fairseq.logging.meters")
-"""Where fairseq had its meters before 0.9, whose checkpoints hold them as objects, and where it has them now."""
+"""The module of fairseq's meters before 0.9, whose checkpoints hold them as objects, and the one of today."""
 
 
 class Progress(NamedTuple):
@@ -59,10 +59,10 @@ DAMAGE = re.compile(
     r"unexpected EOF, expected \d+ more bytes|invalid header or archive is corrupted|not a ZIP archive|too many files"
     r"|unsupported (multidisk|encryption)|failed finding central directory"
 )
-"""What torch says of a file in its format before 1.6 that ends too early, and of an archive's headers."""
+"""What torch says of damage: a file in its format before 1.6 that ends too early, or an archive's headers."""
 
 NO_MEMORY = re.compile(r"allocate memory|unable to mmap|bad_alloc")
-"""What torch says of a file that may well be whole."""
+"""What torch says when memory is short, in which case the file may well be whole."""
 
 REFUSED = re.compile(r"Unsupported global: GLOBAL (\S+)|but got <class '(\S+)'>|unrecognized function (.+)")
 """What torch's safe loader says of a class or function that it does not admit."""
@@ -78,7 +78,7 @@ def allow_fairseq_classes() -> None:
 
 
 def _under_old_and_new_names() -> list[tuple[Any, str]]:
-    """What has moved, under each name by which a checkpoint may call it."""
+    """Classes and functions that have moved, each with every name by which a checkpoint may call it."""
     numpy_functions = [value.__reduce__()[0] for value in (np.float64(0), np.zeros(0))]
     meter_classes = [meters.AverageMeter, meters.TimeMeter, meters.StopwatchMeter]
     names = [(function, f"{module}.{function.__name__}") for function in numpy_functions for module in NUMPY_MODULES]
@@ -86,16 +86,16 @@ def _under_old_and_new_names() -> list[tuple[Any, str]]:
 
 
 def check_exists(checkpoint: str | os.PathLike) -> None:
-    """Makes sure, before long work, that there is such a file."""
+    """Makes sure, before long work, that a checkpoint exists."""
     if not os.path.isfile(checkpoint):
         raise ValueError(f"there is no checkpoint {checkpoint}")
 
 
 def load(checkpoint: str | os.PathLike) -> dict:
-    """What a checkpoint holds; weights stay on the disk until they are used, but for torch's format before 1.6.
+    """Loads a checkpoint; weights stay on the disk until they are used, but for torch's format before 1.6.
 
     Raises:
-        ValueError: no checkpoint; Damaged, where the file was cut or changed as far as torch can tell; NotAdmitted,
+        ValueError: not a checkpoint; Damaged, where the file was cut or changed as far as torch can tell; NotAdmitted,
             where something in it is refused by the safe loader.
         OSError: the file cannot be read, or there is too little memory.
     """
@@ -107,7 +107,7 @@ def load(checkpoint: str | os.PathLike) -> dict:
 
 
 def load_whole(checkpoint: str | os.PathLike) -> dict:
-    """What a checkpoint holds, all of it compared with its checksums, which torch ignores; before 1.6 it wrote none.
+    """Loads a checkpoint after a comparison with its checksums, which torch ignores; before 1.6 it wrote none.
 
     Raises:
         ValueError: as of `load`; Damaged, where the file was cut or changed.
@@ -134,7 +134,7 @@ def options(state: Mapping[str, Any], group: str) -> Mapping[str, Any]:
 
 @contextmanager
 def reading(checkpoint: str | os.PathLike) -> Iterator[None]:
-    """Whatever is wrong with what is read within becomes an error that names the checkpoint.
+    """Turns whatever goes wrong in reading a checkpoint, in the block, into an error that names it.
 
     Raises:
         Damaged: the file was cut or changed.

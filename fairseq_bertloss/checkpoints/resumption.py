@@ -1,9 +1,9 @@
-"""A killed training goes on: fairseq's checkpoint_last.pt made whole again.
+"""Replaces a broken checkpoint_last.pt, so that a training that was killed can go on.
 
     bertloss mend SAVE_DIR
 
-fairseq writes a checkpoint beside its place and moves it there, but copies checkpoint_last.pt from it: whoever kills the
-training in the middle of that leaves half of a file, from which no training starts.
+fairseq writes a checkpoint under another name and renames it when it is whole, but copies checkpoint_last.pt from it. A
+training that is killed in the middle of the copy leaves half of a file, from which no training starts.
 """
 
 import os
@@ -21,18 +21,18 @@ SAVED = re.compile(r"checkpoint(\d+|_\d+_\d+|_best|\.best_\S+)\.pt")
 """Names that fairseq gives to its other checkpoints."""
 
 BROKEN = f"{LAST}.broken"
-"""Where a broken last checkpoint is kept, the newest alone: a file system may have lost what a backup still has."""
+"""The name under which the newest broken last checkpoint is kept, in case that it can still be restored."""
 
 NAMED = 4
-"""So many files are named in an error."""
+"""The largest number of files that an error names."""
 
 
 class Mended(NamedTuple):
     """What has become of a folder's last checkpoint.
 
-    source: the checkpoint that has taken its place, or None where nothing was to do; updates: how many it is of;
-    kept: where the broken one is, None where it was missing; passed_over: of each other checkpoint that might be of
-    more updates, why it cannot be read.
+    source: the checkpoint that has taken its place, or None where nothing was to do; updates: its number of updates;
+    kept: where the broken one is, None where it was missing; passed_over: for each other checkpoint that may have more
+    updates, why it cannot be read.
     """
 
     source: Path | None
@@ -76,9 +76,11 @@ def mend(folder: str | os.PathLike) -> Mended:
 
 
 def _updates(last: Path) -> int | None:
-    """How many updates a last checkpoint is of; None if it is broken."""
+    """The number of updates of a last checkpoint; None if it is broken."""
     if not last.is_file():
-        raise ValueError(f"{last} is no file, and fairseq-train would write one there: move it away, and mend again")
+        raise ValueError(
+            f"{last} is not a file, but fairseq-train has to write one there: move it away, and mend again"
+        )
     try:
         return _read_progress(load_whole(last), last).updates
     except Damaged:
@@ -102,7 +104,7 @@ def _furthest(folder: Path, passed_over: list[str]) -> tuple[Progress, Path] | N
     for reached, path in sorted(found, reverse=True):
         if not is_damaged(path):
             return reached, path
-        passed_over.append(f"{path} is damaged: it is not what its checksums are of")
+        passed_over.append(f"{path} is damaged: its content does not match its checksums")
     return None
 
 
@@ -115,7 +117,7 @@ def _nothing_left(folder: Path, is_missing: bool) -> str:
     """Why there is nothing to mend with, and what to do."""
     others = sorted(path.name for path in folder.glob("checkpoint*") if path.name != LAST)
     named = ", ".join(others[:NAMED]) + (f" and {len(others) - NAMED} more" if len(others) > NAMED else "")
-    look = f"look at {named} first, of which none can be read and gone on from under a name that fairseq gives"
+    look = f"look at {named} first; training cannot go on from any of them as they are"
     if is_missing:
         beside = f": {look}" if others else ""
         return f"{folder} has no checkpoint that training can go on from{beside}: name fairseq-train's --save-dir"

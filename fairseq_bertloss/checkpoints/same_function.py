@@ -10,7 +10,7 @@ from fairseq_bertloss.text.languages import language_of
 # What the parameters' names and shapes do not tell. Not here: what they do tell (layers, dimensions, embeddings that
 # are learned), what training alone sees (dropout, layerdrop, learning rate, criterion, paths), the architecture's name,
 # which is of defaults, and the language pairs of a multilingual model, which may be fine-tuned on some of its own.
-OF_THE_MODEL = (
+MODEL_OPTIONS = (
     "encoder_attention_heads",
     "decoder_attention_heads",
     "activation_fn",
@@ -23,7 +23,7 @@ OF_THE_MODEL = (
     "weight_softmax",
 )
 LANGUAGES = ("source_lang", "target_lang")
-OF_THE_TASK = (*LANGUAGES, "encoder_langtok", "decoder_langtok", "prepend_bos")
+TASK_OPTIONS = (*LANGUAGES, "encoder_langtok", "decoder_langtok", "prepend_bos")
 PARTS = ("encoder", "decoder")
 """Groups of options within a model's, where fairseq was configured by files."""
 
@@ -36,21 +36,23 @@ def check_same_function(
     Raises:
         ValueError: an option differs.
     """
-    for group, names in (("model", OF_THE_MODEL), ("task", OF_THE_TASK)):
+    for group, names in (("model", MODEL_OPTIONS), ("task", TASK_OPTIONS)):
         here, there = (_flat(options(states[path], group)) for path in (one, other))
         for name in names:
             values = here.get(name), there.get(name)
             if None not in values and not _mean_the_same(name, *values):
                 listed = f"{values[0]} in {one} and {values[1]} in {other}"
-                raise ValueError(f"the checkpoints are of two models: {name} is {listed}, and their mean is neither")
+                raise ValueError(
+                    f"the checkpoints are of different models: {name} is {listed}, and a mean of both would be neither"
+                )
 
 
 def _flat(group: Mapping[str, Any]) -> dict[str, Any]:
     """A group's options as the command line names them: encoder_attention_heads for the encoder's attention_heads."""
     flat = dict(group)
     for part in PARTS:
-        if isinstance(of_part := group.get(part), Mapping):
-            flat |= {f"{part}_{name}": value for name, value in of_part.items()}
+        if isinstance(part_options := group.get(part), Mapping):
+            flat |= {f"{part}_{name}": value for name, value in part_options.items()}
     return flat
 
 

@@ -192,7 +192,7 @@ def add_report(subparsers) -> None:
 
 def run_report(args: argparse.Namespace) -> None:
     """Writes the page and names the files."""
-    from fairseq_bertloss.report.write import write_report
+    from fairseq_bertloss.report.write_report import write_report
 
     check_stdout()
     for path in write_report(args.runs, args.output, args.published):

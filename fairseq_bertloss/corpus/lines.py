@@ -12,6 +12,7 @@ import zlib
 from collections.abc import Iterable, Iterator
 from typing import BinaryIO
 
+from fairseq_bertloss.files import decoded_lines
 from fairseq_bertloss.text.canonical import composed
 from fairseq_bertloss.text.languages import language_of
 
@@ -59,11 +60,7 @@ def numbered_lines(file: BinaryIO, name: str) -> Iterator[tuple[int, str]]:
     Raises:
         ValueError: a line is not UTF-8, or has the character NUL.
     """
-    for number, raw in enumerate(file, 1):
-        try:
-            line = raw.decode("utf-8-sig" if number == 1 else "utf-8")
-        except UnicodeDecodeError as error:
-            raise ValueError(f"{name}:{number}: not UTF-8: {error.reason} at byte {error.start + 1}") from error
+    for number, line in enumerate(decoded_lines(file, name), 1):
         if "\0" in line:
             raise ValueError(f"{name}:{number}: not text: there is a NUL character; convert the file to UTF-8")
         yield number, line

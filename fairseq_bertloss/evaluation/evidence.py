@@ -1,4 +1,4 @@
-"""What significance tests resample: a metric's figures of each sentence, and how their sums become its score."""
+"""What significance tests resample: a metric's figures of each sentence, and how their sums become the score."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -54,7 +54,8 @@ def bleu_evidence(bleu, hypotheses: Sequence[str], references: Sequence[str]) ->
         raise ValueError(f"there are {len(hypotheses)} hypotheses and {len(references)} references")
     if bleu.smooth_method not in ("exp", "none") or bleu.effective_order:
         raise ValueError("significance of BLEU needs smooth_method 'exp' or 'none', and no effective_order")
-    scores = [bleu.corpus_score([hypothesis], [[reference]]) for hypothesis, reference in zip(hypotheses, references)]
+    pairs = zip(hypotheses, references, strict=True)
+    scores = [bleu.corpus_score([hypothesis], [[reference]]) for hypothesis, reference in pairs]
     statistics = [[score.sys_len, score.ref_len, *score.counts, *score.totals] for score in scores]
     aggregate = partial(bleu_from_statistics, smooth_method=bleu.smooth_method)
     return Evidence(np.array(statistics, dtype=np.float64), aggregate)
@@ -70,8 +71,10 @@ def bleu_from_statistics(sums: np.ndarray, smooth_method: str = "exp") -> np.nda
             2014, smoothing 3); 'none': BLEU is 0 where an order has no match.
     """
     orders = (sums.shape[-1] - 2) // 2
-    length, reference_length = sums[..., 0], sums[..., 1]
-    matched, total = sums[..., 2 : 2 + orders], sums[..., 2 + orders :]
+    length = sums[..., 0]
+    reference_length = sums[..., 1]
+    matched = sums[..., 2 : 2 + orders]
+    total = sums[..., 2 + orders :]
     smoothed = matched
     if smooth_method == "exp":
         smoothed = np.where(matched > 0, matched, 0.5 ** np.cumsum(matched == 0, axis=-1))

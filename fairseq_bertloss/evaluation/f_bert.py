@@ -60,7 +60,8 @@ class FBertScorer:
     def __init__(self, lm: str, layer: int | None = None, device: str | None = None):
         self._tokenizer = load_tokenizer(lm)
         config = encoder_config(lm)
-        self.lm, self.layer = lm, scoring_layer(lm, layer, config)
+        self.lm = lm
+        self.layer = scoring_layer(lm, layer, config)
         config.num_hidden_layers = self.layer
         self._device = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
         self._encoder = load_encoder(lm, config).to(self._device)
@@ -95,13 +96,15 @@ class FBertScorer:
             references: one a pair.
 
         Raises:
-            ValueError: as many of the one as of the other are needed; the language model gives no finite numbers.
+            ValueError: there are not as many hypotheses as references, or the language model gives no finite numbers.
         """
         if len(hypotheses) != len(references):
             raise ValueError(f"there are {len(hypotheses)} hypotheses and {len(references)} references")
         ids = self._read([*hypotheses, *references])
-        pairs = [(ids[hypothesis], ids[reference]) for hypothesis, reference in zip(hypotheses, references)]
-        texts = dict(zip(pairs, hypotheses))
+        pairs = [
+            (ids[hypothesis], ids[reference]) for hypothesis, reference in zip(hypotheses, references, strict=True)
+        ]
+        texts = dict(zip(pairs, hypotheses, strict=True))
         scores = {pair: (0.0, 0.0, 0.0) for pair in texts if _is_empty(pair)}
         for pair, score in self._scored([pair for pair in texts if pair not in scores]):
             if not all(map(math.isfinite, score)):
@@ -114,7 +117,7 @@ class FBertScorer:
 
     def _read(self, lines: Sequence[str]) -> dict[str, Ids]:
         distinct = list(dict.fromkeys(lines))
-        return dict(zip(distinct, map(tuple, encode(self._tokenizer, distinct, self._max_length))))
+        return dict(zip(distinct, map(tuple, encode(self._tokenizer, distinct, self._max_length)), strict=True))
 
     def _scored(self, pairs: Sequence[Pair]) -> Iterator[tuple[Pair, tuple[float, ...]]]:
         """Each distinct pair with its precision, recall and F1."""
@@ -132,15 +135,17 @@ class FBertScorer:
         embeddings = {}
         for start in range(0, len(ordered), BATCH):
             batch = ordered[start : start + BATCH]
-            embeddings.update((ids, row[: len(ids)]) for ids, row in zip(batch, self._encode_batch(batch)))
+            for ids, padded in zip(batch, self._encode_batch(batch), strict=True):
+                embeddings[ids] = padded[: len(ids)]
         return embeddings
 
     def _encode_batch(self, batch: Sequence[Ids]) -> Tensor:
+        """Contextual embeddings of sentences, (sentences, longest, dim), padded."""
         from bert_score.utils import bert_encode
 
-        rows = [torch.tensor(ids) for ids in batch]
-        padded = pad_sequence(rows, batch_first=True, padding_value=self._tokenizer.pad_token_id)
-        mask = pad_sequence([torch.ones_like(row) for row in rows], batch_first=True)
+        sentences = [torch.tensor(ids) for ids in batch]
+        padded = pad_sequence(sentences, batch_first=True, padding_value=self._tokenizer.pad_token_id)
+        mask = pad_sequence([torch.ones_like(ids) for ids in sentences], batch_first=True)
         with torch.autocast(self._device.type, enabled=False):
             return bert_encode(self._encoder, padded.to(self._device), mask.to(self._device)).cpu()
 

@@ -10,7 +10,7 @@ LINE = regex.compile(r"(?|([HD])-(\d+)\t[^\t]*\t(.*)|([STP])-(\d+)\t(.*))")
 """A kind of line, its sentence and its text; hypotheses have a score before it."""
 
 LANGUAGE = regex.compile(r".*\| INFO \| fairseq\.tasks\.\w+ \| \[(\S+)\] dictionary: \d+ types")
-"""What a task logs of its two dictionaries, the source's first."""
+"""What a task logs about each of its two dictionaries, the source's first."""
 
 WHY_MISSING = (
     "was it made with --skip-invalid-size-inputs-valid-test, which leaves out sentences longer than the model's "
@@ -35,15 +35,16 @@ class Generated(NamedTuple):
 
 
 def parse(path: str, lines: Sequence[str]) -> Generated | None:
-    """What the lines of a file hold; None if they are plain text.
+    """Parses the lines of a file; None if they are plain text.
 
     Of the hypotheses of a sentence (--nbest) the first is the best.
 
     Raises:
-        ValueError: sentences are missing, the file holds more than one run, or everything but hypotheses.
+        ValueError: sentences are missing, the file holds more than one run, or it has fairseq-generate's other lines
+            without the hypotheses.
     """
     found = [(match[1], int(match[2]), match[3]) for match in map(LINE.fullmatch, lines) if match]
-    numbers = {kind: [number for of_kind, number, _ in found if of_kind == kind] for kind in "STHDP"}
+    numbers = {kind: [number for its_kind, number, _ in found if its_kind == kind] for kind in "STHDP"}
     if not numbers["H"]:
         _check_plain(path, lines, numbers)
         return None
@@ -55,7 +56,7 @@ def parse(path: str, lines: Sequence[str]) -> Generated | None:
 
 
 def _check_plain(path: str, lines: Sequence[str], numbers: dict[str, list[int]]) -> None:
-    """Makes sure that text is not what was cut out of fairseq-generate's output, numbers and all."""
+    """Makes sure that plain text is not cut from fairseq-generate's output with the marks of its lines."""
     kind = max(numbers, key=lambda kind: len(numbers[kind]))
     if 2 * len(numbers[kind]) > len(lines):
         raise ValueError(
@@ -65,20 +66,20 @@ def _check_plain(path: str, lines: Sequence[str], numbers: dict[str, list[int]])
 
 
 def _check_one_run(path: str, numbers: dict[str, list[int]]) -> None:
-    """Makes sure that no sentence comes again, as it does in `>>` and `tee -a`; --nbest repeats H-, D- and P- alone."""
+    """Makes sure that no sentence comes twice, as by `>>` or `tee -a`; --nbest repeats H-, D- and P- lines alone."""
     for kind in "STHDP":
         # The hypotheses of a sentence stand together.
         stood = numbers[kind] if kind in "ST" else _without_repeats(numbers[kind])
         again = next((number for number, times in Counter(stood).items() if times > 1), None)
         if again is not None:
             raise ValueError(
-                f"{path} holds several runs of fairseq-generate: {kind}-{again} stands there again. Keep one run, or "
+                f"{path} holds several runs of fairseq-generate: its line {kind}-{again} comes twice. Keep one run, or "
                 "generate again into a new file (>, not >> or tee -a)"
             )
 
 
 def _without_repeats(numbers: Sequence[int]) -> list[int]:
-    return [number for number, before in zip(numbers, [None, *numbers]) if number != before]
+    return [number for number, before in zip(numbers, [None, *numbers], strict=False) if number != before]
 
 
 def _check_complete(path: str, numbers: Sequence[int]) -> None:

@@ -1,4 +1,4 @@
-"""Signs of life in a system's output, which a model that has collapsed lacks whatever its scores are."""
+"""Figures that show a collapsed model whatever its scores are: how varied its output is, and how repetitive."""
 
 from collections.abc import Sequence
 from itertools import pairwise
@@ -15,7 +15,7 @@ def health(text: Sequence[str], by_character: bool = False) -> dict[str, float]:
 
     Returns:
         distinct: distinct lines in percent of all; empty: how many lines are empty; repeated: bigrams of words
-        that stood in their line before, in percent of all bigrams.
+        that occurred before in their line, in percent of all bigrams.
     """
     words = unspaced.words if by_character else str.split
     bigrams = [list(pairwise(words(line))) for line in text]

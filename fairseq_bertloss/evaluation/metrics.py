@@ -2,17 +2,31 @@
 
 evaluator = Evaluator("bert-base-uncased", lowercase=True)
 references = read_references("test.en", evaluator.tokenizer)
-runs = evaluator.score([read_translations("test.out", evaluator.tokenizer)], references)
+runs = evaluator.score([read_translations("test.out", evaluator.tokenizer)], references).runs
 """
 
 import statistics
 from collections.abc import Sequence
+from typing import NamedTuple
 
 from fairseq_bertloss.evaluation.f_bert import BERTScores, FBertScorer
 from fairseq_bertloss.evaluation.hypotheses import Translations
 from fairseq_bertloss.evaluation.results import METRICS, Run
-from fairseq_bertloss.evaluation.surface import SurfaceMetrics, checked_language, target_language
+from fairseq_bertloss.evaluation.surface import SurfaceMetrics
+from fairseq_bertloss.evaluation.target_language import checked_language, target_language
 from fairseq_bertloss.language_model.vocabulary import load_tokenizer
+
+
+class Evaluation(NamedTuple):
+    """What an Evaluator found: the figures of each output, and what identifies each metric.
+
+    signatures has each metric's package version and options. surface has the metrics that compare words, in the way of
+    the target language.
+    """
+
+    runs: list[Run]
+    signatures: dict[str, str]
+    surface: SurfaceMetrics
 
 
 class Evaluator:
@@ -29,9 +43,6 @@ class Evaluator:
         word_pieces_lm: the language model whose pieces fairseq-generate's output is made of; None: `lm`.
         target_lang: code of the translations' language; None: what fairseq-generate printed or the references' script
             says.
-
-    Attributes:
-        surface: the metrics that compare words, in the way of the target language once something was scored.
 
     Raises:
         ValueError: no language has this code; a language model cannot be loaded, or has no such layer or no room for a
@@ -58,51 +69,34 @@ class Evaluator:
         self.tokenizer = load_tokenizer(word_pieces_lm or lm)
         self._target_lang = target_lang
         self._surface_options = {"lowercase": lowercase, "tokenized": tokenized}
-        self.surface = SurfaceMetrics(self.tokenizer, **self._surface_options)
         self._moverscore = MoverScorer(moverscore_lm or lm, moverscore_version, moverscore_idf)
         self._bertscore = FBertScorer(lm, layer)
-        self.lm, self.layer = lm, self._bertscore.layer
+        self.lm = lm
+        self.layer = self._bertscore.layer
 
-    def score(self, systems: Sequence[Translations], references: list[str]) -> list[Run]:
+    def score(self, systems: Sequence[Translations], references: list[str]) -> Evaluation:
         """Scores translations of one test set, all systems together, so that what they share is encoded once.
 
         Args:
-            systems: each with as many sentences as the references (hypotheses.check_belongs).
+            systems: each with as many sentences as the references (same_test_set.check_belongs).
             references: one a sentence. An empty translation or reference scores 0.
 
         Raises:
             ValueError: a score is not finite.
         """
         language = target_language(self._target_lang, systems, references)
-        self.surface = SurfaceMetrics(self.tokenizer, language, **self._surface_options)
+        surface = SurfaceMetrics(self.tokenizer, language, **self._surface_options)
         bertscores = self._bertscores([system.text for system in systems], references)
         moverscores = self._moverscores([system.text for system in systems], references)
-        return [
-            self._run(system, references, bertscore, moverscore)
-            for system, bertscore, moverscore in zip(systems, bertscores, moverscores)
+        runs = [
+            _run(system, surface.score(system, references), bertscore, moverscore)
+            for system, bertscore, moverscore in zip(systems, bertscores, moverscores, strict=True)
         ]
+        return Evaluation(runs, surface.signatures | self._signatures, surface)
 
     @property
-    def signatures(self) -> dict[str, str]:
-        """What identifies each metric: its package's version and options. Known once something was scored."""
-        return {
-            **self.surface.signatures,
-            "F_BERT": self._bertscore.signature,
-            "MoverScore": self._moverscore.signature,
-        }
-
-    def _run(
-        self, system: Translations, references: Sequence[str], bertscore: BERTScores, moverscore: list[float]
-    ) -> Run:
-        corpus, sentence_bleu = self.surface.score(system, references)
-        corpus |= {
-            "f_bert": statistics.fmean(bertscore.f_bert),
-            "moverscore": statistics.fmean(moverscore),
-            "p_bert": statistics.fmean(bertscore.p_bert),
-            "r_bert": statistics.fmean(bertscore.r_bert),
-        }
-        sentences = {"bleu": sentence_bleu, "f_bert": bertscore.f_bert, "moverscore": moverscore}
-        return Run(system.path, system.text, {name: corpus[name] for name in METRICS}, sentences)
+    def _signatures(self) -> dict[str, str]:
+        return {"F_BERT": self._bertscore.signature, "MoverScore": self._moverscore.signature}
 
     def _bertscores(self, texts: Sequence[list[str]], references: list[str]) -> list[BERTScores]:
         """BERTScore of every sentence of every system, in percent."""
@@ -114,3 +108,18 @@ class Evaluator:
     def _moverscores(self, texts: Sequence[list[str]], references: list[str]) -> list[list[float]]:
         """MoverScore of every sentence of every system, in percent."""
         return [[100 * score for score in scores] for scores in self._moverscore.score_systems(texts, references)]
+
+
+def _run(
+    system: Translations, surface: tuple[dict[str, float], list[float]], bertscore: BERTScores, moverscore: list[float]
+) -> Run:
+    """The figures of one output, put together from all metrics."""
+    corpus, sentence_bleu = surface
+    corpus |= {
+        "f_bert": statistics.fmean(bertscore.f_bert),
+        "moverscore": statistics.fmean(moverscore),
+        "p_bert": statistics.fmean(bertscore.p_bert),
+        "r_bert": statistics.fmean(bertscore.r_bert),
+    }
+    sentences = {"bleu": sentence_bleu, "f_bert": bertscore.f_bert, "moverscore": moverscore}
+    return Run(system.path, system.text, {name: corpus[name] for name in METRICS}, sentences)

@@ -29,7 +29,8 @@ from fairseq_bertloss.language_model.vocabulary import encode, load_tokenizer
 
 VERSIONS = ("v2", "v1")
 V1_LAYERS = 5
-CPU_BATCH, GPU_BATCH = 256, 2**14
+CPU_BATCH = 256
+GPU_BATCH = 2**14
 """Positions that the language model reads at once, padding included: on a CPU as many as its cache holds."""
 WORDS_AT_ONCE = 2**17
 """Words whose embeddings are in memory at once: 200 MB for MiniLM, 1.6 GB for v1 of BERT-large."""
@@ -84,7 +85,9 @@ class MoverScorer:
     ):
         if version not in VERSIONS:
             raise ValueError(f"there is no MoverScore {version!r}; its versions are {' and '.join(VERSIONS)}")
-        self._lm, self._version, self._idf = lm, version, idf
+        self._lm = lm
+        self._version = version
+        self._idf = idf
         self._tokenizer = load_tokenizer(lm)
         self._find_words = WordFinder(self._tokenizer)
         self._device = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
@@ -143,24 +146,26 @@ class MoverScorer:
         with _workers() as pool:
             for chunk in _chunks([pair for pair, score in scores.items() if score is None]):
                 solve = functools.partial(self._transport, self._encode(chunk, pool))
-                scores.update(zip(chunk, pool.map(solve, chunk)))
+                scores.update(zip(chunk, pool.map(solve, chunk), strict=True))
         return [[scores[pair] for pair in own] for own in pairs]
 
     def _read(self, lines: Sequence[str]) -> dict[str, Sentence]:
-        by_text, by_ids = {}, {}
+        by_text = {}
+        by_ids = {}
         distinct = list(dict.fromkeys(lines))
-        for text, ids in zip(distinct, map(tuple, encode(self._tokenizer, distinct, self._max_length))):
+        encoded = map(tuple, encode(self._tokenizer, distinct, self._max_length))
+        for text, ids in zip(distinct, encoded, strict=True):
             if ids not in by_ids:
                 by_ids[ids] = Sentence(text, ids, self._find_words(ids))
             by_text[text] = by_ids[ids]
         return by_text
 
     def _weighted(self, hypotheses: Sequence[Sentence], references: Sequence[Sentence]) -> list[Pair]:
-        sides = zip(self._weights(hypotheses), self._weights(references))
-        return [Pair(*pair) for pair in zip(hypotheses, references, sides)]
+        sides = zip(self._weights(hypotheses), self._weights(references), strict=True)
+        return [Pair(*pair) for pair in zip(hypotheses, references, sides, strict=True)]
 
     def _weights(self, side: Sequence[Sentence]) -> list[Weights]:
-        """Of each sentence."""
+        """The weights of each sentence's words."""
         if not self._idf:
             return [(1.0,) * len(sentence.words) for sentence in side]
         counts = Counter(token_id for sentence in side for token_id in set(sentence.ids))
@@ -177,13 +182,13 @@ class MoverScorer:
         sentences = dict.fromkeys(sentence for pair in pairs for sentence in pair[:2])  # keeps their order
         batches = list(_batches(sorted(sentences, key=lambda sentence: -len(sentence.ids)), self._batch_size))
         encoded = (pool.map if self._on_cpu else map)(self._encode_batch, batches)
-        return {sentence: words for batch, arrays in zip(batches, encoded) for sentence, words in zip(batch, arrays)}
+        return dict(zip(itertools.chain(*batches), itertools.chain.from_iterable(encoded), strict=True))
 
     @torch.inference_mode()
     def _encode_batch(self, batch: Sequence[Sentence]) -> list[np.ndarray]:
         ids = [torch.tensor(sentence.ids) for sentence in batch]
         padded = pad_sequence(ids, batch_first=True, padding_value=self._tokenizer.pad_token_id)
-        mask = pad_sequence([torch.ones_like(row) for row in ids], batch_first=True)
+        mask = pad_sequence([torch.ones_like(sentence_ids) for sentence_ids in ids], batch_first=True)
         length = padded.size(1)
         positions = [row * length + position for row, sentence in enumerate(batch) for position in sentence.words]
         with torch.autocast(self._device.type, enabled=False):
@@ -194,7 +199,7 @@ class MoverScorer:
             )
             words = self._words(output, torch.tensor(positions, device=self._device)).cpu().numpy()
         arrays = np.split(words, np.cumsum([len(sentence.words) for sentence in batch])[:-1])
-        for sentence, array in zip(batch, arrays):
+        for sentence, array in zip(batch, arrays, strict=True):
             if not np.isfinite(array).all():
                 raise ValueError(
                     f"the language model {self._lm!r} gives embeddings that are not finite for {sentence.text!r}"
@@ -202,7 +207,7 @@ class MoverScorer:
         return arrays
 
     def _words(self, output, positions: Tensor) -> Tensor:
-        """What is compared of the flattened batch's positions, (positions, dim), of length 1."""
+        """The vectors that are compared, (positions, dim) of length 1, at positions of the flattened batch."""
         if self._version == "v2":
             return F.normalize(output.last_hidden_state.flatten(0, 1)[positions], dim=-1)
         layers = output.hidden_states[1:][-V1_LAYERS:]  # without the embedding layer
@@ -216,7 +221,7 @@ class MoverScorer:
         if not all(side.any() for side in weights):
             return 0.0
         masses = [side[side > 0] / side.sum() for side in weights]
-        points = [embeddings[sentence][side > 0] for sentence, side in zip(pair, weights)]
+        points = [embeddings[sentence][side > 0] for sentence, side in zip(pair[:2], weights, strict=True)]
         distances = _squared_distances(*points)
         if self._version == "v2":
             distances = np.sqrt(distances)
@@ -225,14 +230,16 @@ class MoverScorer:
 
 def _chunks(pairs: Sequence[Pair]) -> Iterator[list[Pair]]:
     """Pairs, those of one reference together, as many at a time as memory holds the embeddings of."""
-    chunk, words = [], 0
+    chunk = []
+    words = 0
     ordered = sorted(pairs, key=lambda pair: (len(pair.reference.ids), pair.reference.ids))
     for reference, group in itertools.groupby(ordered, key=lambda pair: pair.reference):
         group = list(group)
         more = len(reference.words) + sum(len(pair.hypothesis.words) for pair in group)
         if chunk and words + more > WORDS_AT_ONCE:
             yield chunk
-            chunk, words = [], 0
+            chunk = []
+            words = 0
         chunk += group
         words += more
     if chunk:
@@ -252,7 +259,8 @@ def _batches(sentences: Sequence[Sentence], positions: int) -> Iterator[list[Sen
 
 def _squared_distances(one: np.ndarray, other: np.ndarray) -> np.ndarray:
     """Squared Euclidean distances of points, (n, dim) and (m, dim), as (n, m) float64."""
-    one, other = one.astype(np.float64), other.astype(np.float64)
+    one = one.astype(np.float64)
+    other = other.astype(np.float64)
     squares = np.square(one).sum(1)[:, None] + np.square(other).sum(1) - 2 * one @ other.T
     return np.maximum(squares, 0.0)
 

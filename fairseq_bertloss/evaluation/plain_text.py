@@ -17,7 +17,7 @@ def aligned(titles: Sequence[str], rows: Sequence[Sequence[str]], left: int = 1)
         left: so many columns, of text, are flush left; the others, of numbers, flush right.
     """
     lines = [[printable(cell).replace("|", r"\|") for cell in line] for line in (titles, *rows)]
-    widths = [max(map(display_width, column)) for column in zip(*lines)]
+    widths = [max(map(display_width, column)) for column in zip(*lines, strict=True)]
     rule = [":" + "-" * (width + 1) if i < left else "-" * (width + 1) + ":" for i, width in enumerate(widths)]
     head, *body = (" | ".join(_padded(line, widths, left)) for line in lines)
     return "\n".join([f"| {head} |", f"|{'|'.join(rule)}|", *(f"| {line} |" for line in body)])
@@ -47,7 +47,7 @@ def quoted(name: str) -> str:
 
 
 def _padded(line: Sequence[str], widths: Sequence[int], left: int) -> Iterator[str]:
-    for i, (cell, width) in enumerate(zip(line, widths)):
+    for i, (cell, width) in enumerate(zip(line, widths, strict=True)):
         spaces = " " * (width - display_width(cell))
         yield cell + spaces if i < left else spaces + cell
 

@@ -1,4 +1,4 @@
-"""What the evaluation commands hand to each other: scores, tests, entropies and curves as JSON files.
+"""What the evaluation commands hand to each other as JSON files: scores, tests, entropies and curves.
 
     bertloss compare ... --output DIR/comparison.json
     bertloss entropy ... --output DIR/entropy.json
@@ -79,12 +79,12 @@ class System:
 
 
 @dataclass(frozen=True)
-class Test:
+class SignificanceTest:
     """How a system differs from another in one metric, and whether that could be chance.
 
-    Every p is that of the one-sided hypothesis "not better", so one near 1 says that the system is worse.
-    p_runs is None where both have a single run; p_sacrebleu (of sacrebleu's own paired tests of BLEU, which look in both
-    directions, by name) is empty unless both have.
+    Every p is that of the one-sided hypothesis "not better", so one near 1 says that the system is worse. Where both
+    systems have a single run, p_runs is None, and p_sacrebleu has the p of sacrebleu's own paired tests of BLEU by
+    name, which look in both directions; else p_sacrebleu is empty.
     """
 
     system: str
@@ -137,7 +137,7 @@ class Comparison:
     baseline: str
     control: str | None
     systems: list[System]
-    tests: list[Test]
+    tests: list[SignificanceTest]
     level: float
     signatures: dict[str, str]
     similarities: list[Similarity]
@@ -160,7 +160,7 @@ class Comparison:
         """The system of a name."""
         return next(system for system in self.systems if system.name == name)
 
-    def test(self, system: str, against: str | None, metric: str) -> Test | None:
+    def test(self, system: str, against: str | None, metric: str) -> SignificanceTest | None:
         """The test of a system against another, None where it was not made."""
         key = (system, against, metric)
         return next((test for test in self.tests if (test.system, test.against, test.metric) == key), None)
@@ -237,7 +237,7 @@ def read(path: str, kind: type) -> list:
 
 def _comparison(content: dict) -> Comparison:
     systems = [System(s["name"], [Run(**run) for run in s["runs"]], s["intervals"]) for s in content["systems"]]
-    tests = [Test(**test | {"interval": tuple(test["interval"])}) for test in content["tests"]]
+    tests = [SignificanceTest(**test | {"interval": tuple(test["interval"])}) for test in content["tests"]]
     similarities = [Similarity(**similarity) for similarity in content["similarities"]]
     return Comparison(**content | {"systems": systems, "tests": tests, "similarities": similarities})
 
@@ -247,4 +247,4 @@ PARTS = {
     Entropy: lambda content: Entropy(**content),
     Curve: lambda content: Curve(**content | {"points": [Point(**point) for point in content["points"]]}),
 }
-"""How each kind is put together again."""
+"""The function that builds results of each kind from JSON."""

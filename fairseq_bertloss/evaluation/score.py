@@ -4,24 +4,23 @@ import json
 from typing import NamedTuple
 
 from fairseq_bertloss.evaluation.health import health
-from fairseq_bertloss.evaluation.hypotheses import Translations, check_belongs, read_references, read_translations
+from fairseq_bertloss.evaluation.hypotheses import Translations, read_references, read_translations
 from fairseq_bertloss.evaluation.metrics import Evaluator
 from fairseq_bertloss.evaluation.plain_text import aligned
 from fairseq_bertloss.evaluation.results import METRICS, System
+from fairseq_bertloss.evaluation.same_test_set import check_belongs
+from fairseq_bertloss.evaluation.surface import SurfaceMetrics
 from fairseq_bertloss.evaluation.tables import score
 
 
 class Scores(NamedTuple):
-    """Systems on one test set: their figures, and the translations that these are of, one for each run.
-
-    by_character says that the target language has no spaces.
-    """
+    """Systems on one test set: their figures, the translations of each run, and the metrics that compare words."""
 
     references: list[str]
     systems: list[System]
     translations: dict[str, list[Translations]]
     signatures: dict[str, str]
-    by_character: bool
+    surface: SurfaceMetrics
 
 
 def score_files(reference: str, files: dict[str, list[str]], evaluator: Evaluator) -> Scores:
@@ -41,19 +40,21 @@ def score_files(reference: str, files: dict[str, list[str]], evaluator: Evaluato
     everything = [run for runs in translations.values() for run in runs]
     for run in everything:
         check_belongs(run, references, reference, evaluator.tokenizer)
-    scored = iter(evaluator.score(everything, references))
-    systems = [System(name, [next(scored) for _ in runs]) for name, runs in translations.items()]
-    return Scores(references, systems, translations, evaluator.signatures, evaluator.surface.by_character)
+    runs, signatures, surface = evaluator.score(everything, references)
+    remaining = iter(runs)
+    systems = [System(name, [next(remaining) for _ in own]) for name, own in translations.items()]
+    return Scores(references, systems, translations, signatures, surface)
 
 
 def to_text(scores: Scores) -> str:
     """The figures as a table, the references' own beneath, and the signatures."""
     rows = [[system.name, *(score(system, name) for name in METRICS)] for system in scores.systems]
     table = aligned(["system", *(metric.title for metric in METRICS.values())], rows)
-    own = health(scores.references, scores.by_character)
+    own = health(scores.references, scores.surface.by_character)
     yardstick = (
-        f"distinct, repeated: distinct lines, bigrams that were in their line before, in percent; of the references "
-        f"{own['distinct']:.1f} and {own['repeated']:.1f}. empty: lines."
+        f"distinct: different lines, in percent of all (the references: {own['distinct']:.1f}). repeated: bigrams that "
+        f"occurred before in their line, in percent of all (the references: {own['repeated']:.1f}). empty: number of "
+        "empty lines."
     )
     return "\n".join([table, "", yardstick, "", *(f"{name} {value}" for name, value in scores.signatures.items())])
 
@@ -63,6 +64,6 @@ def to_json(scores: Scores) -> str:
     systems = {
         system.name: [{"file": run.file, "scores": run.corpus} for run in system.runs] for system in scores.systems
     }
-    own = health(scores.references, scores.by_character)
+    own = health(scores.references, scores.surface.by_character)
     content = {"systems": systems, "references": own, "signatures": scores.signatures}
     return json.dumps(content, indent=2)

@@ -1,4 +1,4 @@
-"""Whether one system is better than another, or only luckier: with the sentences, or with the training seed.
+"""Whether one system is better than another, or was only lucky with the sentences or with the training seed.
 
     system = [bleu_evidence(bleu, hypotheses, references)]
     compare(system, [bleu_evidence(bleu, baseline_hypotheses, references)]).p_bootstrap
@@ -135,8 +135,8 @@ def _check(sides: Sequence[Sequence[Evidence]], resamples: int) -> None:
 class _Estimate(NamedTuple):
     """A side's score, or the difference of two; values closer than rounding are equal.
 
-    deviations, (resamples,), are those of the bootstrap. Each of variances has its degrees of freedom beside it:
-    first the sentences', then that of each side that has several runs, or where runs are paired that of their differences.
+    deviations, (resamples,), are those of the bootstrap. Each of variances has its degrees of freedom beside it: first
+    the sentences', then that of each side that has several runs, or where runs are paired that of their differences.
     """
 
     value: float
@@ -149,7 +149,8 @@ def _estimate(
     sides: Sequence[Sequence[Evidence]], resamples: int, rng: np.random.Generator, paired_runs: bool = False
 ) -> _Estimate:
     scores = [np.array([run.score() for run in side]) for side in sides]
-    contrast = np.concatenate([np.full(len(side), sign / len(side)) for side, sign in zip(sides, (1, -1))])
+    signs = (1, -1)[: len(sides)]
+    contrast = np.concatenate([np.full(len(side), sign / len(side)) for side, sign in zip(sides, signs, strict=True)])
     # No product with the contrast, whose order of addition is the BLAS's: exchanged sides change the sign alone.
     value = scores[0].mean() - sum(side.mean() for side in scores[1:])
     rounding = TIE * np.abs(np.concatenate(scores)).max()
@@ -157,13 +158,13 @@ def _estimate(
     runs = [run for side in sides for run in side]
     deviations = contrast @ _bootstrap(runs, resamples, rng) - value
     sentences = len(runs[0].statistics)
-    of_sentences = deviations.var() * sentences / (sentences - 1)
+    sentence_variance = deviations.var() * sentences / (sentences - 1)
     in_pairs = paired_runs and min(map(len, scores)) > 1
     samples = [np.subtract(*scores)] if in_pairs else scores
     if len(sides) > 1 and _outputs(sides[0]) == _outputs(sides[1]):  # the seeds are the same ones, and add nothing
         samples = [np.zeros_like(sample) for sample in samples]
-    of_runs = [(sample.var(ddof=1) / len(sample), len(sample) - 1) for sample in samples if len(sample) > 1]
-    return _Estimate(value, deviations, [(of_sentences, sentences - 1), *of_runs], rounding)
+    run_variances = [(sample.var(ddof=1) / len(sample), len(sample) - 1) for sample in samples if len(sample) > 1]
+    return _Estimate(value, deviations, [(sentence_variance, sentences - 1), *run_variances], rounding)
 
 
 def _outputs(side: Sequence[Evidence]) -> list[bytes]:
@@ -197,7 +198,8 @@ def _randomize(
         differences = []
         for run, other in product(system, baseline):
             moved = coins @ (other.statistics - run.statistics)
-            mine, theirs = run.statistics.sum(axis=0) + moved, other.statistics.sum(axis=0) - moved
+            mine = run.statistics.sum(axis=0) + moved
+            theirs = other.statistics.sum(axis=0) - moved
             differences.append(run.aggregate(mine) - other.aggregate(theirs))
         parts.append(np.mean(differences, axis=0))
     return np.concatenate(parts)
@@ -236,7 +238,8 @@ def _p_over_runs(estimate: _Estimate) -> float:
 
     if estimate.value == 0:
         return 0.5
-    smallest, largest = -50.0, np.log10(0.5)
+    smallest = -50.0
+    largest = np.log10(0.5)
     p = 10 ** (brentq(excess, smallest, largest) if excess(smallest) > 0 else smallest)
     return p if estimate.value > 0 else 1 - p
 

@@ -1,7 +1,8 @@
-"""The matrix behind one BERTScore: cosines between the contextual embeddings of a hypothesis and its reference."""
+"""The matrix behind the BERTScore of one sentence: cosines between the tokens of a hypothesis and its reference."""
 
 from collections.abc import Sequence
 
+import numpy as np
 import torch
 import torch.nn.functional as F
 
@@ -15,8 +16,9 @@ LEGIBLE_TOKENS = 24
 
 def largest_gain(system: System, baseline: System, references: Sequence[str], tokenizer) -> int | None:
     """The sentence whose F_BERT gained most over the baseline, in the first runs, among those short enough to draw."""
-    ours, theirs = system.runs[0], baseline.runs[0]
-    gains = [a - b for a, b in zip(ours.sentences["f_bert"], theirs.sentences["f_bert"])]
+    ours = system.runs[0]
+    theirs = baseline.runs[0]
+    gains = np.subtract(ours.sentences["f_bert"], theirs.sentences["f_bert"]).tolist()
     for i in sorted(range(len(gains)), key=gains.__getitem__, reverse=True):
         lines = ours.hypotheses[i], theirs.hypotheses[i], references[i]
         if all(2 < len(ids) <= LEGIBLE_TOKENS for ids in encode(tokenizer, lines)):
@@ -42,7 +44,7 @@ def similarities(
     matrices = []
     for system in systems:
         tokens, hypothesis = _encode(system.runs[0].hypotheses[sentence], tokenizer, language_model)
-        cosine = [[round(value, 4) for value in row] for row in (hypothesis @ reference.T).tolist()]
+        cosine = [[round(value, 4) for value in values] for values in (hypothesis @ reference.T).tolist()]
         matrices.append(Similarity(system.name, sentence, tokens, reference_tokens, cosine))
     return matrices
 

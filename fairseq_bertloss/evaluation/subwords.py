@@ -1,4 +1,4 @@
-"""Subwords, and fairseq's unknown symbol, in what should be text: words to every metric, and no scores show it."""
+"""Warnings of subwords and of fairseq's unknown symbol in what should be text: every metric takes them for words."""
 
 import logging
 import re
@@ -11,7 +11,7 @@ logger = logging.getLogger(__name__)
 
 
 class Mark(NamedTuple):
-    """What a tool writes at the subwords of a line: its sign, a word that has it, and the least share of such words."""
+    """How a tool marks subwords: its sign, the pattern of a word with it, and the least share of such words."""
 
     sign: str
     word: re.Pattern
@@ -34,7 +34,7 @@ SHOWN = 30
 
 
 def warn_of_subwords(path: str, lines: Sequence[str], least: int = LEAST) -> None:
-    """Says of text that it is full of subwords, or of fairseq's unknown symbol; arguments as of marks_in."""
+    """Warns of text that is full of subwords, or of fairseq's unknown symbol; the arguments are those of marks_in."""
     for found in marks_in(lines, least).values():
         logger.warning(
             f"{path}: {found} and are scored as they stand: join the subwords to words first, or pass all that "
@@ -44,8 +44,8 @@ def warn_of_subwords(path: str, lines: Sequence[str], least: int = LEAST) -> Non
     unknown = [word for word in words if FAIRSEQS_UNKNOWN in word]
     if len(unknown) >= least:
         logger.warning(
-            f"{path}: {len(unknown):,} of {len(words):,} words have fairseq's unknown symbol ({unknown[0][:SHOWN]}), which "
-            "is scored as it is spelt: pass all that fairseq-generate printed"
+            f"{path}: {len(unknown):,} of {len(words):,} words have fairseq's unknown symbol ({unknown[0][:SHOWN]}), "
+            "which is scored as it is spelt: pass all that fairseq-generate printed"
         )
 
 
@@ -56,7 +56,8 @@ def marks_in(lines: Sequence[str], least: int = LEAST) -> dict[str, str]:
         lines: the text.
         least: words with the mark that are needed, whatever their share.
     """
-    words, said = [word for line in lines for word in line.split()], {}
+    words = [word for line in lines for word in line.split()]
+    said = {}
     for mark in MARKS:
         found = [word for word in words if mark.word.fullmatch(word)]
         if len(found) >= max(least, mark.share * len(words)):

@@ -1,4 +1,4 @@
-"""Figures that compare words: BLEU, chrF and TER by sacrebleu, lengths, and health, in the way of the target language.
+"""Figures that compare words by the rules of the target language: BLEU, chrF and TER by sacrebleu, lengths, health.
 
 metrics = SurfaceMetrics(tokenizer, "zh")
 corpus, sentence_bleu = metrics.score(translations, references)
@@ -7,74 +7,26 @@ corpus, sentence_bleu = metrics.score(translations, references)
 import logging
 from collections.abc import Iterable, Sequence
 
-import langcodes
 from sacrebleu.metrics import BLEU, CHRF, TER
 
 from fairseq_bertloss.evaluation.health import health
 from fairseq_bertloss.evaluation.hypotheses import Translations
-from fairseq_bertloss.language_model.vocabulary import UNKNOWN_IN_REFERENCE, loses_spaces, respaced, tokenize
+from fairseq_bertloss.evaluation.target_language import BLEU_TOKENIZERS, bleu_tokenizer
+from fairseq_bertloss.language_model.spaces import CONTINUES_WORD, loses_spaces
+from fairseq_bertloss.language_model.vocabulary import UNKNOWN_IN_REFERENCE, respaced, tokenize
 from fairseq_bertloss.text import unspaced
-from fairseq_bertloss.text.languages import language_of
 
 logger = logging.getLogger(__name__)
-
-BLEU_TOKENIZERS = (
-    dict.fromkeys(("zh", "yue", "wuu", "gan", "hsn", "cjy", "lzh"), "zh")
-    | {"ja": "ja-mecab"}
-    | dict.fromkeys(("dz", "ksw", "mnw", "shn", "tts", *unspaced.OTHER_SCRIPTS), "char")
-)
-"""sacrebleu's tokenizer for each language that is written without spaces; 13a for any other."""
-
-EITHER_WAY = ("nan", "hak", "cdo")
-"""Chinese languages that are written in ideographs or in Latin letters."""
 
 LONGEST_WORDS = 5
 """Mean length in characters above which a text of such a language is not segmented into words."""
 
 
-def target_language(code: str | None, systems: Sequence[Translations], references: Sequence[str]) -> str | None:
-    """The target language, if it is written without spaces; None for any other.
-
-    Args:
-        code: what the user says; None: what fairseq-generate printed, or else the script of the references.
-        systems: translations.
-        references: of the same test set.
-
-    Raises:
-        ValueError: no language has this code.
-    """
-    if code is not None:
-        language = checked_language(code)
-        if language not in EITHER_WAY:
-            return language if _is_unspaced(code) else None
-    if not any(map(unspaced.LETTER.search, references)):
-        return None
-    printed = [system.generated.language for system in systems if system.generated and system.generated.language]
-    told = next((language_of(name) for name in printed if _is_unspaced(name)), None)
-    return told or unspaced.language_of_text(references)
-
-
-def checked_language(code: str) -> str:
-    """The language of a code that the user gave.
-
-    Raises:
-        ValueError: there is none.
-    """
-    language = language_of(code)
-    if language is None:
-        raise ValueError(f"--target-lang {code}: no language has this code; give one such as zh, ja, th or en")
-    return language
-
-
-def _is_unspaced(code: str) -> bool:
-    return language_of(code) in BLEU_TOKENIZERS and langcodes.get(code).script != "Latn"
-
-
 class SurfaceMetrics:
     """What sacrebleu says of translations into a language, and how long, varied and repetitive they are.
 
-    Of a language written without spaces BLEU has sacrebleu's own tokenizer, TER Asian support, and characters are
-    counted in the place of words. Spaces beside ideographs and kana count nowhere then.
+    For a language written without spaces BLEU takes sacrebleu's tokenizer of that language, TER its Asian support, and
+    characters are counted in the place of words. Spaces beside ideographs and kana count nowhere then.
 
     Args:
         tokenizer: of the language model whose pieces fairseq-generate's output is made of.
@@ -87,7 +39,7 @@ class SurfaceMetrics:
         self._tokenizer = tokenizer
         self._tokenized = tokenized
         self.by_character = language is not None
-        name = "none" if tokenized else _bleu_tokenizer(language)
+        name = "none" if tokenized else bleu_tokenizer(language)
         smoothing = "none" if tokenized else "exp"
         self.bleu = BLEU(lowercase=lowercase, smooth_method=smoothing, tokenize=name, force=tokenized)
         self._sentence_bleu = BLEU(lowercase=lowercase, effective_order=True, tokenize=name, force=tokenized)
@@ -109,9 +61,10 @@ class SurfaceMetrics:
             _check_segmented(system)
         words, reference_words = self.bleu_text(system, references)
         bleu = self.bleu.corpus_score(words, [reference_words])
-        pairs = zip(words, reference_words)
+        pairs = zip(words, reference_words, strict=True)
         sentences = [self._sentence_bleu.sentence_score(line, [reference]).score for line, reference in pairs]
-        text, references = self._lines(system.text), self._lines(self._spaced_alike(references, system))
+        text = self._lines(system.text)
+        references = self._lines(self._spaced_alike(references, system))
         corpus = {
             "bleu": bleu.score,
             "chrf": self._chrf.corpus_score(text, [references]).score,
@@ -124,9 +77,11 @@ class SurfaceMetrics:
     def bleu_text(self, system: Translations, references: Sequence[str]) -> tuple[list[str], list[str]]:
         """Translations and references as BLEU sees them.
 
-        Plain text stands as it is, its references alike. Where fairseq-generate's output has characters of a script without
-        spaces, its references have the spaces that their pieces have when they are joined, which are not the system's
-        doing. With `tokenized` BLEU has words between spaces: fairseq-generate's output is split into the words of its
+        Plain text stands as it is, its references alike. Where fairseq-generate's output has characters of a script
+        without spaces, its references have the spaces that their pieces have when they are joined, which are not the
+        system's doing.
+
+        With `tokenized` BLEU has words between spaces: fairseq-generate's output is split into the words of its
         language model's tokenizer, and so are its references; in a language without spaces into characters.
         """
         if not self._tokenized:
@@ -152,30 +107,18 @@ class SurfaceMetrics:
     def _words(self, lines: Iterable[list[str]]) -> list[str]:
         """Pieces joined to words, from which punctuation stays apart where the tokenizer splits it off (WordPiece)."""
         if loses_spaces(self._tokenizer):
-            joined = [" ".join(pieces).replace(" ##", "") for pieces in lines]
+            joined = [" ".join(pieces).replace(f" {CONTINUES_WORD}", "") for pieces in lines]
         else:
             joined = [self._tokenizer.convert_tokens_to_string(pieces) for pieces in lines]
         return [unspaced.apart(line) for line in joined] if self.by_character else joined
 
 
-def _bleu_tokenizer(language: str | None) -> str:
-    name = BLEU_TOKENIZERS.get(language, BLEU.TOKENIZER_DEFAULT)
-    try:
-        BLEU(tokenize=name)
-    except RuntimeError:  # sacrebleu's word for MeCab or its dictionary not being there
-        logger.warning(
-            "BLEU takes characters for Japanese words (tok:char), without MeCab: pip install 'sacrebleu[ja]'"
-        )
-        return "char"
-    return name
-
-
 def _check_segmented(system: Translations) -> None:
-    """Says of plain text that it has no words between spaces."""
+    """Warns of plain text that has no spaces between words."""
     if sum(len(line.split()) for line in system.text) * LONGEST_WORDS < _characters(system.text):
         logger.warning(
-            f"{system.path}: --tokenized takes words as they stand, and these lines have no spaces between words: leave "
-            "out --tokenized, or pass segmented text"
+            f"{system.path}: --tokenized takes words as they stand, and these lines have no spaces between words: "
+            "leave out --tokenized, or pass segmented text"
         )
 
 

@@ -12,7 +12,7 @@ from typing import NamedTuple
 
 from fairseq_bertloss.evaluation.judgement import judgement
 from fairseq_bertloss.evaluation.plain_text import aligned, printable
-from fairseq_bertloss.evaluation.results import HEADLINE, METRICS, Comparison, System, Test
+from fairseq_bertloss.evaluation.results import HEADLINE, METRICS, Comparison, SignificanceTest, System
 
 FURTHER = tuple(name for name in METRICS if name not in HEADLINE)
 """The metrics that are not tested for significance."""
@@ -79,7 +79,8 @@ def main_cell(comparison: Comparison, system: System, column: Column) -> Cell:
 
 def score(system: System, metric: str) -> str:
     """The mean over the runs, and the standard deviation where there are several."""
-    deviation, digits = system.deviation(metric), METRICS[metric].digits
+    deviation = system.deviation(metric)
+    digits = METRICS[metric].digits
     if deviation is None:
         return number(system.mean(metric), digits)
     digits = max(1, digits)  # the mean of counts is no whole number
@@ -125,7 +126,8 @@ def notes(comparison: Comparison) -> list[str]:
     ]
     if len(comparison.systems) == 1:
         return sentences
-    control, paired = comparison.control, "paired " if comparison.paired_runs else ""
+    control = comparison.control
+    paired = "paired " if comparison.paired_runs else ""
     weaker = len(comparison.weaker_controls)
     strongest = f" (the strongest of {1 + weaker} controls in F_BERT)" if weaker else ""
     sentences += [
@@ -238,10 +240,10 @@ def _main_table(comparison: Comparison) -> tuple[list[str], list[list[str]]]:
     columns = main_columns(comparison)
     cells = [[main_cell(comparison, system, column) for column in columns] for system in comparison.systems]
     # A column with a dagger has a space in its place in the other rows, so that the digits stay in line.
-    room = [max(len(cell.mark) for cell in column) for column in zip(*cells)]
-    rows = [[cell.text + cell.mark.ljust(size) for cell, size in zip(row, room)] for row in cells]
+    room = [max(len(cell.mark) for cell in column) for column in zip(*cells, strict=True)]
+    rows = [[cell.text + cell.mark.ljust(size) for cell, size in zip(row, room, strict=True)] for row in cells]
     titles = ["system", *(column.title for column in columns)]
-    return titles, [[system.name, *row] for system, row in zip(comparison.systems, rows)]
+    return titles, [[system.name, *row] for system, row in zip(comparison.systems, rows, strict=True)]
 
 
 def _latex_row(comparison: Comparison, system: System) -> str:
@@ -256,7 +258,7 @@ def _mark(comparison: Comparison, system: str, against: str, metric: str) -> str
     return test.mark(comparison.level) if test else ""
 
 
-def _test_row(test: Test, packages: Sequence[str], level: float) -> list[str]:
+def _test_row(test: SignificanceTest, packages: Sequence[str], level: float) -> list[str]:
     metric = METRICS[test.metric]
     low, high = (signed(end, metric.digits) for end in test.interval)
     numbers = [test.p_bootstrap, test.p_randomization, test.p_runs, *(test.p_sacrebleu.get(name) for name in packages)]
@@ -282,7 +284,7 @@ def _system_content(comparison: Comparison, system: System) -> dict:
     }
 
 
-def _test_content(test: Test, level: float) -> dict:
+def _test_content(test: SignificanceTest, level: float) -> dict:
     return {
         "against": test.against,
         "metric": test.metric,

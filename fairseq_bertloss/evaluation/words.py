@@ -6,6 +6,8 @@ import unicodedata
 from collections.abc import Sequence
 from typing import NamedTuple
 
+from fairseq_bertloss.language_model.spaces import CONTINUES_WORD, is_word_piece, space_mark
+
 PUNCTUATION = set(string.punctuation)
 UNSPACED = re.compile(
     r"[\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3040-\u30ff\u31f0-\u31ff\u3400-\u9fff\uf900-\ufaff"
@@ -32,7 +34,8 @@ class WordFinder:
 
     def __call__(self, ids: Sequence[int]) -> list[int]:
         """Positions in the ids of a sentence that has its [CLS] and [SEP]."""
-        positions, begins = [0], True
+        positions = [0]
+        begins = True
         for position, token_id in enumerate(ids[1:-1], 1):
             piece = self._known.get(token_id) or self._known.setdefault(token_id, self._piece(token_id))
             if piece.is_word and (begins or piece.begins):
@@ -43,7 +46,7 @@ class WordFinder:
     def _piece(self, token_id: int) -> "_Piece":
         piece = self._tokenizer.convert_ids_to_tokens(token_id)
         if self._mark is None:
-            return _Piece(not piece.startswith("##"), False, piece not in PUNCTUATION)
+            return _Piece(not piece.startswith(CONTINUES_WORD), False, piece not in PUNCTUATION)
         inner = piece.removeprefix(self._mark)
         text = self._tokenizer.convert_tokens_to_string([inner]).strip() if inner else ""
         if not text:
@@ -67,12 +70,11 @@ def _stands_alone(char: str) -> bool:
 
 def _space_mark(tokenizer) -> str | None:
     """What a piece that follows a space begins with; None for WordPiece, which marks the others."""
-    if tokenizer.convert_tokens_to_string(["a", "##b"]) == "ab":
+    if is_word_piece(tokenizer):
         return None
-    marked = re.fullmatch(r".*a(\S+)b", "".join(tokenizer.tokenize("a b")))
-    if marked is None:
-        raise ValueError(
-            f"the tokenizer {tokenizer.name_or_path!r} marks neither the pieces that begin a word (▁, Ġ) nor those "
-            "that continue one (##), so MoverScore cannot find the words: take another language model"
-        )
-    return marked[1]
+    if mark := space_mark(tokenizer):
+        return mark
+    raise ValueError(
+        f"the tokenizer {tokenizer.name_or_path!r} marks neither the pieces that begin a word (▁, Ġ) nor those "
+        "that continue one (##), so MoverScore cannot find the words: take another language model"
+    )

@@ -14,6 +14,7 @@ import torch
 
 from fairseq_bertloss.files import whole
 from fairseq_bertloss.language_model.lm_config import not_loadable, quiet_loading, read_config
+from fairseq_bertloss.language_model.spaces import loses_spaces
 from fairseq_bertloss.text import unspaced
 from fairseq_bertloss.text.canonical import composed
 
@@ -236,13 +237,6 @@ def respaced(tokenizer: "PreTrainedTokenizerBase", line: str) -> str:
     spans = (line[start:end] for start, end in encoding["offset_mapping"])
     spelt = [f"##{span}" if piece.startswith("##") else span for piece, span in zip(pieces, spans, strict=True)]
     return detokenize(tokenizer, spelt)
-
-
-@functools.lru_cache(maxsize=8)
-def loses_spaces(tokenizer: "PreTrainedTokenizerBase") -> bool:
-    """Whether "it's" comes back from word pieces as "it ' s"."""
-    probe = tokenizer.convert_tokens_to_string(tokenizer.tokenize("it's"))
-    return len(probe.split()) > 1
 
 
 def _auto_tokenizer(name: str, **options: Any) -> "PreTrainedTokenizerBase":

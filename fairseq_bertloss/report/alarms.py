@@ -1,4 +1,4 @@
-"""Signs that a fine-tuning has made a system collapse, and that what it is compared with is weak itself.
+"""Signs that fine-tuning has made a system collapse, and that the baseline or the control is weak itself.
 
 A collapse is what a fine-tuned system shows and the control does not: text that is far too short or too long, all
 alike, empty or repeating itself, probabilities without entropy. Without a control, what the baseline does not show.
@@ -50,10 +50,10 @@ WORDS = {
 
 
 def alarms(comparison: Comparison, entropies: Sequence[Entropy] = ()) -> dict[tuple[str, str], str]:
-    """What looks like a collapse of a fine-tuned system: (system, metric) -> in words.
+    """Signs of a collapse of the fine-tuned systems: (system, metric) -> the sign in words.
 
-    Either the mean over runs is a sign beside the control's mean, or the figure of one run beside that of every run of the
-    control.
+    Either the mean over runs is a sign beside the control's mean, or the figure of one run is one beside that of every
+    run of the control.
 
     Args:
         comparison: systems on a test set.
@@ -70,7 +70,7 @@ def alarms(comparison: Comparison, entropies: Sequence[Entropy] = ()) -> dict[tu
 
 
 def weaknesses(comparison: Comparison) -> dict[tuple[str, str], str]:
-    """What is wrong with the baseline and the controls themselves: (system, metric) -> in words."""
+    """Weaknesses of the baseline and the controls themselves: (system, metric) -> the weakness in words."""
     references = health(comparison.references, comparison.by_character)
     found = {}
     for system in comparison.systems:

@@ -1,8 +1,9 @@
-"""What changed from one system to another, sentence by sentence."""
+"""What changed from the baseline to a system: each sentence's scores, and the words that differ."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 from difflib import SequenceMatcher
+from typing import NamedTuple
 
 import numpy as np
 import regex
@@ -52,8 +53,13 @@ class Changes:
 
 def changes(comparison: Comparison, system: System) -> Changes:
     """The changes from the baseline's first run to a system's."""
-    after, before = system.runs[0].sentences, comparison.system(comparison.baseline).runs[0].sentences
-    return Changes(system.name, *(np.subtract(after[metric], before[metric]) for metric in ("bleu", "f_bert")))
+    before = comparison.system(comparison.baseline).runs[0].sentences
+    after = system.runs[0].sentences
+    return Changes(
+        system.name,
+        bleu=np.subtract(after["bleu"], before["bleu"]),
+        f_bert=np.subtract(after["f_bert"], before["f_bert"]),
+    )
 
 
 def length_buckets(references: Sequence[str], by_character: bool = False) -> list[tuple[str, np.ndarray]]:
@@ -70,7 +76,8 @@ def length_buckets(references: Sequence[str], by_character: bool = False) -> lis
     lengths = np.array([len(words(reference)) for reference in references])
     # inverted_cdf: the quartiles are lengths that occur, so that a group is a range of whole numbers.
     quartiles = np.quantile(lengths, np.arange(1, BUCKETS + 1) / BUCKETS, method="inverted_cdf").astype(int)
-    buckets, above = [], -1
+    buckets = []
+    above = -1
     for end in dict.fromkeys(quartiles.tolist()):
         members = (lengths > above) & (lengths <= end)
         start = int(lengths[members].min())
@@ -80,18 +87,36 @@ def length_buckets(references: Sequence[str], by_character: bool = False) -> lis
     return buckets
 
 
-def differences(before: str, after: str) -> tuple[list[tuple[str, bool]], list[tuple[str, bool]]]:
-    """Two translations in pieces, each with whether its words are missing from the other.
+class Piece(NamedTuple):
+    """A part of a translation, and whether its words are missing from the other translation."""
+
+    text: str
+    differs: bool
+
+
+def differences(before: str, after: str) -> tuple[list[Piece], list[Piece]]:
+    """The words in which two translations differ.
 
     Returns:
         The pieces of `before` and those of `after`; joined they give the texts back, but for spaces at the end.
     """
-    words = WORD.findall(before), WORD.findall(after)
-    sides = [], []
-    matcher = SequenceMatcher(None, *([word for _, word in side] for side in words), autojunk=False)
-    for kind, *spans in matcher.get_opcodes():
-        for side, text, start, end in zip(sides, words, spans[::2], spans[1::2]):
-            if start < end:
-                space, rest = text[start][0], "".join(map("".join, text[start:end]))
-                side += [(space, False), (rest[len(space) :], kind != "equal")]
-    return sides
+    words_before = WORD.findall(before)
+    words_after = WORD.findall(after)
+    matcher = SequenceMatcher(
+        None, [word for _, word in words_before], [word for _, word in words_after], autojunk=False
+    )
+    pieces_before, pieces_after = [], []
+    for kind, start_before, end_before, start_after, end_after in matcher.get_opcodes():
+        differs = kind != "equal"
+        pieces_before += _pieces(words_before[start_before:end_before], differs)
+        pieces_after += _pieces(words_after[start_after:end_after], differs)
+    return pieces_before, pieces_after
+
+
+def _pieces(words: Sequence[tuple[str, str]], differs: bool) -> list[Piece]:
+    """Words that follow each other as one piece; the space before them is a piece of its own, which never differs."""
+    if not words:
+        return []
+    first_space, _ = words[0]
+    text = "".join(space + word for space, word in words)
+    return [Piece(first_space, False), Piece(text.removeprefix(first_space), differs)]

@@ -1,4 +1,4 @@
-"""Whether results that were read from a file can be shown: a file that was edited or cut may hold anything."""
+"""Checks that results from a file can be shown: a file that was edited or cut may hold anything."""
 
 import math
 from collections.abc import Iterator

@@ -1,10 +1,10 @@
-"""The sentences that gained and lost most, side by side, as pieces of HTML."""
+"""The report's examples: the sentences that gained and lost most, side by side, as pieces of HTML."""
 
 from collections.abc import Iterator, Sequence
 
 from fairseq_bertloss.evaluation.results import HEADLINE, METRICS, Comparison, System
 from fairseq_bertloss.evaluation.tables import number, signed
-from fairseq_bertloss.report.changes import Changes, differences
+from fairseq_bertloss.report.changes import Changes, Piece, differences
 from fairseq_bertloss.report.markup import escape, prose
 
 EACH = 5
@@ -50,5 +50,5 @@ def _column(role: str, text: str) -> str:
     return f'<section><p class="role" dir="auto">{escape(role)}</p><p dir="auto">{text}</p></section>'
 
 
-def _marked(pieces: Sequence[tuple[str, bool]], tag: str) -> str:
+def _marked(pieces: Sequence[Piece], tag: str) -> str:
     return "".join(f"<{tag}>{escape(text)}</{tag}>" if differs else escape(text) for text, differs in pieces)

@@ -1,4 +1,4 @@
-"""The figures of the report, as SVG.
+"""Figures 1 to 3 of the report, as SVG; figure 4 is in heat_map.py.
 
 svg = figures.entropy(entropies, system_styles(entropy.system for entropy in entropies))
 """
@@ -16,10 +16,10 @@ from fairseq_bertloss.report.changes import Changes
 from fairseq_bertloss.report.style import GREY, WIDTH, add_legend, drawn, figure_name, formula
 
 STEPS = 60
-"""Most steps of the density, whose bins may be finer in the file."""
+"""The largest number of steps of the density; the bins in the file may be finer."""
 
 ENOUGH_POSITIONS = 10
-"""In a step of the density; fewer would be noise."""
+"""The smallest number of positions in a step of the density; fewer would be noise."""
 
 SHOWN = 0.999
 """Share of the positions of every system that the axis of entropy covers."""
@@ -28,15 +28,15 @@ BASELINE = {"linestyle": "", "marker": "*", "ms": 9, "mfc": "white", "mec": "bla
 EPOCH = {"color": GREY, "lw": 0.7, "linestyle": (0, (4, 3))}
 
 FEW_EPOCHS = 12
-"""The lines of more are paler, so that they do not hide the curves."""
+"""Ends of epochs whose lines are drawn in full colour; more are paler, so that they do not hide the curves."""
 
 MOST_DOTS = 1000
-"""More in one panel become an image, which is smaller than so many dots."""
+"""Dots of one panel; more of them become an image, which is smaller."""
 
 
 @drawn
 def entropy(entropies: Sequence[Entropy], styles: dict[str, dict]) -> Figure:
-    """Figure 1: density and cumulative distribution of the entropy at inference, a line for each system.
+    """Figure 1, entropy at inference: density and cumulative distribution, a line for each system.
 
     The density has a logarithmic axis, since most positions are near 0 and what differs is the tail.
     """
@@ -73,7 +73,9 @@ def _density(axes: Axes, distribution: Entropy, end: float, style: dict) -> None
 
 def _joined_bins(distribution: Entropy, narrowest: float) -> tuple[np.ndarray, np.ndarray]:
     """Edges and counts after neighbouring bins were joined that are narrow or have too few positions to say much."""
-    edges, counts, count = [0.0], [], 0
+    edges = [0.0]
+    counts = []
+    count = 0
     last = np.flatnonzero(distribution.counts)[-1]
     for i, more in enumerate(distribution.counts[: last + 1], 1):
         count += more
@@ -96,13 +98,13 @@ def _cumulative(axes: Axes, distribution: Entropy, style: dict) -> None:
 
 @drawn
 def curve(curves: Sequence[Curve], styles: dict[str, dict]) -> Figure:
-    """Figure 2: the headline metrics against the updates of fine-tuning, a line for each system."""
+    """Figure 2, scores during fine-tuning: each headline metric against the updates, a line for each system."""
     figure = Figure(figsize=(WIDTH, 2.15), layout="constrained")
     figure.get_layout_engine().set(wspace=0.04)
     last = max(1, *(point.updates for line in curves for point in line.points))
     ends = sorted({end for line in curves for end in line.epoch_ends if end <= last})
     panels = figure.subplots(1, len(HEADLINE), sharex=True)
-    for axes, metric in zip(panels, HEADLINE):
+    for axes, metric in zip(panels, HEADLINE, strict=True):
         for line in curves:
             _curve(axes, line, metric, styles[line.system])
         for end in ends:
@@ -122,7 +124,8 @@ def curve(curves: Sequence[Curve], styles: dict[str, dict]) -> Figure:
 
 def _curve(axes: Axes, line: Curve, metric: str, style: dict) -> None:
     points = sorted(line.points, key=lambda point: point.updates)
-    updates, scores = [point.updates for point in points], [point.scores[metric] for point in points]
+    updates = [point.updates for point in points]
+    scores = [point.scores[metric] for point in points]
     axes.plot(updates, scores, **style, mec="white", mew=0.4, clip_on=False)
     if updates[0] == 0:
         axes.axhline(scores[0], color=GREY, lw=0.6, ls=":", zorder=0)
@@ -133,7 +136,7 @@ def _curve(axes: Axes, line: Curve, metric: str, style: dict) -> None:
 def change(
     changes: Changes, buckets: Sequence[tuple[str, np.ndarray]], limits: tuple[float, float], color: str
 ) -> Figure:
-    """Figure 3: F_BERT change against BLEU change, a dot for each sentence, a panel for each bucket of lengths.
+    """Figure 3, change by sentence: F_BERT against BLEU, a dot for each sentence, a panel for each bucket of lengths.
 
     Args:
         changes: of one system.
@@ -143,7 +146,7 @@ def change(
     """
     figure = Figure(figsize=(WIDTH, 2.15), layout="constrained")
     panels = figure.subplots(1, len(buckets), sharex=True, sharey=True, squeeze=False)[0]
-    for axes, (name, members) in zip(panels, buckets):
+    for axes, (name, members) in zip(panels, buckets, strict=True):
         _scatter(axes, changes, members, color)
         unchanged = np.count_nonzero(changes.unchanged & members)
         axes.set_title(f"{name}: n = {np.count_nonzero(members):,}\n{unchanged:,} unchanged")

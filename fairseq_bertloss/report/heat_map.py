@@ -23,10 +23,15 @@ COLOR_MAP = "cividis"
 
 # Lengths are in inches, since the cells must have room for their labels.
 NARROWEST = 3.3
-CELL, SMALLEST_CELL = 0.2, 0.14
+CELL = 0.2
+SMALLEST_CELL = 0.14
 LETTER = 0.068  # a column of text at 7.5 points
 SLANT = 0.72  # the height of a label that is turned by 45 degrees, to its length
-TITLE, AXIS_LABEL, KEY, BAR, GAP = 0.28, 0.27, 0.4, 0.6, 0.15
+TITLE = 0.28
+AXIS_LABEL = 0.27
+KEY = 0.4
+BAR = 0.6
+GAP = 0.15
 
 PRECISION = {"marker": "o", "ms": 5, "mfc": "white", "mec": "black", "mew": 0.8, "ls": ""}
 RECALL = {"marker": "s", "ms": 9.5, "mfc": "none", "mec": "black", "mew": 1, "ls": ""}
@@ -62,7 +67,7 @@ def heat_map(similarities: Sequence[Similarity]) -> Figure:
     lowest = min(value for similarity in similarities for row in similarity.cosine for value in row)
     scale = ScalarMappable(Normalize(np.floor(10 * lowest) / 10, 1), COLOR_MAP)
     bottom = sum(heights) + KEY
-    for line, height in zip(lines, heights):
+    for line, height in zip(lines, heights, strict=True):
         bottom -= height
         _draw_line(figure, line, bottom, cell, scale)
     handles = [Line2D([], [], **PRECISION), Line2D([], [], **RECALL)]
@@ -90,7 +95,8 @@ def _draw_line(figure: Figure, line: Sequence[Panel], bottom: float, cell: float
     bottom += max(panel.bottom for panel in line)
     left = 0.0
     for panel in line:
-        width, height = panel.columns * cell, panel.rows * cell
+        width = panel.columns * cell
+        height = panel.rows * cell
         axes = _add_axes(figure, left + panel.left, bottom, width, height)
         _draw_panel(axes, panel.similarity, cell, scale)
         left += panel.left + width + GAP

@@ -1,4 +1,4 @@
-"""The figures of the report with their captions, as pieces of HTML."""
+"""The figures of the report with their captions, as pieces of HTML; figures.py and heat_map.py draw them."""
 
 import math
 from collections.abc import Iterator, Sequence
@@ -17,7 +17,7 @@ PLACES = ["system", "both up", "both down", "F_BERT up, BLEU down", "BLEU up, F_
 
 
 def entropy(entropies: Sequence[Entropy], styles: dict[str, dict]) -> Iterator[str]:
-    """Figure 1 and the table of means and medians."""
+    """Figure 1, entropy at inference, and the table of means and medians."""
     subsets = listed(sorted({entropy.subset for entropy in entropies}))
     uniform = [
         f"{math.log(size):.2f} nats, all {size:,} symbols being equally likely"
@@ -40,7 +40,7 @@ def entropy(entropies: Sequence[Entropy], styles: dict[str, dict]) -> Iterator[s
 
 
 def curve(curves: Sequence[Curve], styles: dict[str, dict]) -> Iterator[str]:
-    """Figure 2."""
+    """Figure 2, scores during fine-tuning."""
     subsets = listed(sorted({curve.subset for curve in curves}))
     caption = (
         f"Scores on the {subsets} set against the updates of fine-tuning. Star and dotted line: the baseline, before "
@@ -56,7 +56,7 @@ def curve(curves: Sequence[Curve], styles: dict[str, dict]) -> Iterator[str]:
 
 
 def changes(comparison: Comparison, moved: Sequence[Changes], styles: dict[str, dict]) -> Iterator[str]:
-    """Figure 3, one for each system, and the table of how many sentences lie where."""
+    """Figure 3, change by sentence, one for each system, and the table of how many sentences lie where."""
     # At least a point, so that systems that change nothing have axes.
     limits = tuple(max(1.0, *(abs(getattr(change, metric)).max() for change in moved)) for metric in ("bleu", "f_bert"))
     buckets = length_buckets(comparison.references, comparison.by_character)
@@ -83,7 +83,7 @@ def _places(change: Changes) -> Iterator[int]:
 
 
 def similarities(comparison: Comparison) -> Iterator[str]:
-    """Figure 4, or why there is none."""
+    """Figure 4, greedy matching in one sentence, or why there is none."""
     if not comparison.similarities:
         yield paragraph("Figure 4 is missing: no sentence is short enough to draw.")
         return
@@ -99,7 +99,7 @@ def similarities(comparison: Comparison) -> Iterator[str]:
 
 
 def missing(number: int, kind: str, folder: str) -> Iterator[str]:
-    """What stands in the place of a figure whose results are not there."""
+    """A sentence in the place of a figure whose results were not made."""
     yield paragraph(
         f"Figure {number} is missing: `bertloss {kind} ... --output {folder}/{kind}.json` writes what it shows."
     )

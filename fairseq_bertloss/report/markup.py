@@ -133,9 +133,13 @@ def figure(title: str, caption: str, content: str, caption_first: bool = False) 
 def plain_table(titles: Sequence[str], rows: Sequence[Sequence[str]], left: int = 1) -> str:
     """A table of text, the first columns of words, the others of numbers; rows are headed by the first."""
     kinds = ["text" if i < left else "" for i in range(len(titles))]
-    head = [cell(title, "th", kind) for title, kind in zip(titles, kinds)]
+    head = [cell(title, "th", kind) for title, kind in zip(titles, kinds, strict=True)]
     return table(
-        [head], [(first, [cell(text, "td", kind) for text, kind in zip(rest, kinds[1:])]) for first, *rest in rows]
+        [head],
+        [
+            (first, [cell(text, "td", kind) for text, kind in zip(rest, kinds[1:], strict=True)])
+            for first, *rest in rows
+        ],
     )
 
 

@@ -1,4 +1,8 @@
-"""The report as one HTML page.
+"""The report as one HTML page: which section, table and figure stands where.
+
+Tables come from evaluation/tables.py and published.py. Figures get their captions in illustrations.py and are drawn in
+figures.py (1: entropy at inference, 2: scores during fine-tuning, 3: change by sentence) and heat_map.py (4: greedy
+matching).
 
 html = page.page(comparison, entropies, curves, "runs")
 """
@@ -73,7 +77,7 @@ def _summary(comparison: Comparison, entropies: Sequence[Entropy]) -> Iterator[s
 
 
 def _further_tables(comparison: Comparison) -> Iterator[str]:
-    caption = "Of each score over other sentences of the kind and, where a system has several runs, over runs."
+    caption = "Each covers other sentences of the same kind and, where a system has several runs, other runs."
     yield figure("Table 2. Confidence intervals.", caption, plain_table(*tables.interval_table(comparison)), True)
     if comparison.tests:
         tests = plain_table(*tables.test_table(comparison), left=3)
@@ -81,16 +85,16 @@ def _further_tables(comparison: Comparison) -> Iterator[str]:
     own = health(comparison.references, comparison.by_character)
     unit = "characters" if comparison.by_character else "words"
     caption = (
-        f"P_BERT, R_BERT: BERTScore's precision and recall; length ratio: {unit} to the references'; distinct: "
-        "distinct outputs in percent; empty: number of empty outputs; repeated: bigrams that were in their line before, in "
-        f"percent. TER, empty and repeated are better when low. The references: distinct {own['distinct']:.1f}, repeated "
-        f"{own['repeated']:.1f}. {_about_marks(comparison)}"
+        f"P_BERT, R_BERT: BERTScore's precision and recall; length ratio: {unit} of the outputs divided by {unit} of "
+        "the references; distinct: different outputs, in percent of all; empty: number of empty outputs; repeated: "
+        "bigrams that occurred before in their line, in percent of all. TER, empty and repeated are better when low. "
+        f"The references: distinct {own['distinct']:.1f}, repeated {own['repeated']:.1f}. {_about_marks(comparison)}"
     )
     yield figure("Table 4. Further metrics.", caption, _further_table(comparison), True)
 
 
 def _about_marks(comparison: Comparison) -> str:
-    """What a marked figure has in the table of further metrics."""
+    """What the marks in the table of further metrics mean."""
     if not comparison.fine_tuned:
         return ""
     role = "control" if comparison.control else "baseline"
@@ -141,7 +145,7 @@ def _further_table(comparison: Comparison) -> str:
     for system in comparison.systems:
         kinds = ["alarm" if (system.name, metric) in wrong else "" for metric in tables.FURTHER]
         scores = [tables.score(system, metric) for metric in tables.FURTHER]
-        rows.append((system.name, [cell(score, "td", kind) for score, kind in zip(scores, kinds)]))
+        rows.append((system.name, [cell(score, "td", kind) for score, kind in zip(scores, kinds, strict=True)]))
     return table([[cell(first, "th", "text"), *(cell(title, "th") for title in titles)]], rows)
 
 
@@ -153,7 +157,7 @@ def _sentences(comparison: Comparison, styles: dict[str, dict]) -> Iterator[str]
         yield from illustrations.changes(comparison, moved, styles)
         yield "<h2>Examples</h2>"
         yield paragraph(
-            "First runs. Struck through: words of the baseline that the system has not. Underlined: words that are new."
+            "First runs. Struck through: words of the baseline that the system lacks. Underlined: words that are new."
         )
         yield from examples(comparison, moved)
         yield "<h2>How BERTScore matches a sentence</h2>"

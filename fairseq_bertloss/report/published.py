@@ -20,11 +20,12 @@ from fairseq_bertloss.evaluation.results import HEADLINE, METRICS, Comparison
 from fairseq_bertloss.evaluation.tables import latex_text, latex_title, number, signed
 from fairseq_bertloss.report.markup import cell, figure, paragraph, prose, table
 
-UNKNOWN = "–"
+NO_SCORE = "–"
+"""What stands in the table for a score that was not published, or for a system that was not run here."""
 SIDES = "ours", "theirs"
 
 KEYS = {"source": None, "note": "", "scores": None}
-"""What a file may hold, and what stands for it where it is left out; that may only the note."""
+"""The keys of a file, and what stands for one that is left out, which only the note may be."""
 
 
 @dataclass(frozen=True)
@@ -90,7 +91,7 @@ def notes(published: Published, comparison: Comparison) -> list[str]:
         f"Ours: the {'means over runs' if several else 'scores'} of the main table, where significance is marked.",
         f"Δ baseline: difference from {comparison.baseline} in the same experiment, ours or theirs.",
         "The scores themselves depend on the data and on the language model that scores, so compare the differences.",
-        f"{UNKNOWN}: not published, or not run here.",
+        f"{NO_SCORE}: not published, or not run here.",
     ]
 
 
@@ -212,9 +213,9 @@ def _rows(published: Published, comparison: Comparison) -> list[list[str]]:
         row = [name]
         for metric, (*scores, our_gain, their_gain) in by_metric.items():
             digits = METRICS[metric].digits
-            row += [UNKNOWN if score is None else number(score, digits) for score in scores]
+            row += [NO_SCORE if score is None else number(score, digits) for score in scores]
             row += [
-                "" if name == comparison.baseline else UNKNOWN if gain is None else signed(gain, digits)
+                "" if name == comparison.baseline else NO_SCORE if gain is None else signed(gain, digits)
                 for gain in (our_gain, their_gain)
             ]
         rows.append(row)

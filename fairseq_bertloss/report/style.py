@@ -28,7 +28,7 @@ LEGEND_COLUMNS = 100
 """Columns of text that a legend has room for; each entry takes 8 more than its label."""
 
 LEGEND_LINE = 0.16
-"""Inches."""
+"""Height of a line of a legend, in inches."""
 
 STYLE = {
     # Text stays text, so that the browser finds glyphs that DejaVu Sans lacks; Verdana has the same widths.
@@ -100,7 +100,7 @@ def add_legend(figure: Figure, handles: Sequence, labels: Sequence[str]) -> None
     figure.set_figheight(figure.get_figheight() + LEGEND_LINE * lines)
     # A label that begins with "_" would be left out, so the texts are set afterwards.
     legend = figure.legend(handles, [str(i) for i in range(len(labels))], loc="outside upper center", ncols=columns)
-    for text, label in zip(legend.get_texts(), labels):
+    for text, label in zip(legend.get_texts(), labels, strict=True):
         text.set_text(label)
 
 

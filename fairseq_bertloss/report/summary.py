@@ -1,15 +1,16 @@
-"""What a comparison found, in words: what a reader wants to know first stands first."""
+"""The summary at the top of the report: what a comparison found, in sentences, the most wanted first."""
 
 from collections.abc import Sequence
 from itertools import groupby
 
 from fairseq_bertloss.evaluation.judgement import judgement
 from fairseq_bertloss.evaluation.plain_text import listed, quoted
-from fairseq_bertloss.evaluation.results import METRICS, Comparison, Entropy, System, Test
+from fairseq_bertloss.evaluation.results import METRICS, Comparison, Entropy, SignificanceTest, System
 from fairseq_bertloss.evaluation.tables import signed, test_set
 from fairseq_bertloss.report.alarms import alarms, weaknesses
 
-BETTER, WORSE = "†", "‡"
+BETTER = "†"
+WORSE = "‡"
 UNTESTED = "chrf", "ter"
 
 
@@ -35,11 +36,13 @@ def summary(comparison: Comparison, entropies: Sequence[Entropy] = ()) -> list[s
 
 
 def _verdict(comparison: Comparison, system: System) -> str:
-    """In what a fine-tuned system is better than the control, in what it is worse, and what nobody knows."""
+    """In what a fine-tuned system is better than the control, in what it is worse, and what the tests leave open."""
     other = comparison.yardstick
     tests = [test for test in comparison.tests if (test.system, test.against) == (system.name, other.name)]
     better, worse, neither = (_metrics(tests, mark, comparison.level) for mark in (BETTER, WORSE, ""))
-    name, role, certainty = quoted(system.name), _role(comparison, other.name), _certainty(comparison, system, other)
+    name = quoted(system.name)
+    role = _role(comparison, other.name)
+    certainty = _certainty(comparison, system, other)
     untested = [_with_difference(metric, system.mean(metric) - other.mean(metric)) for metric in UNTESTED]
     sentences = [
         f"{name} is better than {role} in {listed(better)}, by more than chance ({certainty})."
@@ -52,7 +55,7 @@ def _verdict(comparison: Comparison, system: System) -> str:
     return " ".join(filter(None, sentences))
 
 
-def _metrics(tests: Sequence[Test], mark: str, level: float) -> list[str]:
+def _metrics(tests: Sequence[SignificanceTest], mark: str, level: float) -> list[str]:
     """The metrics whose tests have a mark, each with its difference."""
     return [_with_difference(test.metric, test.difference) for test in tests if test.mark(level) == mark]
 
@@ -93,7 +96,7 @@ def _against_the_baseline(comparison: Comparison) -> str:
     return f"Against {role} (p < {comparison.level:g}): {'; '.join(sentences)}."
 
 
-def _difference(tests: Sequence[Test], level: float) -> str:
+def _difference(tests: Sequence[SignificanceTest], level: float) -> str:
     """In what a system is significantly better or worse and in what neither; empty if in nothing."""
     better, worse = (_metrics(tests, mark, level) for mark in (BETTER, WORSE))
     parts = [f"significantly better in {listed(better)}"] if better else []

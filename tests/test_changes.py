@@ -25,7 +25,7 @@ def test_rounding_is_no_change():
 
 
 def test_buckets_hold_every_sentence_once():
-    names, members = zip(*length_buckets(["a"] * 5 + ["a b"] * 5 + ["a b c", "a b c d"] * 5 + [""]))
+    names, members = zip(*length_buckets(["a"] * 5 + ["a b"] * 5 + ["a b c", "a b c d"] * 5 + [""]), strict=True)
     assert names == ("0–1 word", "2 words", "3 words", "4 words")
     assert (np.sum(members, axis=0) == 1).all() and [part.sum() for part in members] == [6, 5, 5, 5]
     assert [name for name, _ in length_buckets(["我"] * 9)] == ["1 word"]
@@ -33,7 +33,7 @@ def test_buckets_hold_every_sentence_once():
 
 @given(st.text("ab 中。,", max_size=12), st.text("ab 中。,", max_size=12))
 def test_differences_keep_the_text(before, after):
-    for side, line in zip(differences(before, after), (before, after)):
+    for side, line in zip(differences(before, after), (before, after), strict=True):
         assert "".join(piece for piece, _ in side).rstrip() == line.rstrip()
     same, _ = differences(before, before)
     assert not any(differs for _, differs in same)

@@ -1,4 +1,4 @@
-"""Tables and figures of an evaluation on one page that needs no network, for people to look at.
+"""Writes the report of an evaluation: the page, and beside it the tables as Markdown, LaTeX and JSON.
 
 bertloss report --runs DIR --output report.html [--published FILE]
 """
@@ -35,7 +35,7 @@ def write_report(runs: str, output: str, published_file: str | None = None) -> l
     from fairseq_bertloss.report.page import page  # imports matplotlib, which an error need not wait for
 
     texts = [page(comparison, entropies, curves, runs, theirs), *_tables(comparison, theirs)]
-    _write(dict(zip(paths, texts)))
+    _write(dict(zip(paths, texts, strict=True)))
     return paths
 
 
@@ -76,5 +76,5 @@ def _tables(comparison: Comparison, theirs: published.Published | None) -> list[
 def _write(texts: dict[str, str]) -> None:
     """Writes files by their paths; none of them appears before all are whole."""
     with whole(*texts) as partial:
-        for path, text in zip(partial, texts.values()):
+        for path, text in zip(partial, texts.values(), strict=True):
             path.write_text(text, encoding="utf-8", newline="\n")
