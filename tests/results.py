@@ -84,7 +84,9 @@ def similarity(name: str, hypothesis: list[str], reference: list[str]) -> Simila
 def entropies(*names: str) -> list[Entropy]:
     """Distributions that fall off from zero, each system's sooner than the one's before."""
     histograms = [[int(4000 * math.exp(-(0.01 + 0.01 * k) * i)) for i in range(800)] for k in range(len(names))]
-    return [Entropy(name, "test", 4000, 0.01, counts, 0.75, 0.5) for name, counts in zip(names, histograms)]
+    return [
+        Entropy(name, "test", 4000, 0.01, counts, 0.75, 0.5) for name, counts in zip(names, histograms, strict=True)
+    ]
 
 
 def curves(*names: str) -> list[Curve]:

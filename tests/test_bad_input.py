@@ -220,7 +220,7 @@ CASES = {
     "blank lines alone": (
         PREPARE,
         both(write("text/source.txt", "\n \n"), write("text/target.txt", "\n\n")),
-        "no training pair of text/source.txt and text/target.txt is left: 2 read, 2 empty source; is the text right",
+        "no training pair of text/source.txt and text/target.txt is left: 2 read, 2 empty source; check the text",
     ),
     "fewer lines": (
         PREPARE,
@@ -260,27 +260,27 @@ CASES = {
     "only endless lines": (
         PREPARE,
         both(write("text/source.txt", LONG), write("text/target.txt", LONG)),
-        "is left: 1 read, 1 long source; is the text right, and --max-length",
+        "is left: 1 read, 1 long source; check the text, --max-length",
     ),
-    "merges 0": (PREPARE + " --merges 0", None, "merges must be at least 1, not 0"),
-    "merges -5": (PREPARE + " --merges -5", None, "merges must be at least 1, not -5"),
-    "max length 0": (PREPARE + " --max-length 0", None, "max_length must be at least 1, not 0"),
+    "merges 0": (PREPARE + " --merges 0", None, "--merges must be at least 1, not 0"),
+    "merges -5": (PREPARE + " --merges -5", None, "--merges must be at least 1, not -5"),
+    "max length 0": (PREPARE + " --max-length 0", None, "--max-length must be at least 1, not 0"),
     "max length 1": (
         PREPARE + " --max-length 1",
         None,
-        "is left: 11 read, .* 9 long source; is the text right, and --max-length",
+        "is left: 11 read, .* 9 long source; check the text, --max-length",
     ),
-    "max ratio 0.5": (PREPARE + " --max-ratio 0.5", None, "max_ratio must be at least 1, not 0.5"),
-    "no workers": (PREPARE + " --workers 0", None, "workers must be at least 1, not 0"),
+    "max ratio 0.5": (PREPARE + " --max-ratio 0.5", None, "--max-ratio must be at least 1, not 0.5"),
+    "no workers": (PREPARE + " --workers 0", None, "--workers must be at least 1, not 0"),
     "destination holds something": (
         PREPARE,
         write("out/mine.txt", "mine"),
-        "/out exists and has no prepare.json, so it is left alone; choose another --destdir",
+        "/out exists and has no prepare.json, so it is not overwritten; choose another --destdir",
     ),
     "destination is a file": (
         PREPARE,
         write("out", "mine"),
-        "/out exists and has no prepare.json, so it is left alone; choose another --destdir",
+        "/out exists and has no prepare.json, so it is not overwritten; choose another --destdir",
     ),
     "destination below a file": (
         PREPARE.replace("destdir out", "destdir ref.txt/out"),
@@ -463,7 +463,7 @@ CASES = {
     "archive is text": (
         EXTRACT,
         write("archive", "hello"),
-        "archive is damaged, cut short or no .tgz .*; fetch the archive again",
+        "archive is damaged, truncated or not a .tgz archive .*; download the archive again",
     ),
     "truncated archive": (
         EXTRACT,
@@ -471,7 +471,7 @@ CASES = {
             archive(("x/train.tags.de-en.de", os.urandom(9000))),
             lambda h: write("archive", (h / "archive").read_bytes()[:4000])(h),
         ),
-        "archive is damaged, cut short or no .tgz .*; fetch the archive again",
+        "archive is damaged, truncated or not a .tgz archive .*; download the archive again",
     ),
     "member above the archive": (
         EXTRACT,
@@ -493,7 +493,7 @@ CASES = {
         archive(("zh-en/train.tags.zh-en.zh", b"x"), ("zh-en/train.tags.zh-en.en", b"x")),
         "archive has neither train.tags.de-en.de nor",
     ),
-    "no files": (PLAIN, lambda h: (h / "plain").mkdir(), "plain has no set 'train', only none at all"),
+    "no files": (PLAIN, lambda h: (h / "plain").mkdir(), "plain has no set 'train'; its sets: none"),
     "set is a pipe": (
         PLAIN,
         both(pipe("plain/train.de"), write("plain/train.en", "x\n")),
@@ -507,7 +507,7 @@ CASES = {
     "unknown split": (
         PLAIN + " --at-most dev=3",
         write("plain/train.de", "x\n"),
-        "--at-most bounds 'dev', but what is written is train",
+        "--at-most names the split 'dev', but those written are train",
     ),
     "every 0th": (
         PLAIN + " --valid-every 0",
@@ -517,7 +517,7 @@ CASES = {
     "unknown set": (
         PLAIN + " --valid dev",
         both(write("plain/train.de", "x\n"), write("plain/train.en", "x\n")),
-        "plain has no set 'dev', only train",
+        "plain has no set 'dev'; its sets: train",
     ),
     "no wheel": (WHEEL, None, "ha.whl: No such file or directory"),
     "wheel is a pipe": (WHEEL, pipe("ha.whl"), f"ha.whl is a pipe, {AGAIN}"),
@@ -531,7 +531,7 @@ CASES = {
     "wheel without translations": (
         WHEEL,
         whl(**{"homeassistant/x.py": "x"}),
-        "ha.whl holds no homeassistant/components/.*; is it a homeassistant wheel",
+        "ha.whl has no homeassistant/components/.*; is it a wheel of Home Assistant",
     ),
     "no report's comparison": (
         REPORT,

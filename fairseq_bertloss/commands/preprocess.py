@@ -13,6 +13,7 @@ from fairseq_bertloss.commands.common import (
     report_pairs,
     warn,
 )
+from fairseq_bertloss.corpus.settings import Settings
 
 
 def add_vocabulary(subparsers) -> None:
@@ -67,12 +68,16 @@ def add_treatment(parser: argparse.ArgumentParser) -> None:
         "--lowercase", action="store_true", help="lower-case the source; the language model decides for the target"
     )
     parser.add_argument(
-        "--merges", type=int, default=32000, metavar="N", help="BPE merges of the source (default: %(default)s)"
+        "--merges",
+        type=int,
+        default=Settings.merges,
+        metavar="N",
+        help="BPE merges of the source (default: %(default)s)",
     )
     parser.add_argument(
         "--max-length",
         type=int,
-        default=175,
+        default=Settings.max_length,
         metavar="N",
         help="drop training pairs with more than N source words or target pieces (default: %(default)s)",
     )
@@ -95,7 +100,7 @@ def add_treatment(parser: argparse.ArgumentParser) -> None:
 
 def run_prepare(args: argparse.Namespace) -> None:
     """Prepares a corpus and reports how many pairs were read, kept and dropped."""
-    from fairseq_bertloss.corpus.prepare import Settings, prepare
+    from fairseq_bertloss.corpus.prepare import prepare
     from fairseq_bertloss.corpus.source import rules_warning, spaces_warning
 
     corpora = {"train": (args.source, args.target)}
