@@ -102,7 +102,9 @@ def test_scripts(code, script):
     assert script_of(code) == script
 
 
-@pytest.mark.parametrize("code", ["ja_XX", "jpn_Jpan", "th_TH", "lo", "khm_Khmr", "mya", "bo", "yue_Hant", "lzh", "nod"])
+@pytest.mark.parametrize(
+    "code", ["ja_XX", "jpn_Jpan", "th_TH", "lo", "khm_Khmr", "mya", "bo", "yue_Hant", "lzh", "nod"]
+)
 def test_languages_that_nobody_here_can_split(code):
     assert f"{code!r} is written without spaces" in spaces_warning(code)
 
