@@ -1,6 +1,6 @@
-"""The `bertloss` command: reads arguments, calls the package, reports. The work is done elsewhere.
+"""The `bertloss` command: reads arguments, runs a subcommand, reports errors.
 
-Its subcommands are in commands/; COMMANDS lists them. Heavy modules are imported by the function that
+The subcommands stand in commands/, and COMMANDS lists them. Heavy modules are imported by the function that
 needs them, so that --help is instant.
 """
 
@@ -8,9 +8,12 @@ import argparse
 import sys
 from collections.abc import Sequence
 
-from fairseq_bertloss.commands import average, evaluate, extract, mend, preprocess, streams
+from fairseq_bertloss.commands import average, evaluate, extract, mend, models, preprocess, streams
 from fairseq_bertloss.commands.common import report
 from fairseq_bertloss.files import NO_ROOM
+
+DESCRIPTION = """Prepare corpora for fairseq models that learn from BERTScore, and evaluate the models' translations.
+fairseq-train itself trains them, with --criterion bertscore_loss."""
 
 COMMANDS = (
     extract.add_extract,
@@ -21,17 +24,18 @@ COMMANDS = (
     average.add_average,
     evaluate.add_score,
     evaluate.add_compare,
-    evaluate.add_entropy,
-    evaluate.add_curve,
+    models.add_entropy,
+    models.add_curve,
     evaluate.add_report,
 )
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Runs the command line and returns its exit status.
+    """Runs the command line.
 
-    That is 0, 2 for a user's error or output that has no place, and as of a shell's command 130 for Ctrl-C and 141
-    where nobody reads the output any more.
+    Returns:
+        The exit status: 0; 2 for a user's error, or output that cannot be written; as a shell has it, 130 after Ctrl-C
+        and 141 when nobody reads the output any more.
     """
     try:
         with streams.open_streams():
@@ -65,7 +69,7 @@ def _report_error(error: ValueError | OSError) -> None:
 
 
 def _message(error: ValueError | OSError) -> str:
-    """What went wrong; of a file that the system refuses, first which one."""
+    """What went wrong; if the system refused a file, the file's name comes first."""
     if not isinstance(error, OSError):
         return str(error)
     named = error.filename is not None and error.strerror is not None
@@ -75,8 +79,8 @@ def _message(error: ValueError | OSError) -> str:
 
 def argument_parser() -> argparse.ArgumentParser:
     """The parser of all subcommands."""
-    parser = argparse.ArgumentParser(prog="bertloss", description="BERTScore as the training objective of fairseq.")
-    parser.add_argument("--debug", action="store_true", help="show the traceback of an error")
+    parser = argparse.ArgumentParser(prog="bertloss", description=DESCRIPTION)
+    parser.add_argument("--debug", action="store_true", help="show the traceback if there is an error")
     subparsers = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
     for add_command in COMMANDS:
         add_command(subparsers)

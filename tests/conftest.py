@@ -1,4 +1,4 @@
-"""What several test files need: real language models, where they are installed."""
+"""Fixtures of several test files: language models, shared data, a prepared corpus, a baseline."""
 
 import importlib.util
 import os
@@ -20,25 +20,24 @@ REPOSITORY = Path(__file__).resolve().parent.parent
 settings.register_profile("everywhere", derandomize=True)
 settings.load_profile("everywhere")
 
-
 # Scripts and commands are those of this environment, whether it is activated or, as in `make test`, not.
 os.environ["PATH"] = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
 
 
 def pytest_configure(config):
-    """`-m trains` and `-m "not trains"` choose."""
+    """Registers the marker by which `-m trains` and `-m "not trains"` choose."""
     config.addinivalue_line("markers", "trains: trains models by fairseq, or builds them on its data")
 
 
 def pytest_collection_modifyitems(items):
-    """What trains needs the corpus, so that no test can be forgotten."""
+    """Marks every test that uses the corpus: whatever trains needs it, so that none is forgotten."""
     for item in items:
         if "corpus" in item.fixturenames:
             item.add_marker("trains")
 
 
 def pytest_make_parametrize_id(val, argname):
-    """Bytes are named by their argument: packed files hold the time, and every worker must give a test the same name."""
+    """Bytes get the name of their argument: packed files hold the time, but a test has one name in every worker."""
     return argname if isinstance(val, bytes) else None
 
 

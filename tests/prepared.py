@@ -28,7 +28,7 @@ def write_corpus(folder: Path, repeats: int = 1) -> list[str]:
     splits = {"": training, "valid-": [*PAIRS[:4], ("", "An empty source."), PAIRS[4]], "test-": PAIRS[3:]}
     options = []
     for split, pairs in splits.items():
-        for side, lines in zip(("source", "target"), zip(*pairs)):
+        for side, lines in zip(("source", "target"), zip(*pairs, strict=True), strict=True):
             path = folder / f"{split}{side}.txt"
             path.write_text("".join(f"{line}\n" for line in lines), encoding="utf-8")
             options += [f"--{split}{side}", str(path)]

@@ -451,4 +451,4 @@ def test_bad_input(save, tmp_path, names, options, message):
 def test_a_weight_without_a_baseline(tmp_path, capsys):
     line = ["average", "a.pt", "b.pt", "--baseline-weight", "0.5", "--output", str(tmp_path / "mean.pt")]
     assert cli.main(line) == 2
-    assert "--baseline-weight is of --baseline CHECKPOINT, which is missing" in capsys.readouterr().err
+    assert "--baseline-weight needs --baseline CHECKPOINT" in capsys.readouterr().err

@@ -1,4 +1,4 @@
-"""Text whose accents are stored otherwise, but which Unicode holds to be the same, is the same everywhere it enters."""
+"""Texts that Unicode holds to be the same, however their accents are stored, are the same everywhere they enter."""
 
 import json
 import unicodedata
@@ -12,7 +12,8 @@ from fairseq_bertloss.corpus.extraction import Splits, extract
 from fairseq_bertloss.corpus.homeassistant import parallel_strings
 from fairseq_bertloss.corpus.lines import lowercase
 from fairseq_bertloss.corpus.plain import PlainText
-from fairseq_bertloss.corpus.prepare import PairTokenizer, Settings
+from fairseq_bertloss.corpus.prepare import PairTokenizer
+from fairseq_bertloss.corpus.settings import Settings
 from fairseq_bertloss.corpus.source import SourceText
 from fairseq_bertloss.encoders import WordPieces, WordPiecesConfig
 from fairseq_bertloss.evaluation.f_bert import FBertScorer
@@ -81,7 +82,8 @@ def test_one_text_has_one_list_of_words(language, lowercased):
 
 
 def test_every_character_that_can_be_taken_apart():
-    german, chinese = SourceText("de", lowercased=True).words, SourceText("zh").words
+    german = SourceText("de", lowercased=True).words
+    chinese = SourceText("zh").words
     characters = [char for char in map(chr, range(0xAC00)) if apart(char) != char]
     characters += [char for char in map(chr, range(0xAC00, 0x30000)) if apart(char) != char][::50]
     assert len(characters) > 1000
@@ -235,7 +237,8 @@ def test_idf(tiny_lm, tmp_path):
 @pytest.mark.parametrize("language", TEXTS)
 def test_language_models_read_one_text(language, family, tiny_lm):
     """Whoever calls them."""
-    tokenizer, texts = load_tokenizer(tiny_lm(family)), spellings(TEXTS[language])
+    tokenizer = load_tokenizer(tiny_lm(family))
+    texts = spellings(TEXTS[language])
     for read in (encode, tokenize):
         first, *others = read(tokenizer, texts)
         assert others == [first] * (len(texts) - 1)

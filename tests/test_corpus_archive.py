@@ -93,16 +93,16 @@ def header_chain() -> bytes:
 @pytest.mark.parametrize(
     "content, message",
     [
-        (tgz({"/etc/a": "x"}), "x.tgz: member '/etc/a' leads out of the archive; fetch"),
+        (tgz({"/etc/a": "x"}), "x.tgz: member '/etc/a' leads out of the archive; download"),
         (tgz({"a/../../b": "x"}), "member 'a/../../b' leads out"),
         (tgz({"..": "x"}), "leads out"),
-        (tar_of([(member("a"), b"1"), (member("./a"), b"2")]), "x.tgz has two members 'a'; fetch"),
-        (tgz({"a": "x"})[:-20], "x.tgz is damaged, cut short or no .tgz .*; fetch"),
-        (long_tar()[:9000], "damaged, cut short"),
-        (without_end(long_tar()), "damaged, cut short"),
+        (tar_of([(member("a"), b"1"), (member("./a"), b"2")]), "x.tgz has two members 'a'; download"),
+        (tgz({"a": "x"})[:-20], "x.tgz is damaged, truncated or not a .tgz archive .*; download"),
+        (long_tar()[:9000], "damaged, truncated"),
+        (without_end(long_tar()), "damaged, truncated"),
         (damaged_header(long_tar()), "it has a damaged header"),
         (wrong_sum(tgz({"a": "x"})), "CRC check failed"),
-        (b"kein gzip", "no .tgz .Not a gzipped file"),
+        (b"kein gzip", "not a .tgz archive .Not a gzipped file"),
         (b"", "x.tgz is damaged"),
         (gzip.compress(b"kein tar" * 100), "x.tgz is damaged"),
         (pax_bomb(), "x.tgz has a header of 209[0-9]+ bytes"),
@@ -142,7 +142,7 @@ def test_an_archive_may_unpack_to_only_so_much():
 def test_a_size_that_is_a_lie_is_found_by_reading():
     huge = member("a", size=1 << 40)
     content = gzip.compress(huge.tobuf() + b"\0" * 4096)
-    with pytest.raises(ValueError, match="x.tgz is damaged, cut short"):
+    with pytest.raises(ValueError, match="x.tgz is damaged, truncated"):
         _ = tarball(content).names
 
 

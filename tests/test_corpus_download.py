@@ -20,7 +20,8 @@ class Server(http.server.ThreadingHTTPServer):
 
     def __init__(self, mode: str = "ranges", content: bytes = CONTENT):
         super().__init__(("127.0.0.1", 0), Handler)
-        self.mode, self.content = mode, content
+        self.mode = mode
+        self.content = content
         self.ranges: list[str | None] = []
 
     @property
@@ -74,7 +75,8 @@ def names(folder) -> list[str]:
 
 
 def test_a_file_is_downloaded_once(serve, tmp_path):
-    server, path = serve(), tmp_path / "new" / "x.tgz"
+    server = serve()
+    path = tmp_path / "new" / "x.tgz"
     assert download(server.mirror, str(path))
     assert path.read_bytes() == CONTENT and names(path.parent) == ["x.tgz"]
     assert not download(server.mirror, str(path))
@@ -101,7 +103,8 @@ def test_a_partial_file_that_is_too_long_starts_over(serve, tmp_path):
 
 
 def test_a_cut_connection_keeps_what_came(serve, tmp_path):
-    server, path = serve("cut"), str(tmp_path / "x.tgz")
+    server = serve("cut")
+    path = str(tmp_path / "x.tgz")
     with pytest.raises(ValueError, match="cannot download http.*cut after 100000 of 300000 bytes; run the same"):
         download(server.mirror, path)
     assert names(tmp_path) == ["x.tgz.partial"]
@@ -113,16 +116,20 @@ def test_a_cut_connection_keeps_what_came(serve, tmp_path):
 
 
 def test_another_content_is_thrown_away(serve, tmp_path):
-    server, path = serve(), str(tmp_path / "x.tgz")
+    server = serve()
+    path = str(tmp_path / "x.tgz")
     expected = Mirror(server.mirror.url, "0" * 32)
-    with pytest.raises(ValueError, match=f"has the md5 {server.mirror.md5}, but http.* should have {'0' * 32}; run"):
+    with pytest.raises(
+        ValueError, match=f"has the MD5 checksum {server.mirror.md5}, but http.* should have {'0' * 32}; run"
+    ):
         download(expected, path)
     assert names(tmp_path) == []
 
 
 def test_a_wrong_partial_file_does_not_stay(serve, tmp_path):
     (tmp_path / "x.tgz.partial").write_bytes(b"something else")
-    server, path = serve(), str(tmp_path / "x.tgz")
+    server = serve()
+    path = str(tmp_path / "x.tgz")
     with pytest.raises(ValueError, match="run the same command again to start anew"):
         download(server.mirror, path)
     assert names(tmp_path) == [] and download(server.mirror, path)
@@ -132,7 +139,7 @@ def test_a_file_of_the_user_is_not_replaced(serve, tmp_path):
     path = tmp_path / "x.tgz"
     path.write_bytes(b"my own")
     server = serve()
-    with pytest.raises(ValueError, match="x.tgz has the md5 .*; delete .*x.tgz, or leave out --download"):
+    with pytest.raises(ValueError, match="x.tgz has the MD5 checksum .*; delete .*x.tgz, or leave out --download"):
         download(server.mirror, str(path))
     assert path.read_bytes() == b"my own" and not server.ranges
     with pytest.raises(ValueError, match="is a folder; name the file to download to, such as .*de-en.tgz"):
@@ -162,7 +169,9 @@ def test_without_network_the_partial_file_stays(host, tmp_path):
 
 
 def test_a_pair_without_address(tmp_path):
-    with pytest.raises(ValueError, match="no address of zh-en .* by hand from https://wit3.fbk.eu/2014-01 and give"):
+    with pytest.raises(
+        ValueError, match="no download address of zh-en .* by hand from https://wit3.fbk.eu/2014-01 and give"
+    ):
         download_pair(str(tmp_path / "x.tgz"), "zh", "en")
 
 

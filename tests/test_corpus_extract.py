@@ -115,14 +115,20 @@ def test_another_set_does_not_matter(tmp_path):
     "wishes, message",
     [
         ({"valid_every": 1}, "--valid-every must be 2 or more, not 1"),
-        ({"valid_every": 2, "valid": ("a",)}, "--valid-every or --valid"),
-        ({"valid": ("a", "b"), "test": ("c", "b")}, "each set serves once, but .* has b$"),
-        ({"test": ("a", "a")}, "each set serves once, .* has a$"),
-        ({"valid": ("train",)}, "each set serves once, .* has train$"),
-        ({"halve_valid": True}, "--halve-valid .* needs one"),
-        ({"halve_valid": True, "valid": ("a",), "test": ("b",)}, "--halve-valid .* excludes --test"),
-        ({"at_most": {"test": 5}}, "--at-most bounds 'test', but what is written is train$"),
-        ({"at_most": {"dev": 5}, "valid": ("a",)}, "--at-most bounds 'dev', but what is written is train, valid$"),
+        ({"valid_every": 2, "valid": ("a",)}, "--valid-every and --valid both choose the validation set: give one"),
+        (
+            {"valid": ("a", "b"), "test": ("c", "b")},
+            "a set can serve for one of train, valid and test, once; named more than once: b$",
+        ),
+        ({"test": ("a", "a")}, "a set can serve .* more than once: a$"),
+        ({"valid": ("train",)}, "a set can serve .* more than once: train$"),
+        ({"halve_valid": True}, "--halve-valid .* needs --valid or --valid-every"),
+        ({"halve_valid": True, "valid": ("a",), "test": ("b",)}, "--halve-valid .* and no --test"),
+        ({"at_most": {"test": 5}}, "--at-most names the split 'test', but those written are train$"),
+        (
+            {"at_most": {"dev": 5}, "valid": ("a",)},
+            "--at-most names the split 'dev', but those written are train, valid$",
+        ),
         ({"at_most": {"train": 0}}, "--at-most train=0: a split needs at least one pair"),
     ],
 )
@@ -136,8 +142,8 @@ def test_contradictions_are_errors(wishes, message):
     [
         ({"train": 5}, {"valid_every": 5}, "no pairs for valid: the corpus is too small"),
         ({"train": 5, "a": 1}, {"valid": ("a",), "halve_valid": True}, "no pairs for test"),
-        ({"train": 5, "a": 1}, {"test": ("b",)}, "no set 'b', only a, train"),
-        ({"a": 5}, {}, "no set 'train', only a$"),
+        ({"train": 5, "a": 1}, {"test": ("b",)}, "no set 'b'; its sets: a, train"),
+        ({"a": 5}, {}, "no set 'train'; its sets: a$"),
     ],
 )
 def test_bad_corpora_leave_nothing_behind(sizes, wishes, message, tmp_path):
@@ -149,7 +155,7 @@ def test_bad_corpora_leave_nothing_behind(sizes, wishes, message, tmp_path):
 
 def test_a_missing_set_of_an_archive_leaves_nothing_behind(tmp_path):
     path = write_tree(tmp_path, {"de-en.tgz": pair_tgz()}) + "/de-en.tgz"
-    with pytest.raises(ValueError, match="no set 'tst2014', only train, dev2010, dev2012, tst2010"):
+    with pytest.raises(ValueError, match="no set 'tst2014'; its sets: train, dev2010, dev2012, tst2010"):
         extract(Wit3(path, "de", "en"), Splits(test=("tst2014",)), str(tmp_path / "out"))
     assert [path.name for path in tmp_path.iterdir()] == ["de-en.tgz"]
 
@@ -185,7 +191,7 @@ def test_command_detokenizes(tmp_path):
         ("plain", ["--download"], "--download is for --corpus wit3"),
         ("wit3", [], "no.tgz does not exist"),
         ("plain", [], "no.tgz is not a folder"),
-        ("wit3", ["--valid", "a", "--test", "a"], "each set serves once"),
+        ("wit3", ["--valid", "a", "--test", "a"], "a set can serve for one of train, valid and test, once"),
     ],
 )
 def test_command_errors_are_one_line(corpus, options, message, tmp_path, capsys):
@@ -199,4 +205,4 @@ def test_command_errors_are_one_line(corpus, options, message, tmp_path, capsys)
 def test_command_refuses_what_is_no_size(size, tmp_path, capsys):
     with pytest.raises(SystemExit):
         cli.main(command(tmp_path, "plain", tmp_path / "out", "--at-most", size))
-    assert "is not of the form train=6000" in capsys.readouterr().err
+    assert "does not have the form train=6000" in capsys.readouterr().err

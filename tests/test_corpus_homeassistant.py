@@ -92,7 +92,9 @@ def test_split_is_deterministic_and_shuffled():
 
 
 def test_too_few_pairs_is_an_error():
-    with pytest.raises(ValueError, match="20 pairs in 20 unconnected groups are too few to hold out 10 twice"):
+    with pytest.raises(
+        ValueError, match="20 pairs in 20 unconnected groups are too few: validation and test take 10 each"
+    ):
         isolated_splits(numbered_pairs(20), 10, seed=1)
 
 
@@ -114,7 +116,7 @@ def test_what_is_no_such_wheel_is_an_error(tmp_path):
     text.write_text("no zip")
     with pytest.raises(ValueError, match="a.whl is not a wheel"):
         extract(str(text), "de", "en", str(tmp_path / "out"))
-    with pytest.raises(ValueError, match="is it a homeassistant wheel"):
+    with pytest.raises(ValueError, match="is it a wheel of Home Assistant"):
         extract(wheel(tmp_path / "b.whl", {}), "de", "en", str(tmp_path / "out"))
     with pytest.raises(ValueError, match="no translations into 'xx', only de, en"):
         extract(wheel(tmp_path / "c.whl", {"a": {"de": {}, "en": {}}}), "xx", "en", str(tmp_path / "out"))

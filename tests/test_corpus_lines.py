@@ -53,7 +53,9 @@ def test_empty_and_missing_files(tmp_path):
 
 @pytest.mark.parametrize("counts", [(3, 5), (5, 3), (1, 2)])
 def test_mismatch_gives_both_counts(tmp_path, counts):
-    source, target = (write(tmp_path / name, b"x\n" * count) for name, count in zip(("a.de", "a.en"), counts))
+    source, target = (
+        write(tmp_path / name, b"x\n" * count) for name, count in zip(("a.de", "a.en"), counts, strict=True)
+    )
     with pytest.raises(ValueError, match=rf"a\.de has {counts[0]} lines but .*a\.en has {counts[1]};"):
         list(read_pairs(source, target))
 

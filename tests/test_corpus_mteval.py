@@ -72,8 +72,8 @@ def test_references(written, meant):
         (mteval("de").replace("aus. </seg>", "aus."), "x.xml:7: segment 2 of talk 69 is not closed"),
         (mteval("de").replace("Dank. </seg>", "Dank."), "x.xml:8: segment 3 of talk 69 is not closed"),
         ('<doc docid="1">\n<seg id="1"> a', "x.xml:2: segment 1 of talk 1 is not closed"),
-        (mteval("de").replace('id="2"', 'id="1"'), "x.xml:7: segment 1 of talk 69 is there for the second time"),
-        (mteval("de") * 2, "x.xml:17: segment 1 of talk 69 is there for the second time"),
+        (mteval("de").replace('id="2"', 'id="1"'), "x.xml:7: segment 1 of talk 69 occurs a second time"),
+        (mteval("de") * 2, "x.xml:17: segment 1 of talk 69 occurs a second time"),
         (mteval("de").replace(' id="2"', ""), "x.xml:7: <seg> has no id"),
         (mteval("de").replace("docid", "name"), "x.xml:4: <doc .* has no id"),
         (mteval("de").replace('<seg id="2">', '<seg id="2"'), "x.xml:7: </seg> closes no segment"),
@@ -99,10 +99,10 @@ def test_sides_are_joined_on_talk_and_segment():
 
 def test_missing_and_extra_segments_are_named():
     whole, cut = segments(mteval("de")), segments(mteval("en").replace('<seg id="2"> It expands in winter. </seg>', ""))
-    with pytest.raises(ValueError, match="b.xml has no segment 2 of talk 69, but a.xml has"):
+    with pytest.raises(ValueError, match="b.xml lacks segment 2 of talk 69, which a.xml has"):
         aligned_segments(whole, cut, ("a.xml", "b.xml"))
-    with pytest.raises(ValueError, match="b.xml has no segment 2 of talk 69, but a.xml has"):
+    with pytest.raises(ValueError, match="b.xml lacks segment 2 of talk 69, which a.xml has"):
         aligned_segments(cut, whole, ("b.xml", "a.xml"))
     other = segments(mteval("en", talk="70"))
-    with pytest.raises(ValueError, match="b.xml has no segment 1 of talk 69, nor 2 others, but a.xml has"):
+    with pytest.raises(ValueError, match="b.xml lacks segment 1 of talk 69 and 2 others, which a.xml has"):
         aligned_segments(whole, other, ("a.xml", "b.xml"))

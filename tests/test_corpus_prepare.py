@@ -11,7 +11,8 @@ from prepared import BERTLOSS, PAIRS, command, contents, run, write_corpus
 from waiting import wait_for
 
 from fairseq_bertloss.corpus.lines import read_lines
-from fairseq_bertloss.corpus.prepare import Settings, prepare
+from fairseq_bertloss.corpus.prepare import prepare
+from fairseq_bertloss.corpus.settings import Settings
 from fairseq_bertloss.corpus.source import SourceText
 from fairseq_bertloss.language_model.vocabulary import align, load_tokenizer, symbol_names, tokenize
 
@@ -63,7 +64,8 @@ def test_folder_is_complete_and_alone(prepared):
 
 
 def test_killed_run_is_not_trusted_and_two_workers_give_the_same_bytes(prepared, tmp_path):
-    destdir, partial = tmp_path / "killed", tmp_path / "killed.partial"
+    destdir = tmp_path / "killed"
+    partial = tmp_path / "killed.partial"
     arguments = command(prepared.corpus, prepared.lm, destdir, "--workers")
     process = subprocess.Popen([*arguments, "1"], stderr=subprocess.DEVNULL, stdout=subprocess.DEVNULL)
     wait_for(lambda: (partial / "dict.de.txt").exists())  # fairseq-preprocess, a child, is at work
@@ -78,7 +80,7 @@ def test_killed_run_is_not_trusted_and_two_workers_give_the_same_bytes(prepared,
 
 
 def test_prepared_folder_is_left_alone_and_other_settings_are_an_error(prepared, tmp_path):
-    paths = dict(zip(prepared.corpus[::2], prepared.corpus[1::2]))
+    paths = dict(zip(prepared.corpus[::2], prepared.corpus[1::2], strict=True))
     corpora = {
         "train": (paths["--source"], paths["--target"]),
         "valid": (paths["--valid-source"], paths["--valid-target"]),
@@ -160,9 +162,9 @@ def test_no_training_pair_left_is_an_error(minilm, tmp_path):
     [
         (dict(source_lang="zh-Hans"), "letters, digits"),
         (dict(source_lang="en"), "both 'en'"),
-        (dict(merges=0), "merges must be at least 1"),
-        (dict(max_length=0), "max_length must be at least 1"),
-        (dict(max_ratio=0.5), "max_ratio must be at least 1"),
+        (dict(merges=0), "--merges must be at least 1"),
+        (dict(max_length=0), "--max-length must be at least 1"),
+        (dict(max_ratio=0.5), "--max-ratio must be at least 1"),
     ],
 )
 def test_impossible_settings(arguments, message):

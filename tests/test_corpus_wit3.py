@@ -76,13 +76,13 @@ def test_talks_out_of_step_are_named_with_their_file(tmp_path):
     "languages, files, name, message",
     [
         (("en", "en"), {}, "train", "source and target language are both 'en'"),
-        (("de", "en"), {}, "tst2015", "no set 'tst2015', only train, dev2010, dev2012, tst2010$"),
+        (("de", "en"), {}, "tst2015", "no set 'tst2015'; its sets: train, dev2010, dev2012, tst2010$"),
         (("de", "en"), {}, "tst2014", "the en side of tst2014 is missing"),
         (
             ("de", "en"),
             {"IWSLT14.TEDX.tst2010.de-en.de.xml": mteval("de")},
             "tst2010",
-            "the de side of tst2010 is there more than once: .*TED.tst2010.*, .*TEDX.tst2010",
+            "the de side of tst2010 exists more than once: .*TED.tst2010.*, .*TEDX.tst2010",
         ),
         (("de", "en"), {"IWSLT14.TED.tst2010.de-en.en.xml": b"<seg"}, "tst2010", "tst2010.de-en.en.xml has no <seg>"),
     ],
@@ -103,8 +103,8 @@ def test_bad_sets(shape, languages, files, name, message, tmp_path):
         ),
         (tgz({"a.txt": "x"}), "x.tgz has neither .*; is it an archive of WIT3"),
         (tgz({f"2014-01/{INNER}": "no archive"}), "x.tgz: 2014-01/texts/de/en/de-en.tgz is damaged"),
-        (tgz({f"2014-01/{INNER}": pair_tgz()[:-100]}), "texts/de/en/de-en.tgz is damaged, cut short"),
-        (pair_tgz()[:-100], "x.tgz is damaged, cut short"),
+        (tgz({f"2014-01/{INNER}": pair_tgz()[:-100]}), "texts/de/en/de-en.tgz is damaged, truncated"),
+        (pair_tgz()[:-100], "x.tgz is damaged, truncated"),
         (b"", "x.tgz is damaged"),
     ],
 )

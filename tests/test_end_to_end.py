@@ -11,7 +11,7 @@ import pytest
 import torch
 import yaml
 from lms import make_tokenizer, save_tiny
-from test_bad_input import gpt2, without_room
+from bad_input import gpt2, without_room
 from training import PACKAGE, SEED, fairseq, logged, rise, train
 
 from fairseq_bertloss.checkpoints.loading import allow_fairseq_classes

@@ -9,7 +9,16 @@ import pytest
 import results
 import torch
 from archives import write_tree
-from test_bad_input import AVERAGE, COMPARE, PLAIN, PREPARE, REPORT, VOCABULARY, everything, here  # noqa: F401, here is a fixture
+from bad_input import (
+    AVERAGE,
+    COMPARE,
+    PLAIN,
+    PREPARE,
+    REPORT,
+    VOCABULARY,
+    everything,
+    here,  # noqa: F401, a fixture
+)
 
 from fairseq_bertloss import cli
 
@@ -26,11 +35,13 @@ COMMANDS = {
 """What each writes begins with disk/out."""
 
 ROOM = {"prepare": 8 * KB, "report": 4 * KB, "extract": 4 * KB, "average": 4 * KB}
-"""How much of the result the full disk takes; nothing, of the others."""
+"""Bytes that the full disk still takes of a result; none of the others."""
 
 KILLED = """
 import os, signal, sys
-number, replace, calls = int(sys.argv[1]), os.replace, []
+number = int(sys.argv[1])
+replace = os.replace
+calls = []
 def killed(*arguments):
     calls.append(arguments)
     if len(calls) == number:
@@ -42,7 +53,7 @@ status = cli.main(sys.argv[2:])
 print(len(calls), file=sys.stderr)
 sys.exit(status)
 """
-"""The command, killed where it would put its so-manieth file in place; 0: not killed, it says how many there are."""
+"""A program that kills the command before it puts its Nth file in place; if N is 0, it says how many there are."""
 
 
 @pytest.fixture
@@ -59,7 +70,7 @@ def folder(here):  # noqa: F811
 
 @pytest.fixture
 def small_disk(folder):
-    """That of the results holds 4 MB."""
+    """A disk of 4 MB for the results."""
     disk = folder / "disk"
     mounted = subprocess.run(
         ["mount", "-t", "tmpfs", "-o", f"size={4096 * KB}", "tmpfs", str(disk)], capture_output=True
@@ -71,7 +82,7 @@ def small_disk(folder):
 
 
 def fill(disk: Path, but: int) -> None:
-    """Leaves so many bytes of a disk."""
+    """Fills a disk but for so many bytes."""
     with (disk / "filling").open("wb", buffering=0) as file:
         try:
             while True:
@@ -97,7 +108,8 @@ def test_disk_full(name, folder, small_disk, capfd):
 @pytest.mark.parametrize("name", [name for name in COMMANDS if name != "prepare"])  # test_corpus_prepare.py kills that
 def test_killed_where_results_are_put_in_place(name, folder):
     """The last of them. What stands in their places is whole, the earlier result or this one's."""
-    disk, command = folder / "disk", [sys.executable, "-c", KILLED]
+    disk = folder / "disk"
+    command = [sys.executable, "-c", KILLED]
 
     def run(number: int) -> subprocess.CompletedProcess:
         return subprocess.run([*command, str(number), *COMMANDS[name].split()], capture_output=True, text=True)

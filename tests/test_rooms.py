@@ -17,8 +17,8 @@ FLOORS = (
     {"", "commands"},
     {"cli"},
 )
-"""Rooms, and modules at the door, from the ground up; "" is the package itself. Each imports from floors below, and from
-itself."""
+"""Rooms, and modules at the door, from the ground up; "" is the package itself. Each imports from floors below, and
+from itself."""
 
 REGISTERS = {("forced_decoding", "")}
 """Who imports the package itself, because it loads models of classes that the package registers."""
@@ -53,7 +53,8 @@ def imported(path: Path) -> set[str]:
 
 def own(names: set[str]) -> set[str]:
     """Those of this package, as modules() names them."""
-    known, found = modules(), set()
+    known = modules()
+    found = set()
     for name in names:
         package, _, rest = name.partition(".")
         if package == "fairseq_bertloss":
@@ -79,7 +80,8 @@ def test_nothing_imports_upwards():
     wrong = set()
     for module, path in modules().items():
         for other in own(imported(path)):
-            here, there = room(module), room(other)
+            here = room(module)
+            there = room(other)
             if here != there and floor(there) >= floor(here) and (here, there) not in REGISTERS:
                 wrong.add(f"{module} imports {other}")
     assert not wrong

@@ -1,1 +1,1 @@
-"""The subcommands of `bertloss`: each is a function that adds a parser and sets `run` to what it runs."""
+"""The subcommands of `bertloss`: for each, a function that adds its parser and one that runs it."""

@@ -1,9 +1,33 @@
-"""What several subcommands share: options, and lines for the user."""
+"""What several subcommands share: their parsers, common options, and messages for the user."""
 
 import argparse
+import logging
 import sys
+from collections.abc import Callable
 
 from fairseq_bertloss.commands.streams import give_up
+
+
+def add_command(
+    subparsers, name: str, summary: str, run: Callable[[argparse.Namespace], None]
+) -> argparse.ArgumentParser:
+    """The parser of a new subcommand.
+
+    Args:
+        subparsers: where it is added.
+        name: what the user types.
+        summary: what the command does, in the imperative, without a full stop.
+        run: what does it.
+    """
+    description = f"{summary[0].upper()}{summary[1:]}."
+    parser = subparsers.add_parser(name, help=summary, description=description)
+    parser.set_defaults(run=run)
+    return parser
+
+
+def quiet_fairseq() -> None:
+    """Lets fairseq log warnings alone. It would log everything if it were imported before this is called."""
+    logging.basicConfig(level=logging.WARNING)
 
 
 def report(line: str) -> None:
@@ -21,28 +45,46 @@ def report(line: str) -> None:
 
 
 def report_folder(destdir: str, is_new: bool) -> None:
-    """Says whether the folder was written or was there already."""
+    """Reports whether the folder was written now or was prepared already."""
     report(f"{destdir}: {'written' if is_new else 'already prepared'}")
 
 
+def report_pairs(counts: dict[str, int]) -> None:
+    """Reports how many pairs each split has."""
+    report(", ".join(f"{split}: {count} pairs" for split, count in counts.items()))
+
+
 def warn(*warnings: str | None) -> None:
-    """Reports the warnings that there are."""
+    """Reports the warnings; None stands for none."""
     for warning in filter(None, warnings):
         report(warning)
 
 
-def add_lm(parser: argparse.ArgumentParser) -> None:
-    """The option that names the language model."""
-    parser.add_argument("--lm", required=True, metavar="NAME", help="language model: hub name or local folder")
+def add_lm(parser: argparse.ArgumentParser, purpose: str) -> None:
+    """Adds the option that names the language model.
+
+    Args:
+        parser: the command's.
+        purpose: what the command needs the language model for, as a relative clause.
+    """
+    parser.add_argument(
+        "--lm", required=True, metavar="NAME", help=f"language model {purpose}: hub name or local folder"
+    )
 
 
 def add_languages(parser: argparse.ArgumentParser) -> None:
-    """The options that name the language pair."""
-    parser.add_argument("--source-lang", required=True, metavar="CODE", help="such as de, es, tr or zh")
-    parser.add_argument("--target-lang", required=True, metavar="CODE", help="such as en")
+    """Adds the options that name the language pair."""
+    parser.add_argument(
+        "--source-lang", required=True, metavar="CODE", help="code of the source language, such as de, es, tr or zh"
+    )
+    parser.add_argument("--target-lang", required=True, metavar="CODE", help="code of the target language, such as en")
 
 
 def add_destdir(parser: argparse.ArgumentParser) -> None:
-    """The options of a command that writes a folder."""
-    parser.add_argument("--destdir", required=True, metavar="DIR", help="folder to write, whole or not at all")
-    parser.add_argument("--overwrite", action="store_true", help="replace a folder that this command wrote")
+    """Adds the options of a command that writes a folder."""
+    parser.add_argument(
+        "--destdir", required=True, metavar="DIR", help="folder to write; it appears once it is complete"
+    )
+    parser.add_argument(
+        "--overwrite", action="store_true", help="replace the folder if an earlier run of this command wrote it"
+    )

@@ -2,41 +2,51 @@
 
 import argparse
 
-from fairseq_bertloss.commands.common import add_destdir, add_languages, report, report_folder, warn
+from fairseq_bertloss.commands.common import (
+    add_command,
+    add_destdir,
+    add_languages,
+    report,
+    report_folder,
+    report_pairs,
+    warn,
+)
 
 
 def add_extract(subparsers) -> None:
-    """`bertloss extract`."""
-    parser = subparsers.add_parser("extract", help="turn a corpus of TED talks or plain files into raw parallel text")
-    parser.add_argument("path", metavar="PATH", help="archive or folder of WIT3, or folder of plain or gzipped text")
-    parser.add_argument("--corpus", required=True, choices=("wit3", "plain"), help="how the corpus is stored")
+    """Adds the parser of `bertloss extract`."""
+    summary = "extract raw parallel text from a corpus of TED talks (WIT3) or of plain files"
+    parser = add_command(subparsers, "extract", summary, run_extract)
+    parser.add_argument(
+        "path", metavar="PATH", help="corpus: archive or folder of WIT3, or folder of text files, gzipped or not"
+    )
+    parser.add_argument("--corpus", required=True, choices=("wit3", "plain"), help="format of the corpus")
     add_languages(parser)
     add_destdir(parser)
     parser.add_argument(
-        "--moses-tokenized", action="store_true", help="plain: the text is in Moses' tokens; put it back together"
+        "--moses-tokenized", action="store_true", help="detokenize the text, which Moses has tokenized (plain only)"
     )
     parser.add_argument(
-        "--download", action="store_true", help="wit3: fetch the archive to PATH first, unless it is there"
+        "--download", action="store_true", help="download the archive to PATH first, unless it is there (wit3 only)"
     )
-    add_splits(parser.add_argument_group("which pairs go where"))
-    parser.set_defaults(run=run_extract)
+    add_splits(parser.add_argument_group("training, validation and test"))
 
 
 def add_splits(group: argparse._ArgumentGroup) -> None:
-    """The options that choose validation and test."""
+    """Adds the options that choose validation and test."""
     group.add_argument(
-        "--valid-every", type=int, metavar="N", help="validation: every Nth training pair, out of training"
+        "--valid-every", type=int, metavar="N", help="move every Nth training pair to the validation set"
     )
-    group.add_argument("--valid", nargs="+", default=(), metavar="SET", help="validation: these sets, such as dev2010")
-    group.add_argument("--test", nargs="+", default=(), metavar="SET", help="test: these sets, such as tst2010 tst2011")
-    group.add_argument("--halve-valid", action="store_true", help="test: every other pair of validation")
+    group.add_argument("--valid", nargs="+", default=(), metavar="SET", help="sets for validation, such as dev2010")
+    group.add_argument("--test", nargs="+", default=(), metavar="SET", help="sets for test, such as tst2010 tst2011")
+    group.add_argument("--halve-valid", action="store_true", help="move every other validation pair to the test set")
     group.add_argument(
         "--at-most",
         nargs="+",
         type=split_size,
         default=(),
         metavar="SPLIT=N",
-        help="no more than N pairs of train, valid or test, taken from all over it",
+        help="keep at most N pairs of train, valid or test, evenly spaced",
     )
 
 
@@ -44,12 +54,12 @@ def split_size(text: str) -> tuple[str, int]:
     """Parses train=6000."""
     split, separator, size = text.partition("=")
     if not separator or not size.isdecimal():
-        raise argparse.ArgumentTypeError(f"{text!r} is not of the form train=6000")
+        raise argparse.ArgumentTypeError(f"{text!r} does not have the form train=6000")
     return split, int(size)
 
 
 def run_extract(args: argparse.Namespace) -> None:
-    """Writes the corpus' splits and reports how many pairs they have."""
+    """Writes the splits of a corpus and reports how many pairs they have."""
     from fairseq_bertloss.corpus.extraction import Splits, extract
 
     if len(dict(args.at_most)) < len(args.at_most):
@@ -65,14 +75,14 @@ def run_extract(args: argparse.Namespace) -> None:
     report_folder(args.destdir, is_new)
     if record["empty_training_pairs"]:
         report(f"left out of training: {record['empty_training_pairs']} pairs with an empty side")
-    report(", ".join(f"{split}: {count} pairs" for split, count in record["counts"].items()))
+    report_pairs(record["counts"])
 
 
 def open_corpus(args: argparse.Namespace):
-    """The corpus that the arguments name, downloaded first where that is asked for.
+    """The corpus that the arguments name, downloaded first if they say so.
 
     Raises:
-        ValueError: an option is not for this kind of corpus; or as the download and the corpus.
+        ValueError: an option does not fit this kind of corpus, the download failed, or the corpus cannot be read.
     """
     if args.corpus == "plain":
         from fairseq_bertloss.corpus.plain import PlainText

@@ -1,22 +1,23 @@
-"""`bertloss mend`: what a killed training left is made ready to go on."""
+"""The subcommand that makes a killed training ready to go on: mend."""
 
 import argparse
-import logging
 import os
 
-from fairseq_bertloss.commands.common import report
+from fairseq_bertloss.commands.common import add_command, quiet_fairseq, report
 
 
 def add_mend(subparsers) -> None:
-    """`bertloss mend`."""
-    parser = subparsers.add_parser("mend", help="make the last checkpoint of a killed training whole again")
-    parser.add_argument("folder", metavar="SAVE_DIR", help="fairseq-train's --save-dir")
-    parser.set_defaults(run=run_mend)
+    """Adds the parser of `bertloss mend`."""
+    summary = (
+        "replace a broken checkpoint_last.pt by the furthest whole checkpoint, so that a killed training can go on"
+    )
+    parser = add_command(subparsers, "mend", summary, run_mend)
+    parser.add_argument("folder", metavar="SAVE_DIR", help="the training's --save-dir")
 
 
 def run_mend(args: argparse.Namespace) -> None:
-    """Mends it and says what was done; a whole one is left as it is."""
-    logging.basicConfig(level=logging.WARNING)  # before fairseq is imported, which would log everything
+    """Mends the last checkpoint and reports how; a whole one stays as it is."""
+    quiet_fairseq()
     from fairseq_bertloss.checkpoints.loading import LAST
     from fairseq_bertloss.checkpoints.resumption import mend
 

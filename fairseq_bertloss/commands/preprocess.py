@@ -3,73 +3,104 @@
 import argparse
 import os
 
-from fairseq_bertloss.commands.common import add_destdir, add_languages, add_lm, report, report_folder, warn
+from fairseq_bertloss.commands.common import (
+    add_command,
+    add_destdir,
+    add_languages,
+    add_lm,
+    report,
+    report_folder,
+    report_pairs,
+    warn,
+)
+from fairseq_bertloss.corpus.settings import Settings
 
 
 def add_vocabulary(subparsers) -> None:
-    """`bertloss vocabulary`."""
-    parser = subparsers.add_parser("vocabulary", help="write a language model's vocabulary as fairseq's dict.txt")
-    add_lm(parser)
-    parser.add_argument("--output", required=True, metavar="DICT", help="file for fairseq-preprocess --tgtdict")
-    parser.set_defaults(run=run_vocabulary)
+    """Adds the parser of `bertloss vocabulary`."""
+    summary = "write the vocabulary of a language model as a dictionary of fairseq"
+    parser = add_command(subparsers, "vocabulary", summary, run_vocabulary)
+    add_lm(parser, "whose vocabulary is written")
+    parser.add_argument(
+        "--output", required=True, metavar="DICT", help="file to write, for fairseq-preprocess --tgtdict"
+    )
 
 
 def run_vocabulary(args: argparse.Namespace) -> None:
-    """Writes the dictionary of a language model's whole vocabulary."""
+    """Writes a language model's whole vocabulary and reports its size."""
     from fairseq_bertloss.language_model.vocabulary import dictionary_symbols, load_tokenizer, write_dictionary
 
     symbols = dictionary_symbols(load_tokenizer(args.lm))
     write_dictionary(args.output, symbols)
-    report(f"{args.output}: {len(symbols)} symbols (fairseq adds its four specials)")
+    report(f"{args.output}: {len(symbols)} symbols (fairseq adds its four special ones)")
 
 
 def add_prepare(subparsers) -> None:
-    """`bertloss prepare`."""
-    parser = subparsers.add_parser("prepare", help="turn raw parallel text into a folder for fairseq-train")
-    files = parser.add_argument_group("raw text, one sentence a line, UTF-8, plain or .gz")
-    files.add_argument("--source", required=True, metavar="FILE", help="training source")
-    files.add_argument("--target", required=True, metavar="FILE", help="training target")
-    for split in ("valid", "test"):
-        files.add_argument(f"--{split}-source", metavar="FILE")
-        files.add_argument(f"--{split}-target", metavar="FILE")
-    add_lm(parser)
+    """Adds the parser of `bertloss prepare`."""
+    summary = "turn raw parallel text into a folder for fairseq-train"
+    parser = add_command(subparsers, "prepare", summary, run_prepare)
+    add_raw_text(parser.add_argument_group("raw text (UTF-8, one sentence a line, plain or .gz)"))
+    add_lm(parser, "whose word pieces the target is made of")
     add_languages(parser)
     add_destdir(parser)
-    parser.add_argument(
-        "--lowercase", action="store_true", help="lower-case the source; the language model decides for the target"
-    )
-    parser.add_argument("--merges", type=int, default=32000, help="BPE merges of the source (%(default)s)")
-    parser.add_argument(
-        "--max-length",
-        type=int,
-        default=175,
-        help="drop training pairs with more source words or target pieces (%(default)s)",
-    )
-    parser.add_argument(
-        "--max-ratio",
-        type=float,
-        help="drop training pairs with more than so many times as many words as pieces, or the other way (any number)",
-    )
-    parser.add_argument(
-        "--observed-vocabulary",
-        action="store_true",
-        help="target dictionary of the pieces seen in training, not of the language model's whole vocabulary",
-    )
-    parser.add_argument(
-        "--expected-pairs", type=int, metavar="N", help="report how far the number of training pairs is from this"
-    )
     parser.add_argument(
         "--workers",
         type=int,
         default=min(8, os.cpu_count() or 1),
-        help="processes (%(default)s); any number gives the same files",
+        metavar="N",
+        help="number of processes; any number writes the same files (default: %(default)s)",
     )
-    parser.set_defaults(run=run_prepare)
+    add_treatment(parser)
+
+
+def add_raw_text(group: argparse._ArgumentGroup) -> None:
+    """Adds the options that name the files to read."""
+    group.add_argument("--source", required=True, metavar="FILE", help="source side of training")
+    group.add_argument("--target", required=True, metavar="FILE", help="target side of training")
+    for split, name in (("valid", "validation"), ("test", "test")):
+        for side in ("source", "target"):
+            group.add_argument(f"--{split}-{side}", metavar="FILE", help=f"{side} side of {name}")
+
+
+def add_treatment(parser: argparse.ArgumentParser) -> None:
+    """Adds the options that say how the text is cut and which training pairs are kept."""
+    parser.add_argument(
+        "--lowercase", action="store_true", help="lower-case the source; the language model decides for the target"
+    )
+    parser.add_argument(
+        "--merges",
+        type=int,
+        default=Settings.merges,
+        metavar="N",
+        help="BPE merges of the source (default: %(default)s)",
+    )
+    parser.add_argument(
+        "--max-length",
+        type=int,
+        default=Settings.max_length,
+        metavar="N",
+        help="drop training pairs with more than N source words or target pieces (default: %(default)s)",
+    )
+    parser.add_argument(
+        "--max-ratio",
+        type=float,
+        metavar="R",
+        help="drop training pairs with more than R times as many source words as target pieces, or the reverse "
+        "(default: keep them)",
+    )
+    parser.add_argument(
+        "--observed-vocabulary",
+        action="store_true",
+        help="limit the target dictionary to the pieces seen in training (default: all pieces of the language model)",
+    )
+    parser.add_argument(
+        "--expected-pairs", type=int, metavar="N", help="report how far the number of training pairs is from N"
+    )
 
 
 def run_prepare(args: argparse.Namespace) -> None:
-    """Prepares a corpus and reports what was read, kept and dropped."""
-    from fairseq_bertloss.corpus.prepare import Settings, prepare
+    """Prepares a corpus and reports how many pairs were read, kept and dropped."""
+    from fairseq_bertloss.corpus.prepare import prepare
     from fairseq_bertloss.corpus.source import rules_warning, spaces_warning
 
     corpora = {"train": (args.source, args.target)}
@@ -100,7 +131,7 @@ def run_prepare(args: argparse.Namespace) -> None:
 
 
 def size_differences(counts: dict[str, int], expected: int) -> list[str]:
-    """How many training pairs there are beside how many there should be, before and after --max-ratio."""
+    """Two lines: how far the training pairs are from the expected number after --max-length, and after --max-ratio."""
     sizes = {"after --max-length": counts["kept"] + counts["uneven"], "after --max-ratio": counts["kept"]}
     return [
         f"train: {size} pairs {step}, expected {expected}: {size - expected:+d} ({(size - expected) / expected:+.1%})"
@@ -109,7 +140,7 @@ def size_differences(counts: dict[str, int], expected: int) -> list[str]:
 
 
 def split_summary(split: str, read: int, kept: int, **unfit: int) -> str:
-    """One line on a split: what was dropped from training, or what is empty in an evaluation set."""
+    """One line on a split: the pairs dropped from training, or the unfit ones kept in an evaluation set."""
     from fairseq_bertloss.corpus.prepare import in_words
 
     reasons = in_words(unfit)
@@ -120,12 +151,14 @@ def split_summary(split: str, read: int, kept: int, **unfit: int) -> str:
 
 
 def add_homeassistant(subparsers) -> None:
-    """`bertloss homeassistant`."""
-    parser = subparsers.add_parser("homeassistant", help="extract real parallel text from a homeassistant wheel")
-    parser.add_argument("wheel", help="homeassistant-*.whl, from 'pip download --no-deps homeassistant==2024.3.3'")
+    """Adds the parser of `bertloss homeassistant`."""
+    summary = "extract raw parallel text, strings of a user interface, from a wheel of Home Assistant"
+    parser = add_command(subparsers, "homeassistant", summary, run_homeassistant)
+    parser.add_argument(
+        "wheel", metavar="WHEEL", help="the wheel, downloaded by 'pip download --no-deps homeassistant==2024.3.3'"
+    )
     add_languages(parser)
     add_destdir(parser)
-    parser.set_defaults(run=run_homeassistant)
 
 
 def run_homeassistant(args: argparse.Namespace) -> None:
@@ -134,4 +167,4 @@ def run_homeassistant(args: argparse.Namespace) -> None:
 
     record, is_new = extract(args.wheel, args.source_lang, args.target_lang, args.destdir, args.overwrite)
     report_folder(args.destdir, is_new)
-    report(", ".join(f"{split}: {count} pairs" for split, count in record["counts"].items()))
+    report_pairs(record["counts"])

@@ -1,4 +1,4 @@
-"""Standard output and error as they come: of any encoding, closed, a pipe that nobody reads, a full disk."""
+"""Standard output and error in any state: any encoding, closed, a pipe that nobody reads, a full disk."""
 
 import codecs
 import io
@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from typing import TextIO
 
 STAND_INS = {"−": "-", "–": "-", "±": "+-", "†": "*", "‡": "#", "Δ": "D", "→": "->", "…": "...", "\ufffd": "?"}
-"""What is printed where an encoding lacks a character of our tables."""
+"""What is printed instead of a character of our tables that an encoding lacks."""
 
 
 class NotPrinted(OSError):
@@ -18,11 +18,11 @@ class NotPrinted(OSError):
 
 @contextmanager
 def open_streams() -> Iterator[None]:
-    """For the time of a with statement anything can be printed; what was printed has arrived at its end.
+    """Makes any text printable inside a with statement, and flushes standard output at its end.
 
     Raises:
         BrokenPipeError: nobody reads the output any more.
-        NotPrinted: it cannot be written.
+        NotPrinted: the output cannot be written.
     """
     codecs.register_error(legible.__name__, legible)
     if isinstance(sys.stdout, io.TextIOWrapper):
@@ -38,9 +38,9 @@ def open_streams() -> Iterator[None]:
 
 
 def legible(error: UnicodeError) -> tuple[str | bytes, int]:
-    """What is printed of characters that an encoding lacks, as an error handler of codecs.
+    """Replaces a character that an encoding lacks by one that it has; an error handler of codecs.
 
-    Bytes of a file's name that are no text stay these bytes.
+    Bytes of a file's name that are not text stay these bytes.
     """
     if not isinstance(error, UnicodeEncodeError):
         raise error
@@ -51,7 +51,7 @@ def legible(error: UnicodeError) -> tuple[str | bytes, int]:
 
 
 def check_stdout() -> None:
-    """Makes sure, before long work, that there is somewhere to print its result.
+    """Makes sure, before long work, that its result can be printed.
 
     Raises:
         ValueError: standard output is closed.
@@ -64,14 +64,15 @@ def show(text: str) -> None:
     """Prints results to standard output.
 
     Raises:
-        BrokenPipeError, NotPrinted: as open_streams.
+        BrokenPipeError: nobody reads the output any more.
+        NotPrinted: the text cannot be written.
     """
     with _explained():
         print(text, flush=True)
 
 
 def give_up(*streams: TextIO | None) -> None:
-    """Lets what cannot be printed vanish, so that the interpreter does not complain of it at its end."""
+    """Discards what cannot be printed, so that the interpreter does not complain about it when it ends."""
     with open(os.devnull, "wb") as nowhere:
         for stream in filter(None, streams):
             os.dup2(nowhere.fileno(), stream.fileno())
@@ -79,7 +80,7 @@ def give_up(*streams: TextIO | None) -> None:
 
 @contextmanager
 def _explained() -> Iterator[None]:
-    """Says in an error that it was standard output's."""
+    """Names standard output in the error of a failed write."""
     try:
         yield
     except BrokenPipeError:

@@ -18,21 +18,24 @@ from typing import BinaryIO
 
 CHUNK = 1 << 20
 IN_MEMORY = 64 << 20
-"""A copy of a member that is larger than this goes to the disk."""
+"""Bytes above which the copy of a member is kept on the disk."""
 
 LONGEST_READ = 16 << 20
-"""tarfile reads a member's header at once; no honest one is longer."""
+"""tarfile reads the header of a member at once; no honest header is longer."""
 
-FETCH_AGAIN = "fetch the archive again from where it is published"
+FETCH_AGAIN = "download the archive again from its publisher"
 
 
 @dataclass(frozen=True)
 class Limits:
-    """How many decompressed bytes one needed member and one archive may have, and how many members."""
+    """Upper bounds: decompressed bytes of one member that is read, and of an archive; number of members."""
 
     member: int = 1 << 30
     archive: int = 8 << 30
     count: int = 100_000
+
+
+LIMITS = Limits()
 
 
 class Refused(ValueError):
@@ -40,7 +43,7 @@ class Refused(ValueError):
 
 
 class Folder:
-    """The files of a folder, those of its subfolders not among them.
+    """The files that lie directly in a folder.
 
     Args:
         path: the folder.
@@ -60,7 +63,7 @@ class Folder:
 
 
 class Tarball:
-    """The files of a gzipped tar archive. The first look at it reads it to its end, so that damage shows at once.
+    """The files of a gzipped tar archive. It is read to its end at first use, so that damage shows at once.
 
     Args:
         file: path of the archive, or the archive itself, open for reading bytes.
@@ -68,7 +71,7 @@ class Tarball:
         limits: bounds on what is read.
     """
 
-    def __init__(self, file: str | BinaryIO, name: str, limits: Limits = Limits()):
+    def __init__(self, file: str | BinaryIO, name: str, limits: Limits = LIMITS):
         self._file = file
         self._name = name
         self._limits = limits
@@ -78,8 +81,7 @@ class Tarball:
         """The names of all members but folders, sorted.
 
         Raises:
-            ValueError: the archive is damaged, cut short or too large, a name leads out of it or
-                comes twice.
+            ValueError: the archive is damaged, truncated or too large, or a name occurs twice or leads out of it.
         """
         names = set()
         with self._reading() as tar:
@@ -93,13 +95,13 @@ class Tarball:
         return sorted(names)
 
     def open(self, name: str) -> BinaryIO:
-        """A copy of the member, open for reading bytes; it vanishes when it is closed.
+        """Opens a copy of a member for reading bytes; the copy vanishes when it is closed.
 
         Args:
             name: one of names.
 
         Raises:
-            ValueError: as names; or the member is no plain file, or too large.
+            ValueError: as for names, or the member is too large or not a plain file.
         """
         with self._reading() as tar:
             member = next(member for member in self._members(tar) if posixpath.normpath(member.name) == name)
@@ -108,7 +110,7 @@ class Tarball:
             return self._copy(tar.extractfile(member), name)
 
     def _members(self, tar: tarfile.TarFile) -> Iterator[tarfile.TarInfo]:
-        """The archive's members in order, to its proper end."""
+        """The archive's members in order; its end mark is checked too."""
         count = 0
         while (member := tar.next()) is not None:
             count += 1
@@ -131,7 +133,7 @@ class Tarball:
 
     @contextmanager
     def _reading(self) -> Iterator[tarfile.TarFile]:
-        """The archive from its start; errors of the formats become one that says what to do."""
+        """The archive, open from its start; errors of its format become one that says what to do."""
         try:
             with open(self._file, "rb") if isinstance(self._file, str) else nullcontext(self._file) as file:
                 file.seek(0)
@@ -143,11 +145,13 @@ class Tarball:
             raise
         # A hostile header makes tarfile raise ValueError or, by a long chain of headers, RecursionError.
         except (tarfile.TarError, EOFError, zlib.error, gzip.BadGzipFile, ValueError, RecursionError) as error:
-            raise ValueError(f"{self._name} is damaged, cut short or no .tgz ({error}); {FETCH_AGAIN}") from error
+            raise ValueError(
+                f"{self._name} is damaged, truncated or not a .tgz archive ({error}); {FETCH_AGAIN}"
+            ) from error
 
 
 class BoundedReader:
-    """A stream that only goes forward and ends in an error where it grows too long.
+    """A stream that is read forward only, and raises an error when it grows too long.
 
     Args:
         file: what is read.
@@ -167,10 +171,10 @@ class BoundedReader:
         return self._position
 
     def read(self, size: int) -> bytes:
-        """The next bytes, fewer where the stream ends.
+        """Reads the next bytes, fewer at the end of the stream.
 
         Raises:
-            Refused: too many.
+            Refused: a header, or all that has been read, is too long.
         """
         if size > LONGEST_READ:
             raise Refused(f"{self._name} has a header of {size} bytes; {FETCH_AGAIN}")
@@ -181,10 +185,10 @@ class BoundedReader:
         return self.latest
 
     def seek(self, position: int) -> None:
-        """Skips to a later position, or to the stream's end.
+        """Skips to a later position, or to the end of the stream if that comes first.
 
         Raises:
-            Refused: too many bytes lie before it.
+            Refused: the position is too far, or lies behind.
         """
         if position < self._position:
             raise Refused(f"{self._name} would have to be read backwards; {FETCH_AGAIN}")
@@ -192,7 +196,7 @@ class BoundedReader:
             pass
 
     def expect_end(self) -> None:
-        """Reads the rest, which must be zeros, as the last block was; so the gzip checksum is compared too.
+        """Reads the rest, which must be zeros as the last block was; this also verifies the checksum of gzip.
 
         Raises:
             EOFError: the archive has no end mark. (tarfile takes a damaged header for the end.)

@@ -1,4 +1,4 @@
-"""Archives from the network: only when asked for, resumed where a run was cut, and compared with a checksum.
+"""Downloads of archives: only on request, resumed after an interruption, verified by a checksum.
 
 bertloss extract de-en.tgz --download --corpus wit3 --source-lang de --target-lang en --destdir DIR
 """
@@ -9,7 +9,8 @@ import os
 import re
 import urllib.error
 import urllib.request
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 from fairseq_bertloss.files import check_readable_again, naming
@@ -17,18 +18,20 @@ from fairseq_bertloss.files import check_readable_again, naming
 CHUNK = 1 << 16
 TIMEOUT = 30
 PAGE = "https://wit3.fbk.eu/2014-01"
-"""Where WIT3 links its archive, which Google Drive serves without a lasting address."""
+"""Page that links WIT3's archive, which Google Drive serves without a lasting address."""
+
+BY_OTHER_MEANS = "fetch the file by other means and give its path, without --download"
 
 
 @dataclass(frozen=True)
 class Mirror:
-    """An archive's address, and the md5 of what must lie there, in hexadecimal."""
+    """The address of an archive and the MD5 checksum that it must have, in hexadecimal."""
 
     url: str
     md5: str
 
 
-# The checksum is one that a public reproduction of fairseq's recipe expects of this address.
+# A public reproduction of fairseq's recipe expects this checksum at this address.
 MIRRORS = {
     ("de", "en"): Mirror(
         "https://dl.fbaipublicfiles.com/fairseq/data/iwslt14/de-en.tgz", "10936dfdf616504ddbd844e91b94ef4a"
@@ -44,25 +47,25 @@ def download_pair(
     Args:
         path: where to keep the archive.
         source_lang, target_lang: the pair.
-        mirrors: the pairs that can be had, and from where.
+        mirrors: the pairs that can be downloaded, and from where.
 
     Returns:
         Whether it was downloaded now.
 
     Raises:
-        ValueError: no address is known for the pair; or as download.
+        ValueError: no address is known for the pair, or the download fails as download() says.
     """
     mirror = mirrors.get((source_lang, target_lang))
     if mirror is None:
         raise ValueError(
-            f"no address of {source_lang}-{target_lang} can be vouched for: fetch 2014-01.tgz by hand from {PAGE} "
+            f"no download address of {source_lang}-{target_lang} is known: fetch 2014-01.tgz by hand from {PAGE} "
             "and give its path, without --download"
         )
     return download(mirror, path)
 
 
 def download(mirror: Mirror, path: str) -> bool:
-    """Downloads a file, unless it is there. A run that is cut leaves PATH.partial, where the next one goes on.
+    """Downloads a file, unless it is there. An interrupted run leaves PATH.partial, which the next one completes.
 
     Args:
         mirror: address and checksum.
@@ -72,8 +75,7 @@ def download(mirror: Mirror, path: str) -> bool:
         Whether it was downloaded now.
 
     Raises:
-        ValueError: the network or the server fails, what it sends has another checksum, or something
-            else bears the name.
+        ValueError: the network or the server fails, the checksum differs, or the path holds something else.
     """
     if os.path.isdir(path):
         raise ValueError(f"{path} is a folder; name the file to download to, such as {os.path.join(path, 'de-en.tgz')}")
@@ -81,23 +83,10 @@ def download(mirror: Mirror, path: str) -> bool:
         check(path, mirror, f"delete {path}, or leave out --download to read it as it is")
         return False
     partial = f"{path}.partial"
-    try:
+    with explained(mirror.url, partial):
         fetch(mirror.url, partial)
-    # The errors of urllib are OSErrors, as are those of the disk, which name their file.
-    except (OSError, http.client.HTTPException) as error:
-        if getattr(error, "filename", None) == partial:
-            raise
-        raise ValueError(
-            f"cannot download {mirror.url}: {str(error).strip('<>')}; run the same command again to go on where it "
-            "stopped, or fetch the file by other means and give its path, without --download"
-        ) from error
     try:
-        check(
-            partial,
-            mirror,
-            "run the same command again to start anew, "
-            "or, where it stays so, fetch the file by other means and give its path, without --download",
-        )
+        check(partial, mirror, f"run the same command again to start anew; if the error persists, {BY_OTHER_MEANS}")
     except ValueError:
         os.unlink(partial)
         raise
@@ -105,8 +94,23 @@ def download(mirror: Mirror, path: str) -> bool:
     return True
 
 
+@contextmanager
+def explained(url: str, partial: str) -> Iterator[None]:
+    """Says what to do in an error of the network or the server; errors of the disk stay as they are."""
+    try:
+        yield
+    # The errors of urllib are OSErrors, as are those of the disk, which name their file.
+    except (OSError, http.client.HTTPException) as error:
+        if getattr(error, "filename", None) == partial:
+            raise
+        raise ValueError(
+            f"cannot download {url}: {str(error).strip('<>')}; run the same command again to resume, or "
+            f"{BY_OTHER_MEANS}"
+        ) from error
+
+
 def fetch(url: str, partial: str) -> None:
-    """Appends to a partial file what it lacks, or writes it anew where the server cannot resume.
+    """Appends to a partial file what it lacks, or writes it anew if the server cannot resume.
 
     Raises:
         OSError: the network or the server fails.
@@ -127,20 +131,20 @@ def fetch(url: str, partial: str) -> None:
 
 
 def request(url: str, start: int) -> http.client.HTTPResponse:
-    """Asks for a file from a byte on."""
+    """Requests a file from its byte number `start` on."""
     headers = {"User-Agent": "fairseq-bertloss"} | ({"Range": f"bytes={start}-"} if start else {})
     asked = urllib.request.Request(url, headers=headers)
     return urllib.request.urlopen(asked, timeout=TIMEOUT)  # the addresses are ours, and files have checksums  # nosec B310
 
 
 def first_byte(response: http.client.HTTPResponse) -> int | None:
-    """Where the part begins that a server sends; None where it does not tell."""
+    """Number of the first byte that the server sends; None if it does not say."""
     match = re.match(r"bytes (\d+)-", response.headers.get("Content-Range", ""))
     return int(match[1]) if match else None
 
 
 def receive(response: http.client.HTTPResponse, partial: str, start: int) -> None:
-    """Writes a response's body from a byte of the file on, with a progress bar on a terminal.
+    """Writes a response from byte number `start` of the file on, with a progress bar on a terminal.
 
     Raises:
         ConnectionError: fewer bytes came than the server announced.
@@ -169,7 +173,7 @@ def receive(response: http.client.HTTPResponse, partial: str, start: int) -> Non
 
 
 def check(path: str, mirror: Mirror, remedy: str) -> None:
-    """Compares a file's checksum with that of the mirror.
+    """Compares the checksum of a file with that of the mirror.
 
     Raises:
         ValueError: they differ.
@@ -178,4 +182,4 @@ def check(path: str, mirror: Mirror, remedy: str) -> None:
     with open(path, "rb") as file:
         md5 = hashlib.file_digest(file, lambda: hashlib.md5(usedforsecurity=False)).hexdigest()
     if md5 != mirror.md5:
-        raise ValueError(f"{path} has the md5 {md5}, but {mirror.url} should have {mirror.md5}; {remedy}")
+        raise ValueError(f"{path} has the MD5 checksum {md5}, but {mirror.url} should have {mirror.md5}; {remedy}")

@@ -1,4 +1,4 @@
-"""What the two formats of a WIT3 pair have in common: text with XML's entities, which is often not XML."""
+"""Text with XML's entities, often not well-formed XML: both formats of a WIT3 pair have it."""
 
 import re
 
@@ -9,16 +9,16 @@ ENTITIES = {"amp": "&", "lt": "<", "gt": ">", "quot": '"', "apos": "'"}
 
 
 def plain_text(text: str) -> str:
-    """The text with its references undone, once, and its white space normalised.
+    """The text with its references resolved, once, and its white space normalised.
 
-    XML's five entities and its numeric references are undone; HTML's many names are not, since text
+    XML's five entities and its numeric references are resolved. HTML's many names are not, since text
     like "AT&copy" has them by chance.
     """
     return normalize(REFERENCE.sub(_character, text))
 
 
 def _character(reference: re.Match) -> str:
-    """The character that a reference stands for; a number that is no character stays as it is written."""
+    """The character that a reference stands for; a number that is no character stays as it is."""
     entity, decimal, hexadecimal = reference.groups()
     if entity:
         return ENTITIES[entity]

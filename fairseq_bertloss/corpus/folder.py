@@ -1,7 +1,7 @@
 """Folders that are built whole or not at all, and only once for the same settings.
 
-A folder is built as DIR.partial beside DIR and renamed at the end, so that whatever bears the name
-DIR is complete. What a killed run leaves in DIR.partial is thrown away by the next.
+A folder is built as DIR.partial beside DIR and renamed at the end, so that whatever has the name
+DIR is complete. The next run deletes what a killed one left in DIR.partial.
 """
 
 import fcntl
@@ -21,21 +21,21 @@ OLDER = ".older"
 def build_once(
     destdir: str, record_name: str, settings: dict, build: Callable[[str, int], dict], overwrite: bool = False
 ) -> tuple[dict, bool]:
-    """Builds a folder, unless it is there already with the same settings.
+    """Builds a folder, unless it exists with the same settings.
 
     Args:
         destdir: the folder.
         record_name: JSON file in it that marks it as ours: the settings, and what build returns.
-        settings: all that decides the folder's content, JSON types only; the record's first keys.
-        build: called with the partial folder and the descriptor of its lock (for child processes
-            that write there to keep open); returns the record's other keys.
+        settings: all that decides the content of the folder, JSON types only; the first keys of the record.
+        build: called with the partial folder and the descriptor of its lock, which child processes
+            that write there keep open; returns the other keys of the record.
         overwrite: replace a folder of other settings, and rebuild one of the same.
 
     Returns:
         The record, and whether the folder was built now.
 
     Raises:
-        ValueError: destdir has other settings and overwrite is not set, or is not ours.
+        ValueError: destdir has other settings and overwrite is not set, or it is not ours.
     """
     destdir = os.path.abspath(destdir)
     if not overwrite and (record := existing(destdir, record_name, settings)):
@@ -59,10 +59,10 @@ def build_once(
 
 
 def existing(destdir: str, record_name: str, settings: dict) -> dict | None:
-    """The record of a folder that was built with these settings; None where there is no folder.
+    """The record of a folder that was built with these settings; None if there is no folder.
 
     Raises:
-        ValueError: as build_once.
+        ValueError: as for build_once().
     """
     if not os.path.lexists(destdir):
         return None
@@ -79,16 +79,23 @@ def existing(destdir: str, record_name: str, settings: dict) -> dict | None:
 
 
 def check_replaceable(destdir: str, record_name: str) -> None:
-    """Refuses a path that holds something we did not write, so that it is never deleted."""
+    """Refuses a path that holds something we did not write, so that it is never deleted.
+
+    Raises:
+        ValueError: it does.
+    """
     if os.path.lexists(destdir) and not os.path.isfile(os.path.join(destdir, record_name)):
-        raise ValueError(f"{destdir} exists and has no {record_name}, so it is left alone; choose another --destdir")
+        raise ValueError(
+            f"{destdir} exists and has no {record_name}, so it is not overwritten; choose another --destdir"
+        )
 
 
 def differences(old: dict, new: dict, prefix: str = "") -> list[str]:
-    """What changed between two nested settings, one `name was X, now Y` each."""
+    """The changes between two nested settings, each as `name was X, now Y`."""
     changed = []
     for key in sorted({*old, *new}):
-        before, now = old.get(key), new.get(key)
+        before = old.get(key)
+        now = new.get(key)
         if isinstance(before, dict) and isinstance(now, dict):
             changed += differences(before, now, f"{prefix}{key}.")
         elif before != now:
@@ -97,12 +104,12 @@ def differences(old: dict, new: dict, prefix: str = "") -> list[str]:
 
 
 def brief(value) -> str:
-    """A setting for an error message; the first digits of a checksum are enough there."""
+    """A setting as an error message shows it; the first digits of a checksum are enough there."""
     return "absent" if value is None else str(value)[:24]
 
 
 def checksum(path: str) -> str:
-    """The sha256 of a file that is to be read again, in hexadecimal.
+    """The SHA-256 checksum of a file that will be read again, in hexadecimal.
 
     Raises:
         ValueError: it can be read only once.
@@ -114,17 +121,17 @@ def checksum(path: str) -> str:
 
 @contextmanager
 def locked(folder: str) -> Iterator[tuple[str, int]]:
-    """The folder, created where needed, for this process alone; waits for another that holds it.
+    """Holds a folder, created if needed, for this process alone; waits for another process that holds it.
 
     The lock belongs to the file's descriptor, so the kernel drops it with the last process that
     holds the descriptor, however that process ends.
 
     Raises:
-        ValueError: a folder of this name holds files but no lock, so it is not ours to empty.
+        ValueError: the folder holds files but no lock, so it is not ours to empty.
     """
     path = os.path.join(folder, LOCK)
     if os.path.isdir(folder) and os.listdir(folder) and not os.path.exists(path):
-        raise ValueError(f"{folder} is in the way and was not left by an earlier run; move it elsewhere")
+        raise ValueError(f"{folder} is in the way, and no earlier run has left it; move it elsewhere")
     while True:
         os.makedirs(folder, exist_ok=True)
         try:
@@ -141,7 +148,7 @@ def locked(folder: str) -> Iterator[tuple[str, int]]:
 
 
 def empty(folder: str) -> None:
-    """Deletes all that a killed run left in a locked folder."""
+    """Deletes everything in a locked folder but the lock."""
     for entry in os.scandir(folder):
         if entry.is_dir(follow_symlinks=False):
             shutil.rmtree(entry)
@@ -150,7 +157,7 @@ def empty(folder: str) -> None:
 
 
 def discard(folder: str) -> None:
-    """Removes a locked folder; the lock goes last, so that a run that waits for it finds no half of it."""
+    """Removes a locked folder; the lock goes last, so that a run that waits for it finds no half-emptied folder."""
     if os.path.isdir(folder):
         empty(folder)
         os.unlink(os.path.join(folder, LOCK))
@@ -166,7 +173,7 @@ def write_record(path: str, record: dict) -> None:
 
 
 def replace(partial: str, destdir: str) -> None:
-    """Gives the finished folder its name; an older one goes into it first, and so out of the way."""
+    """Gives the finished folder its name; an older folder of that name is moved into it first, then deleted."""
     older = os.path.join(partial, OLDER)
     if os.path.lexists(destdir):
         os.rename(destdir, older)

@@ -1,14 +1,13 @@
-"""Real parallel text out of a Home Assistant wheel: the strings of its user interface.
+"""Real parallel text from a wheel of Home Assistant: the strings of its user interface.
 
     pip download --no-deps homeassistant==2024.3.3
     bertloss homeassistant homeassistant-2024.3.3-py3-none-any.whl --source-lang de --target-lang en --destdir DIR
 
-The wheel (Apache 2.0) is read, never installed: translations/<language>.json of every component,
-joined on the keys of the strings.
+The wheel (Apache 2.0) is read, never installed. The strings are those of translations/<language>.json of every
+component, joined on their keys.
 """
 
 import json
-import os
 import random
 import re
 import zipfile
@@ -16,35 +15,35 @@ from collections import defaultdict
 from collections.abc import Iterator, Sequence
 
 from fairseq_bertloss.corpus.folder import build_once, checksum
-from fairseq_bertloss.corpus.lines import fold, normalize, write_lines
+from fairseq_bertloss.corpus.lines import fold, normalize
+from fairseq_bertloss.corpus.raw import SPLITS, TRAIN, Pair, write_splits
 from fairseq_bertloss.corpus.source import chinese_words
 from fairseq_bertloss.text.languages import closest, language_of
 
 RECORD = "homeassistant.json"
 TRANSLATION = re.compile(r"homeassistant/components/([^/]+)/translations/([^/]+)\.json")
 WORDS = range(3, 31)
-"""Lengths in words that both sides must have: labels are no sentences, and help texts are paragraphs."""
+"""Lengths in words that both sides must have: shorter strings are labels, longer ones paragraphs."""
 
 HELD_OUT = 500
 SEED = 1
 
-Pair = tuple[str, str]
-
 
 def extract(wheel: str, source_lang: str, target_lang: str, destdir: str, overwrite: bool = False) -> tuple[dict, bool]:
-    """Writes train, valid and test in both languages; a folder of the same wheel is left alone.
+    """Writes train, valid and test in both languages; a folder of the same wheel and languages stays as it is.
 
     Args:
         wheel: a homeassistant-*.whl.
-        source_lang, target_lang: such as de, es, tr, zh_TW and en, in whatever spelling; also the endings of the files.
+        source_lang, target_lang: codes of the languages in any spelling, such as de, zh_TW or eng_Latn; also the
+            endings of the files.
         destdir: the folder to write.
-        overwrite: replace a folder that was written from another wheel or languages.
+        overwrite: replace a folder that was written from another wheel or for other languages.
 
     Returns:
-        The record that the folder holds (with the number of pairs), and whether it was written now.
+        The record in the folder, with the number of pairs, and whether the folder was written now.
 
     Raises:
-        ValueError: no Home Assistant wheel, or one that lacks a language or enough strings in it.
+        ValueError: the file is not a wheel of Home Assistant, or lacks a language or enough strings in it.
     """
     settings = {
         "wheel": f"sha256:{checksum(wheel)}",
@@ -57,19 +56,16 @@ def extract(wheel: str, source_lang: str, target_lang: str, destdir: str, overwr
     def build(folder: str, _lock: int) -> dict:
         pairs = parallel_strings(wheel, source_lang, target_lang)
         splits = isolated_splits(pairs, HELD_OUT, SEED)
-        for split, kept in splits.items():
-            for language, lines in zip((source_lang, target_lang), zip(*kept)):
-                write_lines(os.path.join(folder, f"{split}.{language}"), lines)
-        return {"counts": {split: len(kept) for split, kept in splits.items()}}
+        return {"counts": write_splits(folder, (source_lang, target_lang), splits)}
 
     return build_once(destdir, RECORD, settings, build, overwrite)
 
 
 def parallel_strings(wheel: str, source_lang: str, target_lang: str) -> list[Pair]:
-    """The wheel's distinct pairs of a fit length, sorted.
+    """The wheel's distinct pairs of a suitable length, sorted.
 
     Raises:
-        ValueError: as extract.
+        ValueError: as for extract().
     """
     pairs = set()
     try:
@@ -89,14 +85,14 @@ def parallel_strings(wheel: str, source_lang: str, target_lang: str) -> list[Pai
 
 
 def translation_files(archive: zipfile.ZipFile, wheel: str, codes: Sequence[str]) -> list[tuple[str, str]]:
-    """The archive's names of every component's two translation files."""
+    """The names in the archive of every component's source and target file, where it has both."""
     files = defaultdict(dict)
     for name in archive.namelist():
         if match := TRANSLATION.fullmatch(name):
             component, code = match.groups()
             files[code][component] = name
     if not files:
-        raise ValueError(f"{wheel} holds no homeassistant/components/*/translations; is it a homeassistant wheel?")
+        raise ValueError(f"{wheel} has no homeassistant/components/*/translations; is it a wheel of Home Assistant?")
     sides = []
     for code in codes:
         found = closest(code, sorted(files))
@@ -108,7 +104,7 @@ def translation_files(archive: zipfile.ZipFile, wheel: str, codes: Sequence[str]
 
 
 def flatten(tree: dict, path: tuple[str, ...] = ()) -> Iterator[tuple[tuple[str, ...], str]]:
-    """The strings of nested JSON objects, with their paths."""
+    """The strings in nested JSON objects, each with its path."""
     for key, value in tree.items():
         if isinstance(value, dict):
             yield from flatten(value, (*path, key))
@@ -117,27 +113,27 @@ def flatten(tree: dict, path: tuple[str, ...] = ()) -> Iterator[tuple[tuple[str,
 
 
 def word_count(text: str, language: str) -> int:
-    """Words of a normalised text; Chinese does not put spaces between them."""
+    """The number of words in a normalised text; jieba splits Chinese, which has no spaces between words."""
     return sum(map(str.isalnum, chinese_words(text))) if language_of(language) == "zh" else len(text.split())
 
 
 def isolated_splits(pairs: Sequence[Pair], held_out: int, seed: int) -> dict[str, list[Pair]]:
-    """Splits pairs so that no text of either side is in two splits, letter case and accents ignored.
+    """Splits pairs so that no text of either side is in two splits, whatever its letter case and accents.
 
-    Pairs that share a text, directly or through others, stay together. Validation and test get
-    whole such groups and one pair for each of their sources; training gets all pairs of its groups.
+    Pairs that share a text, directly or through others, form a group that stays together. Of its groups, validation
+    and test get one pair for each source; training gets all pairs.
 
     Args:
         pairs: sorted, distinct.
-        held_out: sources of validation, and of test; all distinct.
-        seed: of the shuffle.
+        held_out: number of distinct sources of validation, and of test.
+        seed: seed of the shuffle.
 
     Raises:
-        ValueError: too few pairs.
+        ValueError: there are too few pairs.
     """
     groups = connected(pairs)
-    random.Random(seed).shuffle(groups)  # a split to repeat, no secret  # nosec B311
-    splits = {"train": [], "valid": [], "test": []}
+    random.Random(seed).shuffle(groups)  # a repeatable split, no secret  # nosec B311
+    splits = {split: [] for split in SPLITS}
     for group in groups:
         by_source = {fold(source): (source, target) for source, target in reversed(group)}
         for split in ("valid", "test"):
@@ -145,10 +141,11 @@ def isolated_splits(pairs: Sequence[Pair], held_out: int, seed: int) -> dict[str
                 splits[split] += by_source.values()
                 break
         else:
-            splits["train"] += group
-    if not splits["train"] or len(splits["valid"]) < held_out or len(splits["test"]) < held_out:
+            splits[TRAIN] += group
+    if not splits[TRAIN] or len(splits["valid"]) < held_out or len(splits["test"]) < held_out:
         raise ValueError(
-            f"{len(pairs)} pairs in {len(groups)} unconnected groups are too few to hold out {held_out} twice"
+            f"{len(pairs)} pairs in {len(groups)} unconnected groups are too few: validation and test take "
+            f"{held_out} each"
         )
     return splits
 

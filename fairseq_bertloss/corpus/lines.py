@@ -1,12 +1,13 @@
 """Raw parallel text: files of one sentence a line, plain or gzip, read as a stream.
 
-A line ends at "\\n" and nowhere else, as every tool that aligns two files by line has it: U+2028 or
-U+0085 inside a line are white space, never a line break. White space is normalised on reading, and every
-character is composed (Unicode's NFC): text is the same however its accents are stored.
+A line ends at "\\n" and nowhere else, as in every tool that aligns two files by line: U+2028 or
+U+0085 inside a line are white space, never a line break. Reading normalises white space and composes
+every character (Unicode's NFC), so that text is the same however its accents are stored.
 """
 
 import gzip
 import itertools
+import os
 import unicodedata
 import zlib
 from collections.abc import Iterable, Iterator
@@ -23,7 +24,7 @@ DOTTED_I_LANGUAGES = ("tr", "az")
 def read_lines(path: str) -> Iterator[str]:
     """The lines of a UTF-8 file, in order, normalised.
 
-    Args and errors as those of raw_lines.
+    Arguments and errors are those of raw_lines().
     """
     return map(normalize, raw_lines(path))
 
@@ -32,33 +33,34 @@ def raw_lines(path: str) -> Iterator[str]:
     """The lines of a UTF-8 file, in order, as they stand.
 
     Args:
-        path: the file; gzip where the name ends in .gz. A byte order mark and "\\r\\n" are accepted.
+        path: the file; gzipped if its name ends in .gz. A byte order mark and "\\r\\n" are accepted.
 
     Raises:
         FileNotFoundError: there is no such file.
-        ValueError: a line is no text in UTF-8, the gzip stream is damaged or cut short, or the file is empty.
+        ValueError: a line is not UTF-8 text, the gzip stream is damaged or truncated, or the file is empty.
     """
-    number = 0
+    read = 0
     opener = gzip.open if str(path).endswith(".gz") else open
     with opener(path, "rb") as file:
         try:
             for number, line in numbered_lines(file, path):
+                read = number
                 yield line
         except (EOFError, zlib.error, gzip.BadGzipFile) as error:
-            raise ValueError(f"{path}:{number + 1}: damaged or truncated gzip file: {error}") from error
-    if number == 0:
+            raise ValueError(f"{path}:{read + 1}: damaged or truncated gzip file: {error}") from error
+    if read == 0:
         raise ValueError(f"{path} is empty")
 
 
 def numbered_lines(file: BinaryIO, name: str) -> Iterator[tuple[int, str]]:
-    """The lines of a UTF-8 file with their numbers from 1; a byte order mark is taken off.
+    """The lines of a UTF-8 file, numbered from 1; a byte order mark is dropped.
 
     Args:
-        file: open for reading bytes.
+        file: the file, open for reading bytes.
         name: what errors call the file.
 
     Raises:
-        ValueError: a line is not UTF-8, or has the character NUL.
+        ValueError: a line is not UTF-8, or has a NUL character.
     """
     for number, line in enumerate(decoded_lines(file, name), 1):
         if "\0" in line:
@@ -70,14 +72,16 @@ def read_pairs(source: str, target: str) -> Iterator[tuple[str, str]]:
     """The line pairs of two files.
 
     Raises:
-        FileNotFoundError: one of the two is not there.
-        ValueError: as read_lines, or the files differ in their number of lines (found at the end).
+        FileNotFoundError: one of the two does not exist.
+        ValueError: as for read_lines(), or the files differ in their number of lines (found at the end).
     """
-    sides = read_lines(source), read_lines(target)
+    sides = (read_lines(source), read_lines(target))
     paired = 0
     for pair in itertools.zip_longest(*sides):
         if None in pair:
-            counts = [paired + (line is not None) + sum(1 for _ in side) for line, side in zip(pair, sides)]
+            counts = [
+                paired + (line is not None) + sum(1 for _ in side) for line, side in zip(pair, sides, strict=True)
+            ]
             raise ValueError(
                 f"{source} has {counts[0]} lines but {target} has {counts[1]}; line i of one must be "
                 "the translation of line i of the other"
@@ -87,24 +91,25 @@ def read_pairs(source: str, target: str) -> Iterator[tuple[str, str]]:
 
 
 def normalize(line: str) -> str:
-    """The line with composed characters, and every run of Unicode white space as one space, none at its ends."""
+    """The line with its characters composed, each run of Unicode white space as one space, and none at its ends."""
     return " ".join(composed(line).split())
 
 
 def is_composed(path: str) -> bool:
-    """Whether composing changes nothing in a file.
+    """Whether all text in a file is composed already.
 
     Raises:
-        FileNotFoundError, ValueError: as raw_lines.
+        FileNotFoundError, ValueError: as for raw_lines().
     """
     return all(unicodedata.is_normalized("NFC", line) for line in raw_lines(path))
 
 
 def lowercase(line: str, language: str) -> str:
-    """The line in the lower case of its language, composed: Turkish I becomes ı there, and i elsewhere.
+    """The line in lower case and composed, as its language has it: I becomes ı in Turkish, i elsewhere.
 
     Args:
-        language: its code, in whatever spelling.
+        line: the line.
+        language: code of its language, in any spelling.
     """
     line = composed(line)  # I and U+0307 are İ
     if language_of(language) in DOTTED_I_LANGUAGES:
@@ -113,19 +118,19 @@ def lowercase(line: str, language: str) -> str:
 
 
 def fold(line: str) -> str:
-    """A key under which all spellings of a line agree that some lower-casing or accent stripping equates."""
+    """A key that is the same for all spellings of a line that lower-casing or stripping accents can equate."""
     decomposed = unicodedata.normalize("NFKD", line.casefold())
     return "".join(char for char in decomposed if not unicodedata.combining(char)).replace("ı", "i")
 
 
 def batches(items: Iterable, size: int) -> Iterator[list]:
-    """The items in lists of `size`, the last one possibly shorter."""
+    """The items in lists of length `size`; the last one may be shorter."""
     items = iter(items)
     while batch := list(itertools.islice(items, size)):
         yield batch
 
 
-def write_lines(path: str, lines: Iterable[str]) -> None:
-    """Writes one line each, UTF-8, ended by "\\n"."""
+def write_lines(path: str | os.PathLike, lines: Iterable[str]) -> None:
+    """Writes each line, ended by "\\n", in UTF-8."""
     with open(path, "w", encoding="utf-8", newline="\n") as file:
         file.writelines(f"{line}\n" for line in lines)

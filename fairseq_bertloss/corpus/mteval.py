@@ -4,7 +4,7 @@
     <doc docid="69" genre="lectures">
     <seg id="1"> Wissen Sie, ... </seg>
 
-These files are often not well-formed XML (a bare &), so they are read by their tags and nothing else.
+These files are often not well-formed XML (a bare &), so only their tags are interpreted.
 """
 
 import re
@@ -29,12 +29,12 @@ def read_segments(file: BinaryIO, name: str) -> dict[Key, str]:
     """The file's segments in order, as plain text.
 
     Args:
-        file: open for reading bytes.
+        file: the file, open for reading bytes.
         name: what errors call the file.
 
     Raises:
-        ValueError: not UTF-8; a segment is not closed, comes twice, or has no id or document; or
-            there is none.
+        ValueError: the file is not UTF-8 or has no segments, or a segment is not closed, occurs twice, or has no id or
+            document.
     """
     reader = _Reader(name)
     for number, line in numbered_lines(file, name):
@@ -47,7 +47,7 @@ def read_segments(file: BinaryIO, name: str) -> dict[Key, str]:
 
 
 class _Reader:
-    """Where in the file the reader is, and what it has read."""
+    """The segments read so far, and where in the file the reader is."""
 
     def __init__(self, name: str):
         self.segments: dict[Key, str] = {}
@@ -57,7 +57,7 @@ class _Reader:
         self._text: list[str] = []
 
     def read(self, part: str, place: str) -> None:
-        """Takes in a tag, or the text between two tags."""
+        """Reads a tag, or the text between two tags."""
         if not TAG.fullmatch(part):
             self._text.append(part)
         elif part.startswith("</"):
@@ -72,7 +72,7 @@ class _Reader:
             self._text.clear()
 
     def expect_closed(self) -> None:
-        """Refuses what cannot stand inside a segment."""
+        """Raises an error if a segment is open."""
         if self._open:
             talk, segment = self._open
             raise ValueError(f"{self._opened_at}: segment {segment} of talk {talk} is not closed")
@@ -80,9 +80,10 @@ class _Reader:
     def _open_segment(self, segment: str, place: str) -> None:
         if self._document is None:
             raise ValueError(f"{place}: segment {segment} stands outside <doc>")
-        self._open, self._opened_at = (self._document, segment), place
+        self._open = (self._document, segment)
+        self._opened_at = place
         if self._open in self.segments:
-            raise ValueError(f"{place}: segment {segment} of talk {self._document} is there for the second time")
+            raise ValueError(f"{place}: segment {segment} of talk {self._document} occurs a second time")
         self._text.clear()
 
     def _close(self, tag: str, place: str) -> None:
@@ -97,10 +98,10 @@ class _Reader:
 
 
 def identifier(attribute: re.Pattern, tag: str, place: str) -> str:
-    """The id that a tag bears.
+    """The id in a tag.
 
     Raises:
-        ValueError: it has none.
+        ValueError: the tag has none.
     """
     match = attribute.search(tag)
     if match is None:
@@ -109,19 +110,19 @@ def identifier(attribute: re.Pattern, tag: str, place: str) -> str:
 
 
 def aligned_segments(source: Mapping[Key, str], target: Mapping[Key, str], names: tuple[str, str]) -> list[Pair]:
-    """The pairs of two files' segments, joined on talk and segment, in the source's order.
+    """The segments of two files as pairs, joined on talk and segment, in the order of the source.
 
     Args:
         source, target: from read_segments.
         names: what errors call the two files.
 
     Raises:
-        ValueError: a segment is on one side only.
+        ValueError: a segment is only on one side.
     """
     for here, there, (name, other) in ((source, target, names), (target, source, names[::-1])):
         missing = [key for key in here if key not in there]
         if missing:
             talk, segment = missing[0]
-            others = f", nor {len(missing) - 1} others" if len(missing) > 1 else ""
-            raise ValueError(f"{other} has no segment {segment} of talk {talk}{others}, but {name} has")
+            others = f" and {len(missing) - 1} others" if len(missing) > 1 else ""
+            raise ValueError(f"{other} lacks segment {segment} of talk {talk}{others}, which {name} has")
     return [(text, target[key]) for key, text in source.items()]

@@ -17,9 +17,9 @@ _work: Callable | None = None
 
 @contextmanager
 def ordered_pool(build: Callable, arguments: tuple, workers: int) -> Iterator[Callable[[Iterable], Iterator]]:
-    """Processes that apply build(*arguments) to streams of items.
+    """Starts processes that apply build(*arguments) to streams of items.
 
-    Gives a function from items to results, in the items' order whatever the number of workers. Few
+    Yields a function from items to results, in the order of the items whatever the number of workers. Few
     items are under way at a time, so that a stream of any length fits in memory (the standard pools
     read their whole input ahead). Processes are spawned, not forked: a fork after the tokenizers
     library has run its threads may hang.
@@ -27,7 +27,7 @@ def ordered_pool(build: Callable, arguments: tuple, workers: int) -> Iterator[Ca
     Args:
         build: module-level function or class; called once in each process.
         arguments: its arguments, picklable, as are items and results.
-        workers: processes; 1 stays in this one.
+        workers: number of processes; with 1, the work is done in this process.
     """
     if workers == 1:
         yield partial(map, build(*arguments))
@@ -42,7 +42,7 @@ def ordered_pool(build: Callable, arguments: tuple, workers: int) -> Iterator[Ca
 
 
 def _map_in_order(pool: ProcessPoolExecutor, under_way: int, items: Iterable) -> Iterator:
-    """The pool's results for the items, with so many of them under way at a time."""
+    """The pool's results for the items, `under_way` of which it has at a time."""
     items = iter(items)
     pending = deque(pool.submit(_apply, item) for item in itertools.islice(items, under_way))
     while pending:
@@ -51,7 +51,7 @@ def _map_in_order(pool: ProcessPoolExecutor, under_way: int, items: Iterable) ->
 
 
 def _start(build: Callable, arguments: tuple) -> None:
-    """Sets a worker up: the tokenizer is loaded here, once, and keeps to this one process."""
+    """Sets a worker up: what it applies is built here, once, and tokenizers start no threads of their own."""
     global _work
     os.environ["TOKENIZERS_PARALLELISM"] = "false"
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the parent's to handle

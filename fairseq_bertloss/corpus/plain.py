@@ -1,4 +1,4 @@
-"""Parallel text that lies in a folder as plain files, train.de and train.en, or gzipped, train.de.gz.
+"""Parallel text in a folder of plain files, train.de and train.en, or gzipped ones, train.de.gz.
 
 bertloss extract FOLDER --corpus plain --source-lang de --target-lang en --valid val --destdir DIR
 """
@@ -12,16 +12,16 @@ from fairseq_bertloss.corpus.raw import Corpus, Pair
 from fairseq_bertloss.corpus.source import recorded_rules, rules_of
 
 FULL_STOP = "\uffff"
-"""Stands for a full stop that the detokenizer leaves alone; no text has this code point."""
+"""Stands for a full stop that the detokenizer must leave alone; no text has this code point."""
 
 
 class PlainText(Corpus):
-    """A folder of text files, one sentence a line. Its sets are the names that come with both languages.
+    """A folder of text files, one sentence a line. Its sets are the names that have a file in both languages.
 
     Args:
         path: the folder.
-        source_lang, target_lang: the files' endings.
-        moses_tokenized: the text was tokenized by Moses and is put back together.
+        source_lang, target_lang: the endings of the files.
+        moses_tokenized: the text has been tokenized by Moses and is to be detokenized.
 
     Raises:
         ValueError: there is no such folder.
@@ -30,7 +30,7 @@ class PlainText(Corpus):
     def __init__(self, path: str, source_lang: str, target_lang: str, moses_tokenized: bool = False):
         super().__init__(path, source_lang, target_lang)
         if not os.path.isdir(path):
-            raise ValueError(f"{path} is not a folder; plain text is read from one with train.{source_lang} in it")
+            raise ValueError(f"{path} is not a folder: name one with train.{source_lang} in it")
         self.settings = {"corpus": "plain", **self.settings, "moses_tokenized": moses_tokenized}
         if moses_tokenized:
             self.settings |= recorded_rules(source=source_lang, target=target_lang)
@@ -50,7 +50,7 @@ class PlainText(Corpus):
         """The set's pairs of plain text, in order, white space normalised.
 
         Raises:
-            ValueError: there is no such set, a side is there twice, or the sides differ in length.
+            ValueError: there is no such set, a side exists twice, or the sides differ in length.
         """
         pairs = read_pairs(*self._files(name))
         if not self._moses_tokenized:
@@ -59,7 +59,7 @@ class PlainText(Corpus):
         return [(source(line), target(translation)) for line, translation in pairs]
 
     def checksums(self, names: Iterable[str]) -> dict[str, str]:
-        """The sha256 of every file that these sets are read from, under the file's name."""
+        """The SHA-256 checksum of every file that these sets are read from, by the name of the file."""
         return {os.path.basename(file): checksum(file) for name in names for file in self._files(name)}
 
     def _files(self, name: str) -> list[str]:
@@ -67,25 +67,25 @@ class PlainText(Corpus):
         sides = [self._side(name, language) for language in self.languages]
         if not any(sides):
             raise self.no_such_set(name)
-        for language, file in zip(self.languages, sides):
+        for language, file in zip(self.languages, sides, strict=True):
             if file is None:
                 raise ValueError(f"{os.path.join(self.path, name)}.{language} is missing, and so is its .gz")
         return sides
 
     def _side(self, name: str, language: str) -> str | None:
-        """The file of one side; None where there is none."""
+        """The file of one side; None if there is none."""
         plain = f"{os.path.join(self.path, name)}.{language}"
         found = [file for file in (plain, f"{plain}.gz") if os.path.exists(file)]
         if len(found) > 1:
-            raise ValueError(f"{' and '.join(found)} are both there; remove the one that is not meant")
+            raise ValueError(f"{' and '.join(found)} both exist; remove one of them")
         return found[0] if found else None
 
 
 def moses_detokenizer(language: str) -> Callable[[str], str]:
-    """A function from a line of Moses tokens to plain text, escapes undone (once) and white space normalised.
+    """A function that turns a line of Moses tokens into plain text: escapes undone, once, and white space normalised.
 
-    A full stop before a lower-case word keeps its space: lower-cased text has such between sentences, and
-    Moses, which takes "daten. es" for an abbreviation, would not part it from its word again.
+    A full stop before a lower-case word keeps its space: it ends a sentence of lower-cased text, and
+    Moses, which takes "daten." in "daten. es" for an abbreviation, would not split it off again.
     """
     from sacremoses import MosesDetokenizer
 

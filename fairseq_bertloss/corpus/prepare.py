@@ -1,17 +1,16 @@
-"""A raw parallel corpus -> a folder that fairseq-train reads.
+"""From a raw parallel corpus to a folder that fairseq-train reads.
 
     bertloss prepare --source a.de --target a.en --lm NAME --source-lang de --target-lang en --destdir DIR
 
 The source becomes words and then subwords, with merges learned on the training source alone; the target
-becomes the language model's own pieces. The stock fairseq-preprocess binarizes both. Besides its files
+becomes the language model's own pieces. The stock fairseq-preprocess binarizes both. Besides its files,
 DIR holds the merges (bpe.codes), the tokenized text (text/) and prepare.json: settings, checksums of
-the inputs, counts. The bytes depend on the settings and the inputs only, not on the number of workers.
+the inputs, counts. The files depend on the settings and the inputs alone, not on the number of workers.
 """
 
 import dataclasses
 import importlib.util
 import os
-import re
 import subprocess
 import sys
 from collections import Counter
@@ -23,56 +22,17 @@ from tqdm import tqdm
 from fairseq_bertloss.corpus.folder import build_once, checksum
 from fairseq_bertloss.corpus.lines import batches, is_composed, read_lines, read_pairs, write_lines
 from fairseq_bertloss.corpus.parallel import ordered_pool
+from fairseq_bertloss.corpus.raw import SPLITS, TRAIN, Pair
+from fairseq_bertloss.corpus.settings import Settings
 from fairseq_bertloss.corpus.source import CODES, RECORD, SourceText, SubwordApplier, learn_bpe, recorded_rules
 from fairseq_bertloss.files import check_not_split
 from fairseq_bertloss.language_model.vocabulary import dictionary_symbols, load_tokenizer, tokenize, write_dictionary
 
-SPLITS = ("train", "valid", "test")
-
 BATCH = 1000
 """Line pairs that a worker takes at a time."""
 
-Pair = tuple[list[str], list[str]]
-"""Source words (or subwords) and target pieces of one line."""
-
-
-@dataclasses.dataclass(frozen=True)
-class Settings:
-    """What decides the bytes of a prepared folder, besides the inputs.
-
-    Args:
-        source_lang, target_lang: codes of the languages in whatever spelling; fairseq has them in its file names.
-        lm: hub name or folder of the language model whose pieces the target is made of.
-        lowercase: lower-case the source; the target's case is its language model's affair.
-        merges: BPE merges to learn on the source.
-        max_length: source words or target pieces above which a training pair is dropped.
-        max_ratio: how many times as many of one as of the other a training pair may have, None for any number;
-            1.5 in fairseq's recipe for IWSLT 2014, as Moses' clean-corpus-n.perl counts it.
-        observed_vocabulary: target dictionary of the pieces seen in training instead of all.
-
-    Raises:
-        ValueError: a language code that fairseq could not tell from the rest of a file name, the
-            same one twice, or a size or ratio below 1.
-    """
-
-    source_lang: str
-    target_lang: str
-    lm: str
-    lowercase: bool = False
-    merges: int = 32000
-    max_length: int = 175
-    max_ratio: float | None = None
-    observed_vocabulary: bool = False
-
-    def __post_init__(self):
-        for language in (self.source_lang, self.target_lang):
-            if not re.fullmatch(r"\w+", language):
-                raise ValueError(f"language code {language!r}: fairseq's file names allow letters, digits and _ only")
-        if self.source_lang == self.target_lang:
-            raise ValueError(f"source and target language are both {self.source_lang!r}")
-        for name in ("merges", "max_length", "max_ratio"):
-            if getattr(self, name) is not None and getattr(self, name) < 1:
-                raise ValueError(f"{name} must be at least 1, not {getattr(self, name)}")
+TokenPair = tuple[list[str], list[str]]
+"""Source words and target pieces of one line."""
 
 
 def prepare(
@@ -82,34 +42,30 @@ def prepare(
     workers: int = 1,
     overwrite: bool = False,
 ) -> tuple[dict, bool]:
-    """Prepares a corpus for fairseq-train; a folder with the same settings and inputs is left alone.
+    """Prepares a corpus for fairseq-train; a folder of the same settings and inputs stays as it is.
 
     Args:
         settings: see Settings.
-        corpora: source and target file of "train", and if wanted of "valid" and "test".
+        corpora: source and target file of "train", and of "valid" and "test" if wanted.
         destdir: the folder to write.
-        workers: processes.
+        workers: number of processes.
         overwrite: replace a folder that was prepared with other settings.
 
     Returns:
-        What prepare.json holds (settings, inputs, counts), and whether the folder was written now.
+        The record in prepare.json (settings, inputs, counts), and whether the folder was written now.
 
     Raises:
-        ValueError: unreadable or mismatched inputs, no training pair left, no such language model,
-            destdir in the way or none that fairseq could read, or fairseq is not installed.
+        ValueError: inputs are unreadable or do not match, no training pair is left, the language model does not exist,
+            destdir holds something else or cannot be read by fairseq, or fairseq is not installed.
         ChildProcessError: fairseq-preprocess failed.
     """
-    if workers < 1:
-        raise ValueError(f"workers must be at least 1, not {workers}")
-    if importlib.util.find_spec("fairseq_cli") is None:
-        raise ValueError("fairseq is not installed; install it with 'pip install --no-deps ve-fairseq'")
-    check_not_split(destdir)
+    check_possible(destdir, workers)
     corpora = {split: corpora[split] for split in SPLITS if split in corpora}
-    languages = settings.source_lang, settings.target_lang
+    languages = (settings.source_lang, settings.target_lang)
     inputs = {
         f"{split}.{language}": f"sha256:{checksum(path)}"
         for split, paths in corpora.items()
-        for language, path in zip(languages, paths)
+        for language, path in zip(languages, paths, strict=True)
     }
     return build_once(
         destdir,
@@ -120,39 +76,54 @@ def prepare(
     )
 
 
-def treatment(settings: Settings, corpora: Mapping[str, tuple[str, str]]) -> dict[str, str]:
-    """What was done to these inputs that earlier versions did not do, so that their folders are not taken for the same.
+def check_possible(destdir: str, workers: int) -> None:
+    """Refuses a preparation that could not end well.
 
-    Nothing for text that is composed and a source language whose code is the shortest.
+    Raises:
+        ValueError: there are no workers, fairseq is not installed, or it could not read destdir.
+    """
+    if workers < 1:
+        raise ValueError(f"--workers must be at least 1, not {workers}")
+    if importlib.util.find_spec("fairseq_cli") is None:
+        raise ValueError("fairseq is not installed; install it with 'pip install --no-deps ve-fairseq'")
+    check_not_split(destdir)
+
+
+def treatment(settings: Settings, corpora: Mapping[str, tuple[str, str]]) -> dict[str, str]:
+    """What is done to these inputs that earlier versions did not do, so that their folders are told apart.
+
+    It is nothing if the text is composed already and the rules are those that the source language's code spells: such
+    folders stay good. To know it, the inputs are read once more, which takes about a second for 100,000 pairs.
     """
     is_changed = not all(is_composed(path) for paths in corpora.values() for path in paths)
     return ({"unicode": "NFC"} if is_changed else {}) | recorded_rules(source=settings.source_lang)
 
 
 def in_words(counts: Mapping[str, int]) -> str:
-    """Counts by reason as one line, such as "2 empty source, 1 uneven"; what is 0 is left out."""
+    """Counts by reason as one line, such as "2 empty source, 1 uneven"; zeros are left out."""
     return ", ".join(f"{count} {reason.replace('_', ' ')}" for reason, count in counts.items() if count)
 
 
 def build(settings: Settings, corpora: Mapping, folder: str, workers: int, lock: int) -> dict[str, dict[str, int]]:
-    """Writes all files of a prepared folder but prepare.json, and returns the counts of each split."""
+    """Writes all files of a prepared folder but its record, and returns the counts of each split."""
     tokenizer = load_tokenizer(settings.lm)
     text = os.path.join(folder, "text")
     os.mkdir(text)
-    counts, seen = {}, (Counter(), Counter())
+    words = Counter()
+    pieces = Counter()
+    counts = {}
     with ordered_pool(PairTokenizer, (settings,), workers) as tokenized:
         for split, paths in corpora.items():
             pairs = with_progress(tokenized, paths, split)
             prefix = os.path.join(text, split)
-            counts[split] = write_split(settings, pairs, prefix, is_training=split == "train", seen=seen)
-    if not counts["train"]["kept"]:
-        dropped = in_words(counts["train"])
+            counts[split] = write_split(settings, pairs, prefix, is_training=split == TRAIN, seen=(words, pieces))
+    if not counts[TRAIN]["kept"]:
+        dropped = in_words(counts[TRAIN])
         raise ValueError(
-            f"no training pair of {corpora['train'][0]} and {corpora['train'][1]} is left: {dropped}; "
-            "is the text right, and --max-length and --max-ratio?"
+            f"no training pair of {' and '.join(corpora[TRAIN])} is left: {dropped}; "
+            "check the text, --max-length and --max-ratio"
         )
 
-    words, pieces = seen
     codes = os.path.join(folder, CODES)
     learn_bpe(words, settings.merges, codes)
     with ordered_pool(SubwordApplier, (settings.source_lang, codes), workers) as segmented:
@@ -167,20 +138,20 @@ def build(settings: Settings, corpora: Mapping, folder: str, workers: int, lock:
 
 
 class PairTokenizer:
-    """Cuts raw line pairs into source words and target pieces; one is built in every process."""
+    """Splits raw line pairs into source words and target pieces; every process builds one."""
 
     def __init__(self, settings: Settings):
         self.settings = settings
         self.source = SourceText(settings.source_lang, settings.lowercase)
         self.tokenizer = load_tokenizer(settings.lm)
 
-    def __call__(self, pairs: list[tuple[str, str]]) -> list[Pair]:
-        sources, targets = zip(*pairs)
+    def __call__(self, pairs: list[Pair]) -> list[TokenPair]:
+        sources, targets = zip(*pairs, strict=True)
         words = map(self.source.words, sources)
-        return list(zip(words, tokenize(self.tokenizer, targets)))
+        return list(zip(words, tokenize(self.tokenizer, targets), strict=True))
 
 
-def with_progress(tokenized: Callable, paths: tuple[str, str], split: str) -> Iterator[Pair]:
+def with_progress(tokenized: Callable, paths: tuple[str, str], split: str) -> Iterator[TokenPair]:
     """The tokenized pairs of two raw files, in order, with a progress bar."""
     with tqdm(desc=f"tokenize {split}", unit=" pairs") as progress:
         for batch in tokenized(batches(read_pairs(*paths), BATCH)):
@@ -189,16 +160,16 @@ def with_progress(tokenized: Callable, paths: tuple[str, str], split: str) -> It
 
 
 def write_split(
-    settings: Settings, pairs: Iterator[Pair], prefix: str, is_training: bool, seen: tuple[Counter, Counter]
+    settings: Settings, pairs: Iterator[TokenPair], prefix: str, is_training: bool, seen: tuple[Counter, Counter]
 ) -> dict[str, int]:
-    """Writes PREFIX.words (source words) and PREFIX.<target language> (pieces).
+    """Writes the source words to PREFIX.words and the target pieces to PREFIX.<target language>.
 
     Args:
         pairs: tokenized line pairs.
-        prefix: path without the ending.
-        is_training: drop unfit pairs and count the rest in `seen`. An evaluation set stays whole
+        prefix: path of both files without their endings.
+        is_training: drop unfit pairs, and add the others to `seen`. An evaluation set stays whole
             and aligned with its raw reference; its unfit pairs are only counted.
-        seen: source words and target pieces so far; added to in place.
+        seen: counts of the source words and of the target pieces, which grow in place.
 
     Returns:
         How many pairs were read and kept, and how many are unfit for each reason.
@@ -223,7 +194,7 @@ def write_split(
 
 
 def unfit(words: list[str], pieces: list[str], settings: Settings) -> str | None:
-    """The first reason not to train on a pair, None where there is none."""
+    """The first reason not to train on a pair; None if there is none."""
     for side, tokens in (("source", words), ("target", pieces)):
         if not tokens:
             return f"empty_{side}"
@@ -245,11 +216,15 @@ def fairseq_preprocess(settings: Settings, splits: list[str], folder: str, worke
     """Binarizes the tokenized text with the stock fairseq-preprocess.
 
     Args:
+        settings: see Settings.
+        splits: the splits of the corpus.
+        folder: the folder that holds text/, and is written.
+        workers: number of processes.
         lock: descriptor that the child keeps open, so that a run that follows a killed one waits
             until nothing writes to the folder any more.
 
     Raises:
-        ChildProcessError: it failed; the message ends with its last words.
+        ChildProcessError: the command failed; the message ends with the last lines that it printed.
     """
     command = [sys.executable, "-m", "fairseq_cli.preprocess", "--destdir", folder, "--workers", str(workers)]
     command += ["--source-lang", settings.source_lang, "--target-lang", settings.target_lang]
@@ -260,6 +235,6 @@ def fairseq_preprocess(settings: Settings, splits: list[str], folder: str, worke
         command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, errors="replace", pass_fds=[lock]
     )
     if done.returncode:
-        last_words = " | ".join(done.stdout.strip().splitlines()[-3:])
-        raise ChildProcessError(f"fairseq-preprocess failed with status {done.returncode}: {last_words}")
-    os.unlink(os.path.join(folder, "preprocess.log"))  # it speaks of the partial folder, which is no more
+        last_lines = " | ".join(done.stdout.strip().splitlines()[-3:])
+        raise ChildProcessError(f"fairseq-preprocess failed with status {done.returncode}: {last_lines}")
+    os.unlink(os.path.join(folder, "preprocess.log"))  # it names the partial folder, which is gone soon

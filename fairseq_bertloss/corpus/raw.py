@@ -1,16 +1,21 @@
-"""What every corpus of raw parallel text offers to `bertloss extract`: named sets of sentence pairs."""
+"""Raw parallel text: pairs of sentences, the corpora that `bertloss extract` reads, and the splits that are written."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+
+from fairseq_bertloss.corpus.lines import write_lines
 
 TRAIN = "train"
-"""The set that every corpus has."""
+"""The set that every corpus has, and the split that it becomes."""
+
+SPLITS = (TRAIN, "valid", "test")
 
 Pair = tuple[str, str]
 
 
 class Corpus(ABC):
-    """Sets of sentence pairs, read from the disk when they are asked for.
+    """A corpus: named sets of sentence pairs, each read from the disk when it is asked for.
 
     Args:
         path: the file or folder that holds the corpus.
@@ -21,8 +26,7 @@ class Corpus(ABC):
     """
 
     def __init__(self, path: str, source_lang: str, target_lang: str):
-        if source_lang == target_lang:
-            raise ValueError(f"source and target language are both {source_lang!r}")
+        check_languages(source_lang, target_lang)
         self.path = path
         self.languages = source_lang, target_lang
         self.settings = {"source_lang": source_lang, "target_lang": target_lang}
@@ -41,8 +45,35 @@ class Corpus(ABC):
 
     @abstractmethod
     def checksums(self, names: Iterable[str]) -> dict[str, str]:
-        """The sha256 of every file on disk that these sets are read from, under the file's name."""
+        """The SHA-256 checksum of every file on disk that these sets are read from, by the name of the file."""
 
     def no_such_set(self, name: str) -> ValueError:
-        """The error for a set that is not there; it lists those that are."""
-        return ValueError(f"{self.path} has no set {name!r}, only {', '.join(self.sets()) or 'none at all'}")
+        """The error for a set that is missing; it lists those that exist."""
+        return ValueError(f"{self.path} has no set {name!r}; its sets: {', '.join(self.sets()) or 'none'}")
+
+
+def check_languages(source_lang: str, target_lang: str) -> None:
+    """Refuses a pair whose files would have one name.
+
+    Raises:
+        ValueError: the two codes are the same.
+    """
+    if source_lang == target_lang:
+        raise ValueError(f"source and target language are both {source_lang!r}")
+
+
+def write_splits(folder: str, languages: tuple[str, str], splits: Mapping[str, Sequence[Pair]]) -> dict[str, int]:
+    """Writes the file SPLIT.LANGUAGE for every split and both languages.
+
+    Args:
+        folder: where to write.
+        languages: codes of the source and the target language.
+        splits: the pairs of each split, which are not none.
+
+    Returns:
+        How many pairs each split has.
+    """
+    for split, pairs in splits.items():
+        for language, lines in zip(languages, zip(*pairs, strict=True), strict=True):
+            write_lines(Path(folder, f"{split}.{language}"), lines)
+    return {split: len(pairs) for split, pairs in splits.items()}

@@ -19,7 +19,7 @@ from fairseq_bertloss.corpus.lines import numbered_lines
 from fairseq_bertloss.corpus.raw import Pair
 
 TRANSLATED = ("title", "description")
-"""Tag lines whose text is a sentence of the talk."""
+"""Tags whose text is a sentence of the talk."""
 
 TAGS = ("url", "talkid", "keywords", "speaker", "reviewer", "translator", *TRANSLATED)
 TAG_LINE = re.compile(rf"<({'|'.join(TAGS)})(?:\s[^<>]*)?>(.*)</\1\s*>")
@@ -32,14 +32,14 @@ class Talk:
     """One side of a talk."""
 
     line: int
-    """Where it starts in its file."""
+    """Number of the line in the file where the talk starts."""
     headers: dict[str, str] = field(default_factory=dict)
-    """The text of its tag lines, by tag; of those that come more than once, the last."""
+    """The text of the tag lines, by tag; the last one if a tag occurs more than once."""
     sentences: list[str] = field(default_factory=list)
 
     @property
     def identity(self) -> str:
-        """The talk's number at TED, or a question mark where the file does not tell."""
+        """The number of the talk at TED, or a question mark if the file does not say."""
         return self.headers.get("talkid", "?")
 
 
@@ -47,11 +47,11 @@ def read_talks(file: BinaryIO, name: str) -> list[Talk]:
     """The talks of one file, in order.
 
     Args:
-        file: open for reading bytes.
+        file: the file, open for reading bytes.
         name: what errors call the file.
 
     Raises:
-        ValueError: not UTF-8, a broken tag line, text outside a talk, or no talk.
+        ValueError: the file is not UTF-8, has a broken tag line or text outside a talk, or has no talk.
     """
     talks: list[Talk] = []
     awaits_url = False  # later years open a talk by <doc> and <url>, earlier ones by <url> alone
@@ -70,17 +70,17 @@ def read_talks(file: BinaryIO, name: str) -> list[Talk]:
 
 
 def parse_line(line: str, place: str) -> tuple[str | None, str]:
-    """A line's tag (None for a sentence, whatever markup it has) and its plain text.
+    """The tag of a line (None for a sentence, whatever markup it has) and its plain text.
 
     Raises:
-        ValueError: the line's tag is not closed.
+        ValueError: the tag is not closed on the line, or not alone.
     """
     if match := DOCUMENT_LINE.fullmatch(line):
         return match[1], ""
     if match := TAG_LINE.fullmatch(line):
         return match[1], plain_text(match[2])
     if match := BROKEN_TAG_LINE.match(line):
-        raise ValueError(f"{place}: <{match[1]}> is not alone and closed on its line")
+        raise ValueError(f"{place}: <{match[1]}> must be alone on its line, and closed")
     return None, plain_text(line)
 
 
@@ -88,7 +88,7 @@ def add(talk: Talk, tag: str | None, text: str, place: str) -> None:
     """Adds a line to its talk.
 
     Raises:
-        ValueError: the talk has such a line already, and which of the two is translated cannot be told.
+        ValueError: the talk has such a line already, so that nobody can tell which of the two is translated.
     """
     if tag is None:
         talk.sentences.append(text)
@@ -99,20 +99,20 @@ def add(talk: Talk, tag: str | None, text: str, place: str) -> None:
 
 
 def aligned_talks(sources: Sequence[Talk], targets: Sequence[Talk], names: tuple[str, str]) -> list[Pair]:
-    """The sentence pairs of two files, talk by talk; a title or description only where both sides have it.
+    """The sentence pairs of two files, talk by talk; a title or description only if both sides have it.
 
     Args:
         sources, targets: from read_talks.
         names: what errors call the two files.
 
     Raises:
-        ValueError: the files differ in their talks, or a talk's sides in their number of sentences.
+        ValueError: the files differ in their talks, or the two sides of a talk in their number of sentences.
     """
     pairs = []
-    for source, target in zip(sources, targets):
+    for source, target in zip(sources, targets, strict=False):  # what one file has more is refused below
         check_parallel(source, target, names)
         pairs += [(source.headers[tag], target.headers[tag]) for tag in source.headers if is_pair(tag, target)]
-        pairs += zip(source.sentences, target.sentences)
+        pairs += zip(source.sentences, target.sentences, strict=True)
     if len(sources) != len(targets):
         longer, shorter = (sources, targets) if len(sources) > len(targets) else (targets, sources)
         more, fewer = names if longer is sources else names[::-1]
@@ -125,12 +125,16 @@ def aligned_talks(sources: Sequence[Talk], targets: Sequence[Talk], names: tuple
 
 
 def is_pair(tag: str, target: Talk) -> bool:
-    """Whether a tag's text is a sentence that the other side has too."""
+    """Whether the text of a tag is a sentence that the other side has too."""
     return tag in TRANSLATED and tag in target.headers
 
 
 def check_parallel(source: Talk, target: Talk, names: tuple[str, str]) -> None:
-    """Refuses two talks that cannot be each other's translation."""
+    """Refuses two talks that cannot be translations of each other.
+
+    Raises:
+        ValueError: they differ in their numbers at TED, or in their numbers of sentences.
+    """
     if source.identity != target.identity:
         raise ValueError(
             f"{names[0]}: talk {source.identity} (line {source.line}) stands where "

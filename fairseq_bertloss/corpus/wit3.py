@@ -2,8 +2,8 @@
 
     bertloss extract 2014-01.tgz --corpus wit3 --source-lang de --target-lang en --destdir DIR
 
-The archive of a year holds texts/de/en/de-en.tgz for every pair, and that train.tags.de-en.{de,en} and the
-evaluation sets, such as IWSLT14.TED.dev2010.de-en.{de,en}.xml.
+The archive of a year holds one archive for each pair, such as texts/de/en/de-en.tgz. That holds the training text,
+train.tags.de-en.{de,en}, and the evaluation sets, such as IWSLT14.TED.dev2010.de-en.{de,en}.xml.
 """
 
 import glob
@@ -14,7 +14,7 @@ from collections import defaultdict
 from collections.abc import Iterable
 from functools import cached_property
 
-from fairseq_bertloss.corpus.archive import Folder, Limits, Tarball
+from fairseq_bertloss.corpus.archive import LIMITS, Folder, Limits, Tarball
 from fairseq_bertloss.corpus.folder import checksum
 from fairseq_bertloss.corpus.mteval import aligned_segments, read_segments
 from fairseq_bertloss.corpus.raw import TRAIN, Corpus, Pair
@@ -22,22 +22,24 @@ from fairseq_bertloss.corpus.train_tags import aligned_talks, read_talks
 
 
 class Wit3(Corpus):
-    """One language pair of WIT3. Its sets are train, and the evaluation sets by their names, such as tst2010.
+    """One language pair of WIT3. Its sets are train and the evaluation sets, such as tst2010.
 
     Args:
-        path: the archive of a year or of the pair, or either of them unpacked.
-        source_lang, target_lang: as WIT3 spells them, such as de and en.
+        path: the archive of a year or of the pair, or the folder of either one unpacked.
+        source_lang, target_lang: codes as WIT3 spells them, such as de and en.
         limits: bounds on what is read from archives.
 
     Raises:
-        FileNotFoundError: there is nothing at the path.
-        ValueError: the path is a folder without that pair.
+        FileNotFoundError: the path does not exist.
+        ValueError: the path is a folder without this pair.
     """
 
-    def __init__(self, path: str, source_lang: str, target_lang: str, limits: Limits = Limits()):
+    def __init__(self, path: str, source_lang: str, target_lang: str, limits: Limits = LIMITS):
         super().__init__(path, source_lang, target_lang)
         if not os.path.exists(path):
-            raise FileNotFoundError(f"{path} does not exist; it should be an archive of WIT3, or one unpacked")
+            raise FileNotFoundError(
+                f"{path} does not exist; it should be an archive of WIT3, or the folder of an unpacked one"
+            )
         self.settings = {"corpus": "wit3", **self.settings}
         self._limits = limits
         self._pair = f"{source_lang}-{target_lang}"
@@ -59,20 +61,20 @@ class Wit3(Corpus):
         members = self._sides(name)
         names = tuple(map(posixpath.basename, members))
         sides = []
-        for member, called in zip(members, names):
+        for member, called in zip(members, names, strict=True):
             with self._files.open(member) as file:
                 sides.append(read(file, called))
         return align(*sides, names)
 
     def checksums(self, names: Iterable[str]) -> dict[str, str]:
-        """The sha256 of the archive, or of the unpacked files that these sets are read from."""
+        """The SHA-256 checksum of the archive, or of the unpacked files that these sets are read from, by name."""
         if self._archive is not None:
             return {os.path.basename(self._archive): checksum(self._archive)}
         files = [file for name in names for file in self._sides(name)]
         return {file: checksum(os.path.join(self.path, file)) for file in files}
 
     def _find_archive(self) -> str | None:
-        """The archive on disk that holds the pair; None for the pair's own folder."""
+        """The archive on disk that holds the pair; None if the path is the pair's own folder."""
         if not os.path.isdir(self.path):
             return self.path
         if any(os.path.isfile(os.path.join(self.path, self._training(language))) for language in self.languages):
@@ -95,7 +97,7 @@ class Wit3(Corpus):
 
     @cached_property
     def _files(self) -> Folder | Tarball:
-        """The pair's files."""
+        """The files of the pair."""
         if self._archive is None:
             return Folder(self.path)
         outer = Tarball(self._archive, self._archive, self._limits)
@@ -112,7 +114,7 @@ class Wit3(Corpus):
 
     @cached_property
     def _members(self) -> dict[str, dict[str, list[str]]]:
-        """For each set and language the files of that name; more than one is an error where the set is wanted."""
+        """The files of each set and language; more than one becomes an error when the set is read."""
         pattern = re.compile(
             rf"(?:train\.tags|IWSLT\d\d\.TEDX?\.(?P<set>\w+))\.{re.escape(self._pair)}"
             rf"\.(?P<language>{'|'.join(map(re.escape, self.languages))})(?(set)\.xml)"
@@ -124,14 +126,18 @@ class Wit3(Corpus):
         return members
 
     def _sides(self, name: str) -> list[str]:
-        """The set's two files, the source first."""
+        """The two files of the set, the source first.
+
+        Raises:
+            ValueError: there is no such set, or a side is missing or exists more than once.
+        """
         if name not in self._members:
             raise self.no_such_set(name)
         sides = []
         for language in self.languages:
             files = self._members[name].get(language, [])
             if len(files) != 1:
-                count = f"is there more than once: {', '.join(files)}" if files else "is missing"
+                count = f"exists more than once: {', '.join(files)}" if files else "is missing"
                 raise ValueError(f"{self.path}: the {language} side of {name} {count}")
             sides += files
         return sides

@@ -16,18 +16,21 @@ IDEOGRAPHIC = (
 """Ideographs, kana and their punctuation, which no text has spaces between."""
 
 OTHER_SCRIPTS = {
-    "th": r"\p{Thai}",
-    "lo": r"\p{Lao}",
-    "km": r"\p{Khmer}",
-    "my": r"\p{Myanmar}",
-    "bo": r"\p{Tibetan}",
-    "nod": r"\p{Tai_Tham}",
-    "khb": r"\p{New_Tai_Lue}",
-    "tdd": r"\p{Tai_Le}",
+    "th": "Thai",
+    "lo": "Laoo",
+    "km": "Khmr",
+    "my": "Mymr",
+    "bo": "Tibt",
+    "nod": "Lana",
+    "khb": "Talu",
+    "tdd": "Tale",
 }
-"""Scripts whose spaces end clauses or sentences, by the language that is mostly written in them."""
+"""ISO 15924 codes of scripts whose spaces end clauses or sentences, by the language that is mostly written in them."""
 
-OTHERS = "".join(OTHER_SCRIPTS.values())
+UNSPACED_SCRIPTS = frozenset(("Hani", "Hans", "Hant", "Jpan", "Hira", "Kana", *OTHER_SCRIPTS.values()))
+"""ISO 15924 codes of all scripts without spaces between words."""
+
+OTHERS = "".join(rf"\p{{{script}}}" for script in OTHER_SCRIPTS.values())
 
 CHARACTER = rf"[{IDEOGRAPHIC}{OTHERS}]"
 
@@ -36,7 +39,7 @@ LETTER = regex.compile(rf"[{CHARACTER}&&\p{{L}}]", regex.V1)
 SCRIPTS = {
     "zh": regex.compile(r"[\p{Han}\p{Bopomofo}]"),
     "ja": regex.compile(r"[\p{Hiragana}\p{Katakana}]"),
-} | {code: regex.compile(script) for code, script in OTHER_SCRIPTS.items()}
+} | {code: regex.compile(rf"\p{{{script}}}") for code, script in OTHER_SCRIPTS.items()}
 """What the script of a text says about its language."""
 
 LEAST_KANA = 0.1

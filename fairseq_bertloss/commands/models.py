@@ -1,0 +1,94 @@
+"""Subcommands that evaluate by running models of fairseq: entropy, curve."""
+
+import argparse
+
+from fairseq_bertloss.commands.common import add_command, quiet_fairseq, report
+from fairseq_bertloss.commands.scoring import FOR_REPORT, add_evaluator, add_system, check_names, evaluator
+from fairseq_bertloss.files import check_not_split, check_output
+
+
+def add_entropy(subparsers) -> None:
+    """Adds the parser of `bertloss entropy`."""
+    summary = "measure the entropy of a model's probabilities along its own translations"
+    parser = add_command(subparsers, "entropy", summary, run_entropy)
+    add_data(parser, "test")
+    parser.add_argument(
+        "--system",
+        nargs=3,
+        required=True,
+        action="append",
+        metavar=("NAME", "CHECKPOINT", "GENERATED"),
+        help="name of a system, its checkpoint, and fairseq-generate's output with it; repeat the option for more "
+        "systems",
+    )
+    parser.add_argument("--output", required=True, metavar="JSON", help=FOR_REPORT)
+
+
+def run_entropy(args: argparse.Namespace) -> None:
+    """Writes the distribution of each system's entropies and reports its mean and median."""
+    quiet_fairseq()
+    from fairseq_bertloss.evaluation import results
+    from fairseq_bertloss.forced_decoding import entropies
+
+    check_output(args.output)
+    check_not_split(args.data)
+    check_names([name for name, *_ in args.system])
+    distributions = entropies(args.data, args.gen_subset, args.system, args.max_tokens)
+    results.write(args.output, distributions)
+    for entropy in distributions:
+        positions = sum(entropy.counts)
+        report(f"{entropy.system}: mean {entropy.mean:.3f}, median {entropy.median:.3f} nats, {positions} positions")
+
+
+def add_curve(subparsers) -> None:
+    """Adds the parser of `bertloss curve`."""
+    summary = "translate with every checkpoint of a training, and score the translations"
+    parser = add_command(subparsers, "curve", summary, run_curve)
+    add_data(parser, "valid")
+    parser.add_argument(
+        "--baseline", required=True, metavar="CHECKPOINT", help="checkpoint that the trainings began with"
+    )
+    parser.add_argument(
+        "--run",
+        dest="runs",
+        required=True,
+        action="append",
+        metavar="NAME=SAVE_DIR",
+        help="name of a training and its --save-dir, with the checkpoints of --save-interval-updates; repeat the "
+        "option for more trainings",
+    )
+    add_evaluator(parser)
+    parser.add_argument("--output", required=True, metavar="JSON", help=FOR_REPORT)
+
+
+def run_curve(args: argparse.Namespace) -> None:
+    """Writes the curve of each training."""
+    quiet_fairseq()
+    from fairseq_bertloss.curve import curves
+    from fairseq_bertloss.evaluation import results
+
+    check_output(args.output)
+    runs = {}
+    for argument in args.runs:
+        name, equals, folder = argument.partition("=")
+        if not equals:
+            raise ValueError(f"--run {argument} has no name: give NAME=SAVE_DIR")
+        add_system(runs, name, folder)
+    for path in (args.data, args.baseline, *runs.values()):
+        check_not_split(path)
+    lm = args.word_pieces_lm or args.lm
+    found = curves(
+        args.data, args.gen_subset, args.baseline, runs, args.reference, evaluator(args), lm, args.max_tokens, report
+    )
+    results.write(args.output, found)
+
+
+def add_data(parser: argparse.ArgumentParser, subset: str) -> None:
+    """Adds the options of a command that runs a fairseq model on a subset of its data."""
+    parser.add_argument("data", metavar="DATA", help="folder that fairseq-preprocess or `bertloss prepare` wrote")
+    parser.add_argument(
+        "--gen-subset", default=subset, metavar="NAME", help="subset of the data (default: %(default)s)"
+    )
+    parser.add_argument(
+        "--max-tokens", type=int, default=4096, metavar="N", help="largest batch, in tokens (default: %(default)s)"
+    )
