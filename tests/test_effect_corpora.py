@@ -74,9 +74,9 @@ def test_home_assistant_is_fetched_as_by_the_quickstart(corpora, monkeypatch, tm
 def test_the_quickstarts_size_is_what_the_quickstart_trains():
     """Its model, batches and schedule."""
     size = import_benchmark("effect_sizes").SIZES[import_benchmark("effect_corpora").CORPORA["homeassistant"].size]
-    scripts = "".join(
-        (REPOSITORY / "scripts" / name).read_text(encoding="utf-8") for name in ("quickstart.sh", "small_model.sh")
-    )
+    files = [f"scripts/{name}.sh" for name in ("quickstart", "small_model", "steps")]
+    files += [f"configs/{name}.flags" for name in ("training", "small_model")]
+    scripts = "".join((REPOSITORY / name).read_text(encoding="utf-8") for name in files)
     (updates,) = re.findall(r"BASELINE_UPDATES:-(\d+)", scripts)
     said = re.sub(r"[()'\\]", " ", scripts.replace('"$baseline_updates"', updates).replace("0.9, ", "0.9,")).split()
     pairs = {(option, value) for option, value in zip(said, said[1:])}
