@@ -1,9 +1,13 @@
-"""scripts/: clean, and each step calls what it should. Stand-ins note how they are called; .ci/run has the real ones."""
+"""scripts/: clean, and each step calls what it should.
+
+Stand-ins note how they are called; .ci/run has the real ones.
+"""
 
 import os
 import re
 import shutil
 import subprocess
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -122,7 +126,7 @@ def test_the_best_checkpoint_of_each_row_is_what_translates_and_is_measured(scri
 def test_both_controls_are_compared_as_such(script):
     _, calls = script("evaluate.sh", "de-en", SEEDS="1")
     words = calls[0].split()
-    named = {option: [value.split("=")[0] for before, value in zip(words, words[1:]) if before == option]
+    named = {option: [value.split("=")[0] for before, value in pairwise(words) if before == option]
              for option in ("--control", "--system")}  # fmt: skip
     systems = ["softmax", "sparsemax", "gumbel_softmax", "recipe"]
     assert named == {"--control": ["control", "no-dropout-control"], "--system": systems}
@@ -292,6 +296,6 @@ def test_small_experiment(script, shared):
     assert "--at-most train=20000 valid=100 test=200" in calls[1] and "--expected-pairs" not in calls[2]
     done, calls = script("train_baseline.sh", "en-tr", SMALL="1", SEEDS="1", DATA=str(shared / "data"))
     words = calls[0].split()
-    options = dict(zip(words, words[1:]))  # the last of each, which counts
+    options = dict(pairwise(words))  # the last of each, which counts
     last = {option: options[option] for option in ("--max-tokens", "--lr", "--encoder-layers")}
     assert last == {"--max-tokens": "2048", "--lr": "3e-3", "--encoder-layers": "2"}
