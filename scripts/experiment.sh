@@ -1,11 +1,11 @@
 # shellcheck shell=bash disable=SC2034
-# The experiment of one language pair, for the scripts of its steps to source: its facts (configs/), where
-# things lie, and what the environment may change:
+# The experiment of one language pair, for the scripts of its steps to source: what configs/ says about the pair, where
+# results go, and what the environment may change:
 #
 #     CORPUS=PATH         the WIT3 archive (2014-01.tgz, de-en.tgz, or the folder of either); with
 #                         CORPUS_KIND=plain a folder of train.de, train.en, ... (.gz or not)
 #     SPLITS="..."        options of `bertloss extract` for another corpus, such as "--valid valid --test test"
-#     DOWNLOAD=1          fetch de-en's archive to CORPUS from fairseq's mirror
+#     DOWNLOAD=1          fetches de-en's archive to CORPUS from fairseq's mirror
 #     SMALL=1             a slice of plain text and a small model (configs/small.conf); it looks for the text in
 #                         DATA (../shared/data) and for a model of Turkish and Spanish in MODELS (../shared/models)
 #     SEEDS="1 2 3"       seeds of training; with SMALL=1 the first alone, unless they are given
@@ -16,14 +16,14 @@
 #     TRAINING="..."      more options of fairseq-train; "--max-tokens 2048 --update-freq 2" for a smaller GPU
 #     RUNS=runs           the folder that everything is left in
 #
-# Paths in the environment are of the folder that one calls from.
+# Relative paths in the environment start from the caller's folder.
 
 usage="usage: ${0##*/} PAIR, one of de-en, zh-en, en-tr, en-es; scripts/experiment.sh says what the environment sets"
 
-# absolute PATH: of this folder, unless it is absolute or empty.
+# absolute PATH: the path as seen from the caller's folder; an empty one stays empty.
 absolute() { case $1 in /* | '') echo "$1" ;; *) echo "$PWD/$1" ;; esac; }
 
-# model NAME: a folder's absolute path, the name of any other.
+# model NAME: the absolute path of a folder; another name as it is.
 model() { if [ -d "$1" ]; then (cd "$1" && pwd); else echo "$1"; fi; }
 
 pair=${1:-}

@@ -34,7 +34,7 @@ def script(tmp_path):
         path.write_text(STAND_IN)
         path.chmod(0o755)
 
-    def run(name: str, *arguments: str, **environment: str):
+    def run(name: str | Path, *arguments: str, **environment: str):
         calls = tmp_path / "calls"
         calls.write_text("")
         known = {key: value for key, value in os.environ.items() if key in ("HOME", "LANG", "VIRTUAL_ENV")}
@@ -105,6 +105,30 @@ def test_the_recipe_and_its_control_differ_by_their_criterion_alone(script):
     assert (
         "--dropout 0 " in RECIPE and "--lr 1e-4 --lr-scheduler fixed " in control and "--warmup-updates" not in control
     )
+
+
+@pytest.fixture
+def copied(tmp_path):
+    """A copy of the scripts and of what they read, to edit."""
+    for name in ("scripts", "configs"):
+        shutil.copytree(REPOSITORY / name, tmp_path / "copy" / name)
+    return tmp_path / "copy"
+
+
+def test_the_recipes_control_has_the_dropout_of_its_flags(script, copied):
+    flags = copied / "configs" / "recipe.flags"
+    flags.write_text(flags.read_text().replace("--dropout 0\n", "--dropout 0.15\n"))
+    environment = dict(SEEDS="7", ROWS="control no-dropout-control recipe")
+    _, calls = script(copied / "scripts" / "finetune.sh", "de-en", **environment)
+    # The last one counts.
+    assert [re.findall(r"--dropout (\S+)", call)[-1] for call in calls] == ["0.3", "0.15", "0.15"]
+
+
+@pytest.mark.parametrize("name, arguments", [("quickstart.sh", []), ("train_baseline.sh", ["de-en"])])
+def test_nothing_runs_without_a_file_of_options(script, copied, tmp_path, name, arguments):
+    (copied / "configs" / "training.flags").unlink()
+    done, calls = script(copied / "scripts" / name, *arguments, QUICKSTART_DIR=str(tmp_path / "quickstart"))
+    assert done.returncode != 0 and "configs/training.flags: No such file" in done.stderr and not calls
 
 
 def test_rows_that_are_named_are_trained(script):
