@@ -79,7 +79,9 @@ def test_flags_and_hydra_are_the_same_training(corpus, tiny_lm, tmp_path):
     by_flags = train_by_flags(files, corpus, tmp_path / "flags-2", lm, *more)
     check_same(by_flags, train_by_hydra("recipe", corpus, tmp_path / "hydra-2", lm, *theirs))
     papers = ["--soft-prediction", "gumbel_softmax"]
-    by_flags = train_by_flags(["training", "pairs", "paper", "bertscore"], corpus, tmp_path / "flags-3", lm, *papers, *more)
+    by_flags = train_by_flags(
+        ["training", "pairs", "paper", "bertscore"], corpus, tmp_path / "flags-3", lm, *papers, *more
+    )
     check_same(by_flags, train_by_hydra("paper", corpus, tmp_path / "hydra-3", lm, *theirs))
 
 
