@@ -17,7 +17,8 @@ quickstart: install
 	PATH="$(CURDIR)/$(VENV)/bin:$$PATH" scripts/quickstart.sh
 
 test: install
-	OMP_NUM_THREADS=$${OMP_NUM_THREADS:-1} $(VENV)/bin/python -m pytest -q -n 2 --dist loadfile --no-loadscope-reorder $(TESTS) tests
+	OMP_NUM_THREADS=$${OMP_NUM_THREADS:-1} $(VENV)/bin/python -m pytest -q -n 2 \
+		--dist loadfile --no-loadscope-reorder $(TESTS) tests
 
 install: $(INSTALLED)
 

@@ -1,8 +1,9 @@
-"""Differences between the runs of two rows of benchmarks/effect.py, seed by seed, and whether they are a gain that counts.
+"""Differences between the runs of two rows of benchmarks/effect.py, seed by seed, and whether they are a gain.
 
-The bar: F_BERT is higher with p < 0.01; BLEU, chrF and F_BERT by both foreign judges (e5 and mpnet) are not lower in the mean,
-and two of these four at least are higher with p < 0.05; bigrams are repeated no more than 0.5 points above the control; the
-length ratio is as far from 1 as the control's plus 0.01 at most. p is one-sided, of a t-test over pairs of seeds.
+The bar: F_BERT is higher with p < 0.01; BLEU, chrF and F_BERT by both foreign judges (e5 and mpnet) are not lower in
+the mean, and two of these four at least are higher with p < 0.05; bigrams are repeated no more than 0.5 points above
+the control; the length ratio is as far from 1 as the control's plus 0.01 at most. p is one-sided, of a t-test over
+pairs of seeds.
 """
 
 import statistics
@@ -45,7 +46,7 @@ def wins(name: str, own: list[dict], controls: list[dict]) -> tuple[float, float
     """The shares of sentences, of all pairs together, with a higher and with a lower score, in percent."""
     pairs = [
         pair
-        for run, control in zip(own, controls)
+        for run, control in zip(own, controls, strict=True)
         for pair in zip(run["sentences"][name], control["sentences"][name], strict=True)
     ]
     return tuple(100 * statistics.fmean(won) for won in ([a > b for a, b in pairs], [a < b for a, b in pairs]))

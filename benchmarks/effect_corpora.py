@@ -62,12 +62,14 @@ class Corpus:
         sides = []
         for subset, pairs in self.read(data, work).items():
             files = [text / f"{subset}.{language}" for language in languages]
-            for file, column in zip(files, zip(*pairs)):
+            for file, column in zip(files, zip(*pairs, strict=True), strict=True):
                 write_lines(str(file), column)
             prefix = "" if subset == "train" else f"{subset}-"
             sides += [f"--{prefix}source", files[0], f"--{prefix}target", files[1]]
-        effect_commands.call("bertloss", "prepare", *sides, "--lm", lm, "--source-lang", self.source_lang,
-                             "--target-lang", TARGET_LANG, "--lowercase", *options, "--destdir", work / "data")  # fmt: skip
+        named = ["--source-lang", self.source_lang, "--target-lang", TARGET_LANG]
+        effect_commands.call(
+            "bertloss", "prepare", *sides, "--lm", lm, *named, "--lowercase", *options, "--destdir", work / "data"
+        )
 
 
 def _homeassistant(source_lang: str, work: Path) -> Path:

@@ -103,11 +103,14 @@ class Judges:
 
 
 def forced(checkpoint: Path, data: Path, subset: str) -> dict[str, float]:
-    """Means over the references' symbols in teacher forcing: entropy and cross-entropy in nats, and of </s> the probability
-    where the reference ends and where it does not."""
+    """Means over the references' symbols in teacher forcing.
+
+    Entropy and cross-entropy are in nats; of </s> it is the probability where the reference ends, and elsewhere.
+    """
     model, task = load_model(str(checkpoint), str(data))
     task.load_dataset(subset)
-    samples, eos = list(task.dataset(subset)), task.target_dictionary.eos()
+    samples = list(task.dataset(subset))
+    eos = task.target_dictionary.eos()
     columns = []
     for _, target, lprobs in forced_log_probabilities(model, task, subset, samples, max_tokens=2048):
         nll = -lprobs.gather(1, target.unsqueeze(1)).squeeze(1)

@@ -1,4 +1,4 @@
-"""The rows of benchmarks/effect.py: what each fine-tuning adds to the common options, and how translations are searched.
+"""The rows of benchmarks/effect.py: what each fine-tuning adds to the common options; and its decodings.
 
 docs/results.md says what chose which of them.
 """
@@ -70,7 +70,9 @@ _ROWS = {
     "risk-sampled-no-dropout": f"{RISK} {SAMPLED} --dropout 0",
     "risk-gumbel": f"{RISK} --candidates 4 --sampled-candidates 1",
     "risk-gumbel-no-dropout": f"{RISK} --candidates 4 --sampled-candidates 1 --dropout 0",
-    "risk-gumbel-no-dropout-context": f"{RISK} --candidates 4 --sampled-candidates 1 --dropout 0 --end-of-sentence context",
+    "risk-gumbel-no-dropout-context": (
+        f"{RISK} --candidates 4 --sampled-candidates 1 --dropout 0 --end-of-sentence context"
+    ),
     "risk-gumbel-10-no-dropout": f"{RISK} --candidates 8 --sampled-candidates 2 --dropout 0",
     "risk-precision": f"{RISK} --score precision",
     "risk-idf": f"{RISK} --bert-idf {REFERENCES}",
@@ -121,7 +123,7 @@ DECODINGS = {
 """fairseq-generate's options, after what BASELINE_WEIGHT and FORCED say."""
 
 BASELINE_WEIGHT = {AVERAGED: None, f"{AVERAGED}-lenpen0.6": None, INTERPOLATED: 0.5, f"{INTERPOLATED}-0.33": 0.33}
-"""What `bertloss average` makes of the checkpoints along the way first: the weight of the baseline in it, None without."""
+"""Decodings by a mean of the checkpoints along the way: the weight of the baseline in it, None without."""
 
 
 def options(row: str) -> list[str]:

@@ -12,9 +12,8 @@ class Size:
 
     model: str
     training: str
-    converging: (
-        str | None
-    )  # until validation stops improving, or an epoch gains next to nothing; None: that is left out;
+    # Until validation stops improving, or an epoch gains next to nothing; None: that is left out.
+    converging: str | None
     annealing: str  # then down to a learning rate that no fine-tuning is below by much
     fine_tuning: str
     prepare: str

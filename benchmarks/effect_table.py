@@ -1,11 +1,13 @@
 """The runs of benchmarks/effect.py as tables in Markdown.
 
-    python benchmarks/effect_table.py docs/results/multi30k/valid --decoding averaged --rows baseline mix-0.2 gumbel_softmax
-    python benchmarks/effect_table.py docs/results/multi30k/valid --decoding averaged --rows mix-0.2 --against no-dropout-control
+    python benchmarks/effect_table.py docs/results/multi30k/valid --decoding averaged \\
+        --rows baseline mix-0.2 gumbel_softmax
+    python benchmarks/effect_table.py docs/results/multi30k/valid --decoding averaged \\
+        --rows mix-0.2 --against no-dropout-control
 
 Means over the seeds, and standard deviations where there are several; rows' controls come along. `time` is relative to
-cross-entropy without dropout, of the same updates at the same learning rate. With --against a second table has the differences
-to one row, and how they stand to the bar of effect_bar.py.
+cross-entropy without dropout, of the same updates at the same learning rate. With --against a second table has the
+differences to one row, and how they stand to the bar of effect_bar.py.
 """
 
 import argparse
@@ -82,8 +84,8 @@ def against(found: dict[str, list[dict]], control: str) -> str:
     Raises:
         ValueError: they have other seeds.
     """
-    names = [name for name in _scores(found) if name in (effect_bar.F_BERT, *effect_bar.OTHERS, "moverscore", "moverscore_mpnet",
-                                                         *effect_bar.LOWER_IS_BETTER)]  # fmt: skip
+    compared = (effect_bar.F_BERT, *effect_bar.OTHERS, "moverscore", "moverscore_mpnet", *effect_bar.LOWER_IS_BETTER)
+    names = [name for name in _scores(found) if name in compared]
     judges = [name for name in ("f_bert", "f_bert_e5") if name in names]
     lines = _heading(
         [f"less {control}", *(SCORES[name] for name in names), *(f"sentences by {SCORES[name]}" for name in judges)]
@@ -118,7 +120,7 @@ def _scores(found: dict[str, list[dict]]) -> list[str]:
 def _times(own: list[dict], controls: list[dict]) -> float:
     """The mean ratio of training times."""
     _check_pairs(own, controls)
-    return statistics.mean(seconds(run) / seconds(control) for run, control in zip(own, controls))
+    return statistics.mean(seconds(run) / seconds(control) for run, control in zip(own, controls, strict=True))
 
 
 def _check_pairs(own: list[dict], controls: list[dict]) -> None:

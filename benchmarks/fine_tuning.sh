@@ -7,21 +7,23 @@
 # Finished runs are not repeated.
 set -euo pipefail
 cd "$(dirname "$0")/.."
-source scripts/small_model.sh
 # What docs/fine_tuning.md has measured.
-fine_tuning_updates=100 fine_tuning_lr=3e-5
+FINE_TUNING_UPDATES=100
+source scripts/small_model.sh
+schedule+=(--lr 3e-5)
+tuned_checkpoint=checkpoint_last.pt
 mixed=("${bertscore[@]}" --objective soft --cross-entropy-weight 0.5 --label-smoothing 0.1)
 
 declare -A outputs
-[ -e "$work/baseline/valid.out" ] || translate baseline valid
+[ -e "$work/baseline/valid.out" ] || translate baseline 1 valid
 
 # run NAME SEED CRITERION...
 run() {
   local name=fine-tuning/$1-$2 seed=$2
   shift 2
   if [ ! -e "$work/$name/done" ]; then
-    fine_tune "$name" "$@" --seed "$seed"
-    translate "$name" valid
+    fine_tune "$name" "$seed" "$@" "${schedule[@]}"
+    translate "$name" "$seed" valid
     touch "$work/$name/done"
   fi
   outputs[${name%-*}]+=,$work/$name/valid.out

@@ -2,7 +2,8 @@
 
     python benchmarks/moverscore.py --lm NAME --reference FILE HYPOTHESES [HYPOTHESES...]
 
-The files are plain text or fairseq-generate's output. The loop scores the first system's pairs; MoverScorer the same, then all systems' in one call.
+The files are plain text or fairseq-generate's output. The loop scores the first system's pairs; MoverScorer the same,
+then all systems' in one call.
 """
 
 import argparse
@@ -38,7 +39,7 @@ class Loop:
 
     def score(self, hypotheses: list[str], references: list[str]) -> list[float]:
         scores = []
-        for hypothesis, reference in zip(hypotheses, references):
+        for hypothesis, reference in zip(hypotheses, references, strict=True):
             one, other = self.encode(hypothesis), self.encode(reference)
             distances = torch.cdist(one, other).double().cpu().numpy()
             weights = [np.full(len(words), 1 / len(words)) for words in (one, other)]
@@ -80,8 +81,9 @@ def main() -> None:
     for name, measured in seconds.items():
         median = statistics.median(measured)
         print(f"{name:35} {len(scores[name]):6} pairs {1 / median:8.1f} pairs/s {slowest / median:6.1f} times the loop")
+    # MoverScorer's last scores are of all systems, the first system's first.
     by_loop, *others = scores.values()
-    apart = max(abs(one - other) for other in others for one, other in zip(by_loop, other))
+    apart = max(abs(one - other) for other in others for one, other in zip(by_loop, other, strict=False))
     print(f"largest difference from the loop's scores: {apart:.1e}")
 
 

@@ -2,7 +2,7 @@
 
     python benchmarks/soak.py DATA --bert-model NAME --updates 2000 [further options of fairseq-train]
 
-DATA is what `bertloss prepare` has made; the model is tiny and starts from random weights, so that an update takes little.
+DATA is what `bertloss prepare` has made; the model is tiny and starts from random weights: an update takes little.
 Ends with status 1 where the last quarter has over 2% more memory than the second, is a fifth slower, has more temporary
 files or more lines of the log an update.
 """
@@ -15,6 +15,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Iterator, Sequence
+from itertools import pairwise
 from pathlib import Path
 from typing import NamedTuple
 
@@ -87,7 +88,7 @@ def quarters(observations: Sequence[Observation]) -> list[Quarter]:
     """Of equal numbers of updates; the first begins after the first update."""
     ends = [round(i * (len(observations) - 1) / 4) for i in range(5)]
     parts = []
-    for start, end in zip(ends, ends[1:]):
+    for start, end in pairwise(ends):
         first, last, between = observations[start], observations[end], observations[start + 1 : end + 1]
         parts.append(Quarter(
             statistics.median(one.megabytes for one in between), (end - start) / (last.seconds - first.seconds),
@@ -102,8 +103,8 @@ def complaints(parts: Sequence[Quarter]) -> list[str]:
     if last.megabytes > GROWTH * second.megabytes:
         found.append(f"memory grew by {last.megabytes / second.megabytes - 1:.1%} from the second quarter to the last")
     if last.updates_per_second < SLOWER * second.updates_per_second:
-        speeds = f"{last.updates_per_second:.2f} updates a second in the last quarter, {second.updates_per_second:.2f} in the second"
-        found.append(speeds)
+        speeds = last.updates_per_second, second.updates_per_second
+        found.append("{:.2f} updates a second in the last quarter, {:.2f} in the second".format(*speeds))
     if last.temporary > second.temporary:
         found.append(
             f"there are {last.temporary - second.temporary} temporary files more than after the second quarter"

@@ -45,7 +45,7 @@ def read(path: str) -> Training:
         )
     tokens = [float(record["wpb"]) for record in records]
     # Words per second have more digits than updates per second and the wall clock.
-    seconds = [count / float(record["wps"]) for count, record in zip(tokens, records)]
+    seconds = [count / float(record["wps"]) for count, record in zip(tokens, records, strict=True)]
     free = [float(record["gb_free"]) for record in records if "gb_free" in record]
     return Training(seconds, tokens, min(free) if free else None)
 

@@ -35,9 +35,10 @@ update() {
   elif [ "$row" != cross-entropy ]; then
     criterion=("${bertscore[@]}" --objective soft --soft-prediction "$row")
   fi
-  if ! "${train[@]}" "$work/data" --save-dir "$output" "${model[@]}" "${training[@]}" "${criterion[@]}" \
-    --finetune-from-model "$work/baseline/checkpoint_last.pt" --lr "$fine_tuning_lr" --lr-scheduler fixed \
-    --max-update "$updates" --max-tokens "${MAX_TOKENS:-1024}" --no-save --disable-validation \
+  if ! "${train[@]}" "$work/data" --user-dir fairseq_bertloss --save-dir "$output" --seed "$first" \
+    --distributed-world-size 1 "${training[@]}" "${criterion[@]}" \
+    --finetune-from-model "$(checkpoint baseline "$first")" "${finetuning[@]}" --max-update "$updates" \
+    --max-tokens "${MAX_TOKENS:-1024}" --no-save --disable-validation \
     --log-format json --log-interval 1 "$@" >"$log" 2>&1; then
     tail -n 5 "$log" >&2
     echo "the training failed, its log is $log" >&2

@@ -1,11 +1,11 @@
 # shellcheck shell=bash disable=SC2034
-# The experiment of one language pair, for the scripts of its steps to source: its facts (configs/), where
-# things lie, and what the environment may change:
+# The experiment of one language pair, for the scripts of its steps to source: what configs/ says about the pair, where
+# results go, and what the environment may change:
 #
 #     CORPUS=PATH         the WIT3 archive (2014-01.tgz, de-en.tgz, or the folder of either); with
 #                         CORPUS_KIND=plain a folder of train.de, train.en, ... (.gz or not)
 #     SPLITS="..."        options of `bertloss extract` for another corpus, such as "--valid valid --test test"
-#     DOWNLOAD=1          fetch de-en's archive to CORPUS from fairseq's mirror
+#     DOWNLOAD=1          fetches de-en's archive to CORPUS from fairseq's mirror
 #     SMALL=1             a slice of plain text and a small model (configs/small.conf); it looks for the text in
 #                         DATA (../shared/data) and for a model of Turkish and Spanish in MODELS (../shared/models)
 #     SEEDS="1 2 3"       seeds of training; with SMALL=1 the first alone, unless they are given
@@ -16,20 +16,14 @@
 #     TRAINING="..."      more options of fairseq-train; "--max-tokens 2048 --update-freq 2" for a smaller GPU
 #     RUNS=runs           the folder that everything is left in
 #
-# Paths in the environment are of the folder that one calls from.
+# Relative paths in the environment start from the caller's folder.
 
 usage="usage: ${0##*/} PAIR, one of de-en, zh-en, en-tr, en-es; scripts/experiment.sh says what the environment sets"
 
-# give_up MESSAGE...
-give_up() {
-  echo "${0##*/}: $*" >&2
-  exit 2
-}
-
-# absolute PATH: of this folder, unless it is absolute or empty.
+# absolute PATH: the path as seen from the caller's folder; an empty one stays empty.
 absolute() { case $1 in /* | '') echo "$1" ;; *) echo "$PWD/$1" ;; esac; }
 
-# model NAME: a folder's absolute path, the name of any other.
+# model NAME: the absolute path of a folder; another name as it is.
 model() { if [ -d "$1" ]; then (cd "$1" && pwd); else echo "$1"; fi; }
 
 pair=${1:-}
@@ -40,20 +34,14 @@ RUNS=$(absolute "${RUNS:-}")
 LM=$(model "${LM:-}")
 MOVERSCORE_LM=$(model "${MOVERSCORE_LM:-}")
 cd "$(dirname "${BASH_SOURCE[0]}")/.." || exit
-# shellcheck source=steps.sh
 source scripts/steps.sh
 [ $# = 1 ] && [ -e "configs/target-${pair#*-}.conf" ] && [ -e "configs/$pair.conf" ] || give_up "$usage"
 
-# Each an array of options; read fails at a file's end.
-read -r -d '' -a preparation <configs/preparation.flags || true
-read -r -d '' -a training <configs/training.flags || true
-read -r -d '' -a cross_entropy <configs/cross_entropy.flags || true
-read -r -d '' -a bertscore <configs/bertscore.flags || true
-read -r -d '' -a baseline <configs/baseline.flags || true
-read -r -d '' -a paper <configs/paper.flags || true
-read -r -d '' -a finetuning <configs/finetuning.flags || true
-read -r -d '' -a recipe <configs/recipe.flags || true
-read -r -d '' -a generation <configs/generation.flags || true
+read -r -a preparation < <(flags preparation)
+read -r -a pairs < <(flags pairs)
+read -r -a baseline < <(flags baseline)
+read -r -a paper < <(flags paper)
+training+=("${pairs[@]}")
 corpus_kind=${CORPUS_KIND:-wit3}
 # Every epoch of the first seed's fine-tunings is kept, for the figure.
 checkpoints=()
@@ -79,8 +67,10 @@ if [ -n "$LM" ]; then
 fi
 layer=${LAYER:-$layer}
 moverscore_lm=${MOVERSCORE_LM:-$moverscore_lm}
-metrics=(--lm "$lm" ${layer:+--layer "$layer"} "${scoring[@]}")
-metrics+=(--moverscore-lm "$moverscore_lm" --moverscore-version "$moverscore_version")
+evaluation=(--lm "$lm" ${layer:+--layer "$layer"} "${scoring[@]}"
+  --moverscore-lm "$moverscore_lm" --moverscore-version "$moverscore_version")
+training+=(--eval-bleu-detok-args "{\"word_pieces_lm\": \"$lm\"}")
+read -r -a more_training <<<"${TRAINING:-}"
 bertscore+=(--bert-model "$lm" ${layer:+--bert-layer "$layer"})
 
 read -r -a seeds <<<"${SEEDS:-1 2 3}"
@@ -95,20 +85,14 @@ for row in "${rows[@]}"; do
 done
 
 work=${RUNS:-runs}/$pair$small
+# A folder of evaluations for each choice of systems, so that a report shows what was asked for.
+chosen="${rows[*]} ${seeds[*]}"
+chosen=${chosen// /+}
+results=$work/results/$chosen
+folder() { echo "$work/$1/$2"; }
+# What translates is each training's best checkpoint in validation.
+baseline_checkpoint=checkpoint_best.pt
+tuned_checkpoint=checkpoint_best.pt
+log=train.log
 case $work in *,*) give_up "$work has a comma, which 'bertloss compare' puts between files: choose another RUNS" ;; esac
-begin "$(printf '%s\n' "${metrics[*]}" "${splits[*]}" "$(cksum "${facts[@]}")")"
-
-# checkpoint ROW SEED: what translates.
-checkpoint() { echo "$work/$1/$2/checkpoint_best.pt"; }
-
-# train ROW SEED OPTIONS...: goes on from its last checkpoint where there is one.
-train() {
-  local folder=$work/$1/$2 seed=$2 more
-  shift 2
-  read -r -a more <<<"${TRAINING:-}"
-  mkdir -p "$folder"
-  mend "$folder"
-  fairseq-train "$work/data" --user-dir fairseq_bertloss --save-dir "$folder" --log-file "$folder/train.log" \
-    --seed "$seed" --distributed-world-size 1 --log-format simple --log-interval 50 \
-    --eval-bleu-detok-args "{\"word_pieces_lm\": \"$lm\"}" "${training[@]}" "$@" "${more[@]}"
-}
+begin "$(printf '%s\n' "${evaluation[*]}" "${splits[*]}" "$(cksum "${facts[@]}")")"

@@ -7,11 +7,12 @@
 set -euo pipefail
 source "$(dirname "$0")/experiment.sh"
 
-finetune() {
+# fine_tune_row ROW SEED
+fine_tune_row() {
   local row=$1 seed=$2 options
   case $row in
     control) options=("${paper[@]}" "${cross_entropy[@]}") ;;
-    no-dropout-control) options=("${finetuning[@]}" "${cross_entropy[@]}" --dropout 0) ;;
+    no-dropout-control) options=("${finetuning[@]}" "${cross_entropy[@]}" "${recipe_dropout[@]}") ;;
     recipe) options=("${finetuning[@]}" "${bertscore[@]}" "${recipe[@]}") ;;
     *) options=("${paper[@]}" "${bertscore[@]}" --soft-prediction "$row") ;;
   esac
@@ -20,11 +21,11 @@ finetune() {
   else
     options+=(--no-epoch-checkpoints)
   fi
-  train "$row" "$seed" "${options[@]}" --finetune-from-model "$work/baseline/$seed/checkpoint_best.pt"
+  fine_tune "$row" "$seed" "${options[@]}"
 }
 
 for seed in "${seeds[@]}"; do
   for row in "${rows[@]}"; do
-    step "$row-$seed" "$pair: fine-tune, $row, seed $seed" finetune "$row" "$seed"
+    step "$row-$seed" "$pair: fine-tune, $row, seed $seed" fine_tune_row "$row" "$seed"
   done
 done

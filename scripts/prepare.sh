@@ -8,7 +8,7 @@ source "$(dirname "$0")/experiment.sh"
 # A language model that cannot be used must not come to light after days of training.
 check_language_models() {
   echo "A test." >"$work/test.txt"
-  bertloss score --reference "$work/test.txt" "${metrics[@]}" test="$work/test.txt" >"$work/test.scores" ||
+  bertloss score --reference "$work/test.txt" "${evaluation[@]}" test="$work/test.txt" >"$work/test.scores" ||
     give_up "LM is $lm, and MOVERSCORE_LM is $moverscore_lm, from $moverscore_lm_from; both can be set to others"
 }
 
@@ -21,15 +21,6 @@ extract() {
     "${splits[@]}" "${download[@]}" --destdir "$work/corpus"
 }
 
-prepare() {
-  local files=(--source "$work/corpus/train.$source_lang" --target "$work/corpus/train.$target_lang") split
-  for split in valid test; do
-    files+=("--$split-source" "$work/corpus/$split.$source_lang" "--$split-target" "$work/corpus/$split.$target_lang")
-  done
-  bertloss prepare "${files[@]}" --lm "$lm" --source-lang "$source_lang" --target-lang "$target_lang" \
-    "${preparation[@]}" ${paper_pairs:+--expected-pairs "$paper_pairs"} --destdir "$work/data"
-}
-
 step check "$pair: check the language models" check_language_models
 # Both commands leave alone what they have done, and refuse another corpus than they did it with.
 if [ -n "$CORPUS" ]; then
@@ -39,4 +30,4 @@ elif [ ! -d "$work/corpus" ]; then
   give_up "name the WIT3 archive, CORPUS=PATH, or run a small experiment, SMALL=1"
 fi
 say "$pair: tokenize and run fairseq-preprocess"
-prepare
+prepare ${paper_pairs:+--expected-pairs "$paper_pairs"}

@@ -22,7 +22,7 @@ def log(seconds: list[float], batches: list[int]) -> str:
     start = "2026-11-23 01:12:01 | INFO | "
     records = [
         {"epoch": 1, "loss": "6.794", "wps": f"{size / second:.1f}", "ups": f"{1 / second:.2f}", "wpb": f"{size:.1f}"}
-        for second, size in zip(seconds, batches)
+        for second, size in zip(seconds, batches, strict=True)
     ]
     lines = [f"{start}train_inner | {json.dumps(record)}" for record in records]
     return "\n".join([f"{start}fairseq.trainer | begin training epoch 1", *lines, f"{start}train | {{}}", ""])
@@ -39,7 +39,7 @@ def test_table(updates, tmp_path, monkeypatch, capsys):
     table = capsys.readouterr().out.splitlines()
     assert table[2].startswith("| ce | 0.240 | 0.300 | 0.360 | 333 | 1.00 |"), table
     assert table[3].startswith("| softmax | 0.360 | 0.450 | 0.540 | 222 | 1.50 | 1.50 to 1.50 |"), table
-    (tmp_path / "short-1.log").write_text(log([9, 9], batches))
+    (tmp_path / "short-1.log").write_text(log([9, 9], batches[:2]))
     for other, message in {"other-1.log": "other batches", "short-1.log": "no updates", "x.log": "not named"}.items():
         monkeypatch.setattr(sys, "argv", ["updates.py", "ce-1.log", other])
         with pytest.raises(SystemExit) as stop:
@@ -55,8 +55,8 @@ def test_script(tmp_path, workers):
     first_alone = f'[[ "$*" == *"--distributed-rank 1" ]] || cat {tmp_path}/log'  # as fairseq logs
     stand_in.write_text(f'#!/bin/bash\necho "$*" >>{tmp_path}/calls\n{first_alone}\n')
     stand_in.chmod(0o755)
-    settings = {"PATH": f"{stand_in.parent}:{os.environ['PATH']}", "QUICKSTART_DIR": str(tmp_path), "ROUNDS": "2", "ROWS": "cross-entropy entmax15",
-                "WORKERS": str(workers)}  # fmt: skip
+    settings = {"PATH": f"{stand_in.parent}:{os.environ['PATH']}", "QUICKSTART_DIR": str(tmp_path), "ROUNDS": "2",
+                "ROWS": "cross-entropy entmax15", "WORKERS": str(workers)}  # fmt: skip
     command = [BENCHMARKS / "updates.sh", "--fp16"]
     done = subprocess.run(command, env=os.environ | settings, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
@@ -64,6 +64,6 @@ def test_script(tmp_path, workers):
     calls = (tmp_path / "calls").read_text().splitlines()
     rows = [row for row in (False, True, False, True) for _ in range(workers)]
     assert ["--soft-prediction entmax15" in call for call in calls] == rows
-    calls, _, ranks = zip(*(call.partition(" --distributed-rank ") for call in calls))
+    calls, _, ranks = zip(*(call.partition(" --distributed-rank ") for call in calls), strict=True)
     assert all("--no-save" in call and call.endswith(" --fp16") for call in calls)
     assert sorted(ranks) == (["0"] * 4 + ["1"] * 4 if workers == 2 else [""] * 4)

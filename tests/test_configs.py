@@ -69,17 +69,19 @@ def check_same(one: dict, other: dict):
 
 def test_flags_and_hydra_are_the_same_training(corpus, tiny_lm, tmp_path):
     lm = tiny_lm("bert")
-    by_flags = train_by_flags(["training", "cross_entropy", "baseline"], corpus, tmp_path / "flags", lm)
+    by_flags = train_by_flags(["training", "pairs", "cross_entropy", "baseline"], corpus, tmp_path / "flags", lm)
     check_same(by_flags, train_by_hydra("baseline", corpus, tmp_path / "hydra", lm))
 
     start = str(tmp_path / "flags" / "checkpoint_last.pt")
     more = ["--bert-model", lm, "--bert-layer", "2", "--finetune-from-model", start]
     theirs = [f"criterion.bert_model={lm}", "criterion.bert_layer=2", f"checkpoint.finetune_from_model={start}"]
-    files = ["training", "finetuning", "bertscore", "recipe"]
+    files = ["training", "pairs", "finetuning", "bertscore", "recipe"]
     by_flags = train_by_flags(files, corpus, tmp_path / "flags-2", lm, *more)
     check_same(by_flags, train_by_hydra("recipe", corpus, tmp_path / "hydra-2", lm, *theirs))
     papers = ["--soft-prediction", "gumbel_softmax"]
-    by_flags = train_by_flags(["training", "paper", "bertscore"], corpus, tmp_path / "flags-3", lm, *papers, *more)
+    by_flags = train_by_flags(
+        ["training", "pairs", "paper", "bertscore"], corpus, tmp_path / "flags-3", lm, *papers, *more
+    )
     check_same(by_flags, train_by_hydra("paper", corpus, tmp_path / "hydra-3", lm, *theirs))
 
 
@@ -110,7 +112,7 @@ def test_the_model_is_the_papers(tmp_path):
             "de",
             "-t",
             "en",
-            *flags("training", "cross_entropy", "baseline"),
+            *flags("training", "pairs", "cross_entropy", "baseline"),
             "--eval-bleu-detok-args",
             "{}",
         ],

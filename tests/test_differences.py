@@ -1,4 +1,4 @@
-"""benchmarks/differences.py: the published loss with its deviations switched off is ours, and what each of them does."""
+"""benchmarks/differences.py: the published loss less its deviations is ours, and what each of them does."""
 
 from dataclasses import asdict
 
@@ -27,7 +27,7 @@ def batch(minilm):
     pieces = [load_tokenizer(minilm).tokenize(english) for _, english in PAIRS[:5]]
     symbols = [*SPECIALS, *dict.fromkeys(piece for sentence in pieces for piece in sentence)]
     target = torch.full((len(pieces), max(map(len, pieces)) + 1), PAD)
-    for row, sentence in zip(target, pieces):
+    for row, sentence in zip(target, pieces, strict=True):
         row[: len(sentence) + 1] = torch.tensor([*map(symbols.index, sentence), EOS])
     assert (target == PAD).any()
     torch.manual_seed(0)

@@ -128,7 +128,7 @@ def trainings(effect, monkeypatch):
             output.write_text("H-0\t-0.5\tb\n", encoding="utf-8")
         return ""
 
-    monkeypatch.setattr(effect.effect_commands, "call", call)
+    monkeypatch.setattr(import_benchmark("effect_commands"), "call", call)
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
     return calls
 
@@ -191,7 +191,7 @@ def test_an_interruption_without_a_last_checkpoint(effect, trainings, monkeypatc
         going_on.append((converging / "checkpoint_last.pt").exists())
         output.write_text("", encoding="utf-8")
 
-    monkeypatch.setattr(effect.effect_commands, "call", call)
+    monkeypatch.setattr(import_benchmark("effect_commands"), "call", call)
     run_effect(effect, monkeypatch, [*line, "--rows", "baseline", "--no-scores"])
     assert going_on[0]
 
@@ -221,7 +221,9 @@ def test_runs_and_their_files(effect, trainings, monkeypatch, tmp_path, minilm, 
         asked.append(translated.parent.name)
         assert known.scores == ({} if judges.mpnet is None else {"f_bert": 80.0, "f_bert_e5": 81.0, "beam_score": -0.5})
         by_mpnet = {} if judges.mpnet is None else {"f_bert_mpnet": 82.0, "moverscore_mpnet": 60.0}
-        return effect.Judgement({"f_bert": 80.0, "f_bert_e5": 81.0} | by_mpnet, {"f_bert": [80.0], "f_bert_e5": [81.0]})
+        return import_benchmark("effect_judges").Judgement(
+            {"f_bert": 80.0, "f_bert_e5": 81.0} | by_mpnet, {"f_bert": [80.0], "f_bert_e5": [81.0]}
+        )
 
     monkeypatch.setattr(effect.Judges, "judge", judge)
     _, line = paper_size(tmp_path)
@@ -249,7 +251,8 @@ def test_runs_and_their_files(effect, trainings, monkeypatch, tmp_path, minilm, 
 def test_calls_wait_for_each_other(effect, tmp_path):
     """One at a time is inside, in another process; who is killed inside lets the next one in."""
     script = (
-        f"import sys, time; sys.path.insert(0, {str(Path(effect.__file__).parent)!r}); import effect_commands; from pathlib import Path\n"
+        "import sys, time; from pathlib import Path\n"
+        f"sys.path.insert(0, {str(Path(effect.__file__).parent)!r}); import effect_commands\n"
         "with effect_commands.alone(Path(sys.argv[1])):\n    print('inside', flush=True); time.sleep(600)"
     )
     command = [sys.executable, "-c", script, str(tmp_path / "baseline-1.lock")]
@@ -277,7 +280,7 @@ def test_an_unknown_row(rows):
         rows.options("gumble@1e-5")
 
 
-def test_records_of_a_log(effect, tmp_path):
+def test_records_of_a_log(tmp_path):
     log = tmp_path / "train.log"
     log.write_text(
         'x | INFO | train_inner | {"num_updates": "10", "loss": "0.75"}\n'
@@ -286,25 +289,26 @@ def test_records_of_a_log(effect, tmp_path):
         'x | INFO | valid | {"valid_loss": "0.25", "valid_num_updates": "10"}\n'
         'x | INFO | fairseq_cli.train | {"task": "translation"}\n'
     )
-    assert effect._records(log) == [
+    assert import_benchmark("effect_training").records(log) == [
         {"kind": "train_inner", "num_updates": 10, "loss": 0.5},
         {"kind": "train", "train_num_updates": 10, "train_train_wall": 3},
         {"kind": "valid", "valid_loss": 0.25, "valid_num_updates": 10},
     ]
 
 
-def test_a_command_that_fails_says_how(effect, tmp_path):
+def test_a_command_that_fails_says_how(tmp_path):
     with pytest.raises(ChildProcessError, match="(?s)^fairseq-train.*unrecognized arguments: --nonsense"):
-        effect.effect_commands.call(
+        import_benchmark("effect_commands").call(
             "fairseq-train", "data", "--arch", "transformer", "--nonsense", output=tmp_path / "log"
         )
 
 
-def test_the_references_probabilities_are_those_of_validation(effect, corpus, tiny_lm, tmp_path):
-    done = train(corpus, tmp_path, "--criterion", "bertscore_loss", "--bert-model", tiny_lm("bert"), "--bert-layer", "2",
-                 "--objective", "soft", "--soft-prediction", "softmax", "--cross-entropy-weight", "1", "--lr", "1e-2", "--max-update", "20")  # fmt: skip
+def test_the_references_probabilities_are_those_of_validation(corpus, tiny_lm, tmp_path):
+    done = train(corpus, tmp_path, "--criterion", "bertscore_loss", "--bert-model", tiny_lm("bert"), "--bert-layer",
+                 "2", "--objective", "soft", "--soft-prediction", "softmax", "--cross-entropy-weight", "1",
+                 "--lr", "1e-2", "--max-update", "20")  # fmt: skip
     *_, valid = logged(done, "valid")
-    forced = effect.effect_judges.forced(tmp_path / "checkpoint_last.pt", corpus, "valid")
+    forced = import_benchmark("effect_judges").forced(tmp_path / "checkpoint_last.pt", corpus, "valid")
     assert forced["nll"] / math.log(2) == pytest.approx(valid["valid_nll_loss"], abs=2e-3)
     assert forced["entropy"] == pytest.approx(valid["valid_entropy"], abs=2e-4)
     assert forced["p_eos_end"] == pytest.approx(valid["valid_p_eos_end"], abs=2e-4)
@@ -315,8 +319,9 @@ def test_averaged_and_interpolated_parameters(effect, rows, corpus, sizes, tmp_p
     """`averaged` is the mean of the checkpoints along the way, `interpolated` that of this and the baseline."""
     experiment = experiment_in(tmp_path, effect, sizes, minilm)
     for row, learning_rate in (("baseline", "0.01"), ("control", "0.1")):
-        train(corpus, tmp_path / f"{row}-1", "--max-update", "3", "--save-interval-updates", "1", "--keep-interval-updates",
-              "2", "--disable-validation", "--batch-size", "40", "--lr", learning_rate)  # fmt: skip
+        train(corpus, tmp_path / f"{row}-1", "--max-update", "3", "--save-interval-updates", "1",
+              "--keep-interval-updates", "2", "--disable-validation", "--batch-size", "40",
+              "--lr", learning_rate)  # fmt: skip
     checkpoints = sorted((tmp_path / "control-1").glob("checkpoint_*_*.pt"))
     one, other, baseline = (
         torch.load(path)["model"] for path in (*checkpoints, tmp_path / "baseline-1/checkpoint_last.pt")
@@ -329,10 +334,10 @@ def test_averaged_and_interpolated_parameters(effect, rows, corpus, sizes, tmp_p
         torch.testing.assert_close(mean[name], (1 - share) * (one[name] + other[name]) / 2 + share * baseline[name])
 
 
-def test_beam_scores(effect, tmp_path):
+def test_beam_scores(tmp_path):
     generated = tmp_path / "valid.out"
     generated.write_text("S-0\ta\nH-0\t-0.5\tb\nD-0\t-0.5\tb\nH-1\t-1.5\tc\n", encoding="utf-8")
-    assert effect.effect_judges.beam_score(generated) == -1.0
+    assert import_benchmark("effect_judges").beam_score(generated) == -1.0
 
 
 def test_controls(rows):
@@ -361,7 +366,7 @@ def test_decodings_of_means(effect, sizes, monkeypatch, tmp_path, minilm):
         experiment, "_average", lambda folder, seed, weight: f"{folder.name} with {weight} of baseline-{seed}"
     )
     monkeypatch.setattr(
-        effect.effect_commands,
+        import_benchmark("effect_commands"),
         "call",
         lambda *command, output: (used.append(str(command[command.index("--path") + 1])), output.touch()),
     )

@@ -1,6 +1,7 @@
 """The corpora of benchmarks/effect.py: which lines become which set, and where the quickstart's comes from."""
 
 import re
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -74,19 +75,17 @@ def test_home_assistant_is_fetched_as_by_the_quickstart(corpora, monkeypatch, tm
 def test_the_quickstarts_size_is_what_the_quickstart_trains():
     """Its model, batches and schedule."""
     size = import_benchmark("effect_sizes").SIZES[import_benchmark("effect_corpora").CORPORA["homeassistant"].size]
-    scripts = "".join(
-        (REPOSITORY / "scripts" / name).read_text(encoding="utf-8") for name in ("quickstart.sh", "small_model.sh")
-    )
+    files = [f"scripts/{name}.sh" for name in ("quickstart", "small_model", "steps")]
+    files += [f"configs/{name}.flags" for name in ("training", "small_model")]
+    scripts = "".join((REPOSITORY / name).read_text(encoding="utf-8") for name in files)
     (updates,) = re.findall(r"BASELINE_UPDATES:-(\d+)", scripts)
     said = re.sub(r"[()'\\]", " ", scripts.replace('"$baseline_updates"', updates).replace("0.9, ", "0.9,")).split()
-    pairs = {(option, value) for option, value in zip(said, said[1:])}
+    pairs = set(pairwise(said))
     ours = f"{size.model} {size.training} {size.annealing} {size.prepare}".replace(
         "--log-format json --log-interval 10", ""
     )
     ours = re.sub(r"[()]", "", ours).split()
     options = [
-        (option, value)
-        for option, value in zip(ours, ours[1:])
-        if option.startswith("--") and not value.startswith("--")
+        (option, value) for option, value in pairwise(ours) if option.startswith("--") and not value.startswith("--")
     ]
     assert len(options) > 20 and set(options) <= pairs

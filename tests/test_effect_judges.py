@@ -17,7 +17,7 @@ def judges():
 def files(tmp_path):
     """References and translations."""
     paths = tmp_path / "reference", tmp_path / "translated"
-    for path, lines in zip(paths, (REFERENCES, TRANSLATIONS)):
+    for path, lines in zip(paths, (REFERENCES, TRANSLATIONS), strict=True):
         path.write_text("".join(f"{line}\n" for line in lines), encoding="utf-8")
     return paths
 

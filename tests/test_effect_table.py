@@ -7,8 +7,8 @@ import sys
 import pytest
 from conftest import import_benchmark
 
-PERFECT = {"bleu": 30.0, "f_bert": 80.0, "f_bert_e5": 82.0, "f_bert_mpnet": 70.0, "chrf": 50.0, "ter": 60.0, "repeated": 2.0,
-           "length_ratio": 0.95}  # fmt: skip
+PERFECT = {"bleu": 30.0, "f_bert": 80.0, "f_bert_e5": 82.0, "f_bert_mpnet": 70.0, "chrf": 50.0, "ter": 60.0,
+           "repeated": 2.0, "length_ratio": 0.95}  # fmt: skip
 GAINS = {"bleu": 1.0, "f_bert": 0.5, "f_bert_e5": 0.5, "f_bert_mpnet": 0.25, "chrf": 1.0}
 
 
@@ -85,7 +85,10 @@ def test_runs_that_are_missing(effect_table, write, monkeypatch, capsys, tmp_pat
 
 
 def test_differences_over_pairs(bar):
-    """1, 2 and 3 have mean 2 and deviation 1: t is 2 sqrt(3), and with two degrees of freedom p = 1/2 - t / (2 sqrt(2 + t²))."""
+    """1, 2 and 3 have mean 2 and deviation 1: t is 2 sqrt(3).
+
+    With two degrees of freedom p = 1/2 - t / (2 sqrt(2 + t²)).
+    """
     seeds = range(1, 4)
     controls = [{"scores": {"bleu": 10.0 * seed, "ter": 10.0 * seed, "length_ratio": 1.1}} for seed in seeds]
     own = [{"scores": {"bleu": 11.0 * seed, "ter": 11.0 * seed, "length_ratio": 0.95}} for seed in seeds]

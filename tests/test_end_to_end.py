@@ -10,8 +10,8 @@ from types import SimpleNamespace
 import pytest
 import torch
 import yaml
-from lms import make_tokenizer, save_tiny
 from bad_input import gpt2, without_room
+from lms import make_tokenizer, save_tiny
 from training import PACKAGE, SEED, fairseq, logged, rise, train
 
 from fairseq_bertloss.checkpoints.loading import allow_fairseq_classes

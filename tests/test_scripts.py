@@ -1,9 +1,13 @@
-"""scripts/: clean, and each step calls what it should. Stand-ins note how they are called; .ci/run has the real ones."""
+"""scripts/: clean, and each step calls what it should.
+
+Stand-ins note how they are called; .ci/run has the real ones.
+"""
 
 import os
 import re
 import shutil
 import subprocess
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -30,7 +34,7 @@ def script(tmp_path):
         path.write_text(STAND_IN)
         path.chmod(0o755)
 
-    def run(name: str, *arguments: str, **environment: str):
+    def run(name: str | Path, *arguments: str, **environment: str):
         calls = tmp_path / "calls"
         calls.write_text("")
         known = {key: value for key, value in os.environ.items() if key in ("HOME", "LANG", "VIRTUAL_ENV")}
@@ -103,6 +107,30 @@ def test_the_recipe_and_its_control_differ_by_their_criterion_alone(script):
     )
 
 
+@pytest.fixture
+def copied(tmp_path):
+    """A copy of the scripts and of what they read, to edit."""
+    for name in ("scripts", "configs"):
+        shutil.copytree(REPOSITORY / name, tmp_path / "copy" / name)
+    return tmp_path / "copy"
+
+
+def test_the_recipes_control_has_the_dropout_of_its_flags(script, copied):
+    flags = copied / "configs" / "recipe.flags"
+    flags.write_text(flags.read_text().replace("--dropout 0\n", "--dropout 0.15\n"))
+    environment = dict(SEEDS="7", ROWS="control no-dropout-control recipe")
+    _, calls = script(copied / "scripts" / "finetune.sh", "de-en", **environment)
+    # The last one counts.
+    assert [re.findall(r"--dropout (\S+)", call)[-1] for call in calls] == ["0.3", "0.15", "0.15"]
+
+
+@pytest.mark.parametrize("name, arguments", [("quickstart.sh", []), ("train_baseline.sh", ["de-en"])])
+def test_nothing_runs_without_a_file_of_options(script, copied, tmp_path, name, arguments):
+    (copied / "configs" / "training.flags").unlink()
+    done, calls = script(copied / "scripts" / name, *arguments, QUICKSTART_DIR=str(tmp_path / "quickstart"))
+    assert done.returncode != 0 and "configs/training.flags: No such file" in done.stderr and not calls
+
+
 def test_rows_that_are_named_are_trained(script):
     _, calls = script("finetune.sh", "de-en", SEEDS="1", ROWS="entmax15")
     assert len(calls) == 1 and "--soft-prediction entmax15 " in calls[0]
@@ -122,7 +150,7 @@ def test_the_best_checkpoint_of_each_row_is_what_translates_and_is_measured(scri
 def test_both_controls_are_compared_as_such(script):
     _, calls = script("evaluate.sh", "de-en", SEEDS="1")
     words = calls[0].split()
-    named = {option: [value.split("=")[0] for before, value in zip(words, words[1:]) if before == option]
+    named = {option: [value.split("=")[0] for before, value in pairwise(words) if before == option]
              for option in ("--control", "--system")}  # fmt: skip
     systems = ["softmax", "sparsemax", "gumbel_softmax", "recipe"]
     assert named == {"--control": ["control", "no-dropout-control"], "--system": systems}
@@ -292,6 +320,6 @@ def test_small_experiment(script, shared):
     assert "--at-most train=20000 valid=100 test=200" in calls[1] and "--expected-pairs" not in calls[2]
     done, calls = script("train_baseline.sh", "en-tr", SMALL="1", SEEDS="1", DATA=str(shared / "data"))
     words = calls[0].split()
-    options = dict(zip(words, words[1:]))  # the last of each, which counts
+    options = dict(pairwise(words))  # the last of each, which counts
     last = {option: options[option] for option in ("--max-tokens", "--lr", "--encoder-layers")}
     assert last == {"--max-tokens": "2048", "--lr": "3e-3", "--encoder-layers": "2"}
