@@ -50,12 +50,11 @@ def test_commands(tiny_lm, tmp_path):
             (tmp_path / f"{prefix}{side}.txt").rename(tmp_path / f"{split}.{language}")
     pages = ("README.md", "docs/data.md", "docs/training.md", "docs/evaluation.md")
     script = replace(examples("bash", *pages), {
-        "LM=bert-base-uncased LAYER=9": f"LM={tiny_lm('bert')} LAYER=2",
-        "fairseq-bertloss/configs": str(REPOSITORY / "configs"),
+        "REPO=../fairseq-bertloss LM=bert-base-uncased LAYER=9": f"REPO={REPOSITORY} LM={tiny_lm('bert')} LAYER=2",
         "--arch transformer_iwslt_de_en": "--arch transformer_tiny",
-        "--max-epoch 60": "--max-update 2",
-        "--max-epoch 10": "--max-update 1",
-        "--save-interval-updates 500": "--save-interval-updates 1",
+        "--patience 3": "--max-update 2",
+        "--max-update 300": "--max-update 2",
+        "--save-interval-updates 60": "--save-interval-updates 1",
     })  # fmt: skip
     done = subprocess.run(["bash", "-euo", "pipefail", "-c", script], cwd=tmp_path, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr[-3000:]
