@@ -202,7 +202,10 @@ def test_checkpoints_that_training_deleted_are_missed(tuning, tmp_path, curve_of
             {"checkpoint_last.pt": 18, "checkpoint_best.pt": 14},
             "run has no checkpoints from before the end of training",
         ),
-        ({"checkpoint_4_14.pt": 14, "checkpoint_2_14.pt": 14}, r"2_14.pt \(update 14, epoch 4\) .* are not of one"),
+        (
+            {"checkpoint_4_14.pt": 14, "checkpoint_2_14.pt": 14},
+            r"2_14.pt \(update 14, epoch 4\) .* belong to different trainings",
+        ),
     ],
 )
 def test_folders_that_are_of_no_training(tuning, tmp_path, curve_of, names, message):
