@@ -12,6 +12,7 @@ from fairseq_bertloss.loss.bertscore_loss import END_OF_SENTENCE
 from fairseq_bertloss.loss.matching import BERTScore
 from fairseq_bertloss.loss.sentences import MATCHINGS
 from fairseq_bertloss.loss.soft_predictions import SOFT_PREDICTIONS
+from fairseq_bertloss.loss.temperature import TemperatureSchedule
 from fairseq_bertloss.training.rewards import SCALES, UNFINISHED
 from fairseq_bertloss.training.sums import not_logged
 
@@ -215,6 +216,8 @@ def check(cfg: BERTScoreCriterionConfig) -> None:
     _check_effects(cfg)
     _check_best_checkpoint_metric(cfg)
     _check_candidates(cfg)
+    if cfg.soft_temperature:
+        TemperatureSchedule.parse(cfg.soft_temperature)  # raises for what it cannot read
 
 
 def _check_values(cfg: BERTScoreCriterionConfig) -> None:

@@ -12,7 +12,7 @@ from fairseq.criterions import FairseqCriterion, register_criterion
 from torch import Tensor
 
 from fairseq_bertloss.loss.cross_entropy import TokenStatistics
-from fairseq_bertloss.training.build import build_bertscore, build_objective
+from fairseq_bertloss.training.build import build_bertscore, build_generations, build_objective
 from fairseq_bertloss.training.config import BERTScoreCriterionConfig, check
 from fairseq_bertloss.training.learning import CrossEntropyAlone, Mixture
 from fairseq_bertloss.training.log import log_means, sums_of
@@ -41,8 +41,9 @@ class BERTScoreCriterion(FairseqCriterion):
         check(cfg)
         self.cross_entropy_weight = cfg.cross_entropy_weight
         self.label_smoothing = cfg.label_smoothing
+        generations = build_generations(cfg, task)  # a mistake in options must not cost the language model's loading
         self.bertscore = build_bertscore(cfg, task)
-        self.objective = build_objective(cfg, task, self.bertscore)
+        self.objective = build_objective(cfg, task, self.bertscore, generations)
         self._learning = (
             CrossEntropyAlone(self.objective, self.bertscore, cfg.label_smoothing > 0, cfg.sentence_avg)
             if cfg.cross_entropy_weight == 1

@@ -7,7 +7,8 @@ from fairseq_bertloss.loss.bertscore_loss import BERTScoreLoss
 from fairseq_bertloss.loss.cross_entropy import TokenStatistics
 from fairseq_bertloss.loss.expected_embeddings import TokenPredictions
 from fairseq_bertloss.loss.matching import Scores
-from fairseq_bertloss.loss.soft_predictions import DEFAULT_TEMPERATURE, TemperatureSchedule
+from fairseq_bertloss.loss.soft_predictions import DEFAULT_TEMPERATURE
+from fairseq_bertloss.loss.temperature import TemperatureSchedule
 from fairseq_bertloss.training.config import BERTScoreCriterionConfig
 from fairseq_bertloss.training.decoder_output import DecoderOutput, decoder_output
 from fairseq_bertloss.training.decoding import Decoding
