@@ -4,7 +4,7 @@ loss = BERTScoreLoss.from_pretrained("bert-base-uncased", symbols)
 loss.objective(loss(logits, target)).mean().backward()
 """
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import Any
 
 import torch
@@ -27,8 +27,9 @@ from fairseq_bertloss.loss.expected_embeddings import (
 )
 from fairseq_bertloss.loss.layout import SentenceLayout
 from fairseq_bertloss.loss.matching import BERTScore, Scores
+from fairseq_bertloss.loss.one_to_one import MATCHINGS
 from fairseq_bertloss.loss.reference_scorer import ReferenceScorer
-from fairseq_bertloss.loss.sentences import END_OF_SENTENCE, MATCHINGS
+from fairseq_bertloss.loss.sentences import END_OF_SENTENCE
 from fairseq_bertloss.loss.soft_predictions import DEFAULT_TEMPERATURE, SOFT_PREDICTIONS, SoftPrediction
 
 
@@ -227,7 +228,7 @@ class BERTScoreLoss(ReferenceScorer):
         return self._score(self._sentences(embeddings, weights, target, layout), target, layout).rewarded
 
 
-def _check_choice(option: str, value: str, choices: Sequence[str]) -> None:
+def _check_choice(option: str, value: str, choices: Collection[str]) -> None:
     """Raises ValueError unless the value of an option is one of its choices."""
     if value not in choices:
         raise ValueError(f"unknown {option} {value!r}: choose one of {', '.join(choices)}")

@@ -10,7 +10,7 @@ from omegaconf import II
 from fairseq_bertloss.language_model.frozen import DTYPES
 from fairseq_bertloss.loss.bertscore_loss import END_OF_SENTENCE
 from fairseq_bertloss.loss.matching import BERTScore
-from fairseq_bertloss.loss.sentences import MATCHINGS
+from fairseq_bertloss.loss.one_to_one import MATCHINGS
 from fairseq_bertloss.loss.soft_predictions import SOFT_PREDICTIONS
 from fairseq_bertloss.loss.temperature import TemperatureSchedule
 from fairseq_bertloss.training.rewards import SCALES, UNFINISHED
@@ -44,7 +44,7 @@ class BERTScoreCriterionConfig(FairseqDataclass):
         metadata={"help": "layer whose embeddings are matched (default: bert-score's choice for a known name)"},
     )
     score: ChoiceEnum(BERTScore._fields) = field(default="f1", metadata={"help": "which part of BERTScore to maximise"})
-    reward_matching: ChoiceEnum(MATCHINGS) = field(
+    reward_matching: ChoiceEnum(tuple(MATCHINGS)) = field(
         default="greedy",
         metadata={
             "help": "matching of what is maximised: 'greedy' pays for a word as often as it is said, so that a model "
