@@ -1,10 +1,15 @@
 """From options to the objects that they describe."""
 
 from fairseq_bertloss.loss.bertscore_loss import BERTScoreLoss
+from fairseq_bertloss.training.candidates import (
+    Generations,
+    Translator,
+    candidate_generations,
+    free_running_generations,
+)
 from fairseq_bertloss.training.config import BERTScoreCriterionConfig
 from fairseq_bertloss.training.objective import Objective
 from fairseq_bertloss.training.risk import Risk
-from fairseq_bertloss.training.sampling import Generations, Translator, candidate_generations, free_running_generations
 from fairseq_bertloss.training.soft import FreeRunning, TeacherForcing
 from fairseq_bertloss.training.suitable import target_language
 
