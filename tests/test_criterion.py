@@ -11,8 +11,7 @@ from fairseq.logging import metrics
 from training import MODELS
 
 import fairseq_bertloss.training.criterion  # noqa: F401, registers bertscore_loss
-from fairseq_bertloss.loss.bertscore_loss import END_OF_SENTENCE
-from fairseq_bertloss.loss.soft_predictions import SOFT_PREDICTIONS
+from fairseq_bertloss.choices import END_OF_SENTENCE, SOFT_PREDICTIONS
 from fairseq_bertloss.training.log import SUMS
 
 

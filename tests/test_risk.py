@@ -502,8 +502,9 @@ def test_training_raises_what_candidates_score(corpus, tiny_lm, tmp_path):
     Samples, since beam search finds nothing worth it in a model that knows nothing.
     """
     done = train(corpus, tmp_path, "--criterion", "bertscore_loss", "--bert-model", tiny_lm("bert"),
-                 "--bert-layer", "2", "--candidates", "8", "--sampled-candidates", "0", "--risk-alpha", "10",
-                 "--max-update", "20", "--candidate-generation-args", '{"sampling":true,"max_len_a":0,"max_len_b":15}',
+                 "--bert-layer", "2", "--objective", "risk", "--candidates", "8", "--sampled-candidates", "0",
+                 "--risk-alpha", "10", "--max-update", "20",
+                 "--candidate-generation-args", '{"sampling":true,"max_len_a":0,"max_len_b":15}',
                  "--best-checkpoint-metric", "f_first", "--maximize-best-checkpoint-metric")  # fmt: skip
     updates, validations = logged(done, "train_inner"), logged(done, "valid")
     for name in ("f_expected", "f_first"):

@@ -3,8 +3,8 @@
 import pytest
 import torch
 
+from fairseq_bertloss.choices import SOFT_PREDICTIONS
 from fairseq_bertloss.loss.soft_predictions import (
-    SOFT_PREDICTIONS,
     SUPPORT_BOUND,
     soft_prediction,
 )

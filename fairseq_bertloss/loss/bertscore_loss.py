@@ -10,6 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from fairseq_bertloss.choices import END_OF_SENTENCE, SOFT_PREDICTIONS
 from fairseq_bertloss.language_model.frozen import FrozenLanguageModel, idf_weights, rescaling_baseline
 from fairseq_bertloss.language_model.vocabulary import (
     Dictionary,
@@ -29,8 +30,7 @@ from fairseq_bertloss.loss.layout import SentenceLayout
 from fairseq_bertloss.loss.matching import BERTScore, Scores
 from fairseq_bertloss.loss.one_to_one import MATCHINGS
 from fairseq_bertloss.loss.reference_scorer import ReferenceScorer
-from fairseq_bertloss.loss.sentences import END_OF_SENTENCE
-from fairseq_bertloss.loss.soft_predictions import DEFAULT_TEMPERATURE, SOFT_PREDICTIONS, SoftPrediction
+from fairseq_bertloss.loss.soft_predictions import DEFAULT_TEMPERATURE, SoftPrediction
 
 
 class BERTScoreLoss(ReferenceScorer):

@@ -14,9 +14,6 @@ from fairseq_bertloss.loss.layout import SentenceLayout, batches, cost_of_a_batc
 from fairseq_bertloss.loss.matching import BERTScore, Comparison, Scores, Side, greedy_match
 from fairseq_bertloss.loss.one_to_one import MATCHINGS
 
-END_OF_SENTENCE = ("scored", "context", "gold")
-"""What may stand at a sentence's </s>; BERTScoreLoss says what each means."""
-
 
 class Sentences(NamedTuple):
     """At each place of the layout stands a row of `embeddings` and of `weights`."""
@@ -44,7 +41,7 @@ class Sentences(NamedTuple):
             layout: of the sentences.
             markers: embeddings of the two sentence markers, (2, size).
             is_eos: (tokens,) bool, which tokens are </s>.
-            end_of_sentence: what stands there, one of END_OF_SENTENCE.
+            end_of_sentence: what stands there, one of choices.END_OF_SENTENCE.
         """
         weights = embeddings.new_ones(len(embeddings), dtype=torch.float32) if weights is None else weights.float()
         if end_of_sentence != "scored":

@@ -11,7 +11,8 @@ import entmax
 import torch
 from torch import Tensor
 
-SOFT_PREDICTIONS = ("softmax", "sparsemax", "entmax15", "gumbel_softmax")
+from fairseq_bertloss.choices import SOFT_PREDICTIONS
+
 DEFAULT_TEMPERATURE = {"softmax": 1.0, "sparsemax": 1.0, "entmax15": 1.0, "gumbel_softmax": 0.1}
 
 SUPPORT_BOUND = 128
