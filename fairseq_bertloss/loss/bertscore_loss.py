@@ -144,9 +144,13 @@ class BERTScoreLoss(ReferenceScorer):
         places = SpecialIds(*(names.index(special) for special in specials))
         return cls(language_model, symbol_ids, places, idf=idf, baseline=baseline, **options)
 
+    def maximised(self, score: BERTScore) -> Tensor:
+        """What training maximises: F1, precision or recall of each sentence, (batch,)."""
+        return getattr(score, self.score)
+
     def objective(self, score: BERTScore) -> Tensor:
         """What training minimises: -F1, -precision or -recall of each sentence, (batch,)."""
-        return -getattr(score, self.score)
+        return -self.maximised(score)
 
     def forward(self, logits: Tensor, target: Tensor) -> BERTScore:
         """BERTScore of the soft predictions that the logits become.

@@ -51,8 +51,8 @@ class Risk(Objective):
         reading = self._reader(model, sample, chosen, drawn, self._with_reference)
         sides = reading.sides
         scores = self._bertscore.score_candidates(reading.candidates, reading.references, sides.sentence_of_candidate)
-        reward = sides.table(-self._bertscore.objective(scores.rewarded), 0.0)
-        f = sides.table(-self._bertscore.objective(scores.reported), 0.0)
+        reward = sides.table(self._bertscore.maximised(scores.rewarded), 0.0)
+        f = sides.table(self._bertscore.maximised(scores.reported), 0.0)
         log_p = sides.table(log_probabilities(reading, self._bertscore.chunk_tokens), -torch.inf)
         unfinished = sides.longer_than(self.translator.longest(model, sample, chosen)).to(f.device)
         risk = self._risk(log_p, reward, unfinished)
