@@ -27,8 +27,8 @@ from loss_measure import Machine, peaks, seconds
 from loss_rows import CROSS_ENTROPY, OURS, PLAIN, Workload
 from tqdm import tqdm
 
+from fairseq_bertloss.choices import SOFT_PREDICTIONS
 from fairseq_bertloss.language_model.pretrained import short_name
-from fairseq_bertloss.loss.soft_predictions import SOFT_PREDICTIONS
 
 MOST_TOKENS = 1 << 17
 """Where --fit-memory stops."""

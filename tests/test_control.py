@@ -147,7 +147,8 @@ def test_teacher_forced_figures_come_from_the_pass_that_learns(build, training):
 @pytest.mark.parametrize("objective", OBJECTIVES)
 def test_a_sum_that_an_objective_forgets_is_missed(build, objective, weight):  # noqa: F811
     ours, network, task = build(*OBJECTIVES[objective], "--cross-entropy-weight", weight)
-    names = OBJECTIVE_SUMS["risk" if objective == "risk" else "soft"]
+    names = ours.objective.sums
+    assert names == OBJECTIVE_SUMS["risk" if objective == "risk" else "soft"]
     for forgotten in (names[0], names[-1]):
         learning = ours._learning
 

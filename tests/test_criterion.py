@@ -11,8 +11,7 @@ from fairseq.logging import metrics
 from training import MODELS
 
 import fairseq_bertloss.training.criterion  # noqa: F401, registers bertscore_loss
-from fairseq_bertloss.loss.bertscore_loss import END_OF_SENTENCE
-from fairseq_bertloss.loss.soft_predictions import SOFT_PREDICTIONS
+from fairseq_bertloss.choices import END_OF_SENTENCE, SOFT_PREDICTIONS
 from fairseq_bertloss.training.log import SUMS
 
 
@@ -308,7 +307,6 @@ def test_nothing_of_the_language_model_is_fairseqs(build):
         (["--chunk-tokens", "0"], "--chunk-tokens must be at least 1, not 0"),
         (["--label-smoothing", "1"], "--label-smoothing must lie between 0 and 1"),
         (["--ddp-backend", "fully_sharded"], "fully_sharded is not supported: .* take legacy_ddp or c10d"),
-        (["--temperature", "cold"], "cannot read the temperature 'cold'"),
         (["--rescale-with-baseline"], "no rescaling baseline .* language 'en'"),
         (["--bert-idf", "/nowhere"], "references for idf weights from '/nowhere'"),
         (
@@ -330,6 +328,19 @@ def test_nothing_of_the_language_model_is_fairseqs(build):
 def test_bad_options(build, arguments, message):
     with pytest.raises(ValueError, match=message):
         build(*arguments)
+
+
+@pytest.mark.parametrize(
+    "arguments, message",
+    [
+        (["--temperature", "cold"], "cannot read the temperature 'cold'"),
+        (["--free-running", "--candidate-generation-args", '{"beam": 3}'], "draws one translation of a sentence"),
+        (["--objective", "risk", "--candidate-generation-args", '{"beam": 3}'], "--candidates says how many"),
+    ],
+)
+def test_bad_options_are_found_before_the_language_model_is_loaded(build, arguments, message):
+    with pytest.raises(ValueError, match=message):
+        build("--bert-model", "/nowhere", *arguments)
 
 
 def test_adaptive_softmax_is_refused(build):

@@ -16,7 +16,7 @@ from torch import nn
 from torch.nn.parallel import DistributedDataParallel
 
 import fairseq_bertloss.training.decoder_output as module
-from fairseq_bertloss.loss.soft_predictions import SOFT_PREDICTIONS
+from fairseq_bertloss.choices import SOFT_PREDICTIONS
 from fairseq_bertloss.training.decoder_output import decoder_output
 
 LONG = ("zwei", " ".join([PIECES[0][1]] * 12))  # more symbols than the language model has positions for

@@ -15,7 +15,7 @@ from lms import make_tokenizer, save_tiny
 from training import PACKAGE, SEED, fairseq, logged, rise, train
 
 from fairseq_bertloss.checkpoints.loading import allow_fairseq_classes
-from fairseq_bertloss.loss.soft_predictions import SOFT_PREDICTIONS
+from fairseq_bertloss.choices import SOFT_PREDICTIONS
 
 allow_fairseq_classes()
 

@@ -7,11 +7,12 @@ import torch
 import torch.nn.functional as F
 from twins import Case, assert_same
 
+from fairseq_bertloss.choices import SOFT_PREDICTIONS
 from fairseq_bertloss.loss import expected_embeddings as module
 from fairseq_bertloss.loss import sparse
 from fairseq_bertloss.loss.expected_embeddings import expected_embeddings
 from fairseq_bertloss.loss.output_layer import Projection
-from fairseq_bertloss.loss.soft_predictions import SOFT_PREDICTIONS, SoftPrediction, soft_prediction
+from fairseq_bertloss.loss.soft_predictions import SoftPrediction, soft_prediction
 
 KINDS = [
     SoftPrediction("softmax", 1.0),

@@ -7,7 +7,7 @@ import torch
 from training import logged, train
 
 from fairseq_bertloss.checkpoints.loading import allow_fairseq_classes
-from fairseq_bertloss.loss.soft_predictions import SOFT_PREDICTIONS
+from fairseq_bertloss.choices import SOFT_PREDICTIONS
 
 allow_fairseq_classes()
 

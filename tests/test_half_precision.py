@@ -6,7 +6,8 @@ import pytest
 import torch
 from test_criterion import build, gradients  # noqa: F401, build is a fixture
 
-from fairseq_bertloss.loss.soft_predictions import SOFT_PREDICTIONS, at_least_float32, soft_prediction
+from fairseq_bertloss.choices import SOFT_PREDICTIONS
+from fairseq_bertloss.loss.soft_predictions import at_least_float32, soft_prediction
 
 PRECISIONS = {
     "bfloat16": (torch.bfloat16, False),

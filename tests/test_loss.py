@@ -10,9 +10,8 @@ from fairseq.data import Dictionary
 from transformers import AutoTokenizer
 
 from fairseq_bertloss import BERTScoreLoss
+from fairseq_bertloss.choices import END_OF_SENTENCE, SOFT_PREDICTIONS
 from fairseq_bertloss.language_model.vocabulary import Specials, dictionary_symbols, load_tokenizer, tokenize
-from fairseq_bertloss.loss.bertscore_loss import END_OF_SENTENCE
-from fairseq_bertloss.loss.soft_predictions import SOFT_PREDICTIONS
 
 BOS, PAD, EOS, UNK = range(4)
 

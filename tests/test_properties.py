@@ -6,8 +6,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from test_loss import BOS, EOS, PAD, make_loss
 
+from fairseq_bertloss.choices import SOFT_PREDICTIONS
 from fairseq_bertloss.loss.matching import Comparison, Side, greedy_match
-from fairseq_bertloss.loss.soft_predictions import SOFT_PREDICTIONS, soft_prediction
+from fairseq_bertloss.loss.soft_predictions import soft_prediction
 
 LONGEST = 60
 SCALES = st.sampled_from([0.0, 1e-3, 1.0, 30.0, 1e4])

@@ -8,11 +8,11 @@ from fairseq.logging import metrics
 from test_criterion import PIECES, build, gradients, make_sample  # noqa: F401, build is a fixture
 from training import MODELS, logged, rise, train
 
-from fairseq_bertloss.training.candidates import Rows
-from fairseq_bertloss.training.decoding import Decoding
+from fairseq_bertloss.training.reading import Reader
 from fairseq_bertloss.training.rewards import SMALLEST_DEVIATION, SMALLEST_RANGE, scaled, without_unfinished
 from fairseq_bertloss.training.risk import cross_entropy_of_best, log_probabilities, risk_of, risk_sums
 from fairseq_bertloss.training.sums import RISK_SUMS
+from fairseq_bertloss.training.target_sides import TargetSides
 
 PAD = 1
 RISK = ["--objective", "risk", "--candidates", "3", "--sampled-candidates", "0"]
@@ -187,10 +187,10 @@ def test_the_reward_is_by_one_to_one_matching_and_the_log_by_greedy(risk, monkey
     for name in RISK_SUMS:
         torch.testing.assert_close(log[name], expected_log[name], msg=lambda text, name=name: f"{name}: {text}")
 
-    decoded = Decoding(criterion.bertscore, learns_references=False)(network, sample, torch.arange(3), drawn)
-    log_p = log_probabilities(decoded, chunk_tokens=None)
-    own_reference = decoded.rows.sentence_of_candidate
-    reward = criterion.bertscore.score_candidates(decoded.candidates, decoded.references, own_reference).rewarded.f1
+    reading = Reader(criterion.bertscore, learns_references=False)(network, sample, torch.arange(3), drawn)
+    log_p = log_probabilities(reading, chunk_tokens=None)
+    own_reference = reading.sides.sentence_of_candidate
+    reward = criterion.bertscore.score_candidates(reading.candidates, reading.references, own_reference).rewarded.f1
     expected, sentence = 0.0, torch.tensor(own_reference)
     for own in (sentence == i for i in range(3)):
         expected += 1 - (log_p[own].softmax(dim=0) * reward[own]).sum()
@@ -280,44 +280,44 @@ def test_half_precision(risk, monkeypatch, dtype, autocast):
 # Candidates.
 
 
-def test_rows_hold_each_different_sentence_once():
+def test_target_sides_hold_each_different_sentence_once():
     references = torch.tensor([[5, 6, 2], [7, 2, 1]])
     drawn = [[[5, 2], [5, 6, 2], [5, 2]], [[8, 9, 7, 2]]]
-    rows = Rows.of(drawn, references, PAD, with_references=False)
-    assert [row.symbols for row in rows.distinct] == [(5, 2), (5, 6, 2), (8, 9, 7, 2), (7, 2)]
-    assert [row.sentence for row in rows.distinct] == [0, 0, 1, 1]
-    assert (rows.candidates, rows.places, rows.references) == ([0, 1, 2], [0, 1, 0], [1, 3])
-    assert [list(rows.tokens(row)) for row in range(4)] == [[0, 1], [2, 3, 4], [5, 6, 7, 8], [9, 10]]
-    assert rows.table(torch.tensor([1.0, 2.0, 3.0]), 9.0).tolist() == [[1, 2], [3, 9]]
-    among = Rows.of(drawn, references, PAD, with_references=True)
-    assert among.distinct == rows.distinct
+    sides = TargetSides.of(drawn, references, PAD, with_references=False)
+    assert [side.symbols for side in sides.distinct] == [(5, 2), (5, 6, 2), (8, 9, 7, 2), (7, 2)]
+    assert [side.sentence for side in sides.distinct] == [0, 0, 1, 1]
+    assert (sides.candidates, sides.places, sides.references) == ([0, 1, 2], [0, 1, 0], [1, 3])
+    assert [list(sides.tokens(side)) for side in range(4)] == [[0, 1], [2, 3, 4], [5, 6, 7, 8], [9, 10]]
+    assert sides.table(torch.tensor([1.0, 2.0, 3.0]), 9.0).tolist() == [[1, 2], [3, 9]]
+    among = TargetSides.of(drawn, references, PAD, with_references=True)
+    assert among.distinct == sides.distinct
     assert (among.candidates, among.places) == ([0, 1, 2, 3], [0, 1, 0, 1])
 
 
 def test_sentences_that_begin_alike_share_their_beginnings():
     references = torch.tensor([[9, 2], [5, 2]])
     drawn = [[[5, 6, 7, 2], [5, 6, 8, 2], [5, 6, 7, 7, 2]], [[5, 6, 2], [5, 6, 7, 2]]]
-    first_token, beginning_index = Rows.of(drawn, references, PAD, with_references=False).shared_beginnings()
+    first_token, beginning_index = TargetSides.of(drawn, references, PAD, with_references=False).shared_beginnings()
     # The first sentence's: nothing, 5, 5 6, 5 6 7 | 5 6 8 | 5 6 7 7. The second's, after its own 9 2: nothing, 5, ...
     assert beginning_index.tolist() == [0, 1, 2, 3, 0, 1, 2, 4, 0, 1, 2, 3, 5, 6, 7, 8, 6, 7, 8, 9]
     assert first_token.tolist() == [0, 1, 2, 3, 7, 12, 15, 16, 17, 21]
 
 
-def test_a_sentence_that_two_sources_share_is_two_rows():
-    rows = Rows.of([[[5, 2]], [[5, 2]]], torch.tensor([[5, 2], [5, 2]]), PAD, with_references=False)
-    assert [row.sentence for row in rows.distinct] == [0, 1] and rows.references == [0, 1]
-    assert [part.tolist() for part in rows.shared_beginnings()] == [[0, 1, 2, 3], [0, 1, 2, 3]]
+def test_a_sentence_that_two_sources_share_is_two_target_sides():
+    sides = TargetSides.of([[[5, 2]], [[5, 2]]], torch.tensor([[5, 2], [5, 2]]), PAD, with_references=False)
+    assert [side.sentence for side in sides.distinct] == [0, 1] and sides.references == [0, 1]
+    assert [part.tolist() for part in sides.shared_beginnings()] == [[0, 1, 2, 3], [0, 1, 2, 3]]
 
 
 def test_references_may_be_padded_on_the_left():
-    rows = Rows.of([[[8, 2]]], torch.tensor([[1, 1, 7, 2]]), PAD, with_references=True)
-    assert [row.symbols for row in rows.distinct] == [(8, 2), (7, 2)]
+    sides = TargetSides.of([[[8, 2]]], torch.tensor([[1, 1, 7, 2]]), PAD, with_references=True)
+    assert [side.symbols for side in sides.distinct] == [(8, 2), (7, 2)]
 
 
 def test_a_sentence_without_candidates_has_its_reference():
-    rows = Rows.of([[], [[8, 2]]], torch.tensor([[7, 2], [9, 2]]), PAD, with_references=False)
-    assert [row.symbols for row in rows.distinct] == [(7, 2), (8, 2), (9, 2)]
-    assert rows.candidates == [0, 1] and rows.references == [0, 2]
+    sides = TargetSides.of([[], [[8, 2]]], torch.tensor([[7, 2], [9, 2]]), PAD, with_references=False)
+    assert [side.symbols for side in sides.distinct] == [(7, 2), (8, 2), (9, 2)]
+    assert sides.candidates == [0, 1] and sides.references == [0, 2]
 
 
 def test_drawing_leaves_the_model_as_it_was(risk):
@@ -363,7 +363,7 @@ def test_references_are_decoded_for_gradients_where_cross_entropy_learns_from_th
 def test_a_model_in_torchs_data_parallel_has_one_pass(risk, monkeypatch):
     criterion, network, task, sample = risk()
     expected = criterion(network, sample)[0]
-    monkeypatch.setattr("fairseq_bertloss.training.decoding.one_pass_an_update", lambda model: True)
+    monkeypatch.setattr("fairseq_bertloss.training.reading.one_pass_an_update", lambda model: True)
     decoded = []
     network.decoder.layers[0].register_forward_hook(lambda _, __, output: decoded.append(output[0].shape[1]))
     loss = criterion(network, sample)[0]
@@ -501,9 +501,10 @@ def test_training_raises_what_candidates_score(corpus, tiny_lm, tmp_path):
 
     Samples, since beam search finds nothing worth it in a model that knows nothing.
     """
-    done = train(corpus, tmp_path, "--criterion", "bertscore_loss", "--objective", "risk", "--bert-model", tiny_lm("bert"),
-                 "--bert-layer", "2", "--candidates", "8", "--sampled-candidates", "0", "--risk-alpha", "10",
-                 "--max-update", "20", "--candidate-generation-args", '{"sampling":true,"max_len_a":0,"max_len_b":15}',
+    done = train(corpus, tmp_path, "--criterion", "bertscore_loss", "--bert-model", tiny_lm("bert"),
+                 "--bert-layer", "2", "--objective", "risk", "--candidates", "8", "--sampled-candidates", "0",
+                 "--risk-alpha", "10", "--max-update", "20",
+                 "--candidate-generation-args", '{"sampling":true,"max_len_a":0,"max_len_b":15}',
                  "--best-checkpoint-metric", "f_first", "--maximize-best-checkpoint-metric")  # fmt: skip
     updates, validations = logged(done, "train_inner"), logged(done, "valid")
     for name in ("f_expected", "f_first"):

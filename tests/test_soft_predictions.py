@@ -3,12 +3,12 @@
 import pytest
 import torch
 
+from fairseq_bertloss.choices import SOFT_PREDICTIONS
 from fairseq_bertloss.loss.soft_predictions import (
-    SOFT_PREDICTIONS,
     SUPPORT_BOUND,
-    TemperatureSchedule,
     soft_prediction,
 )
+from fairseq_bertloss.loss.temperature import TemperatureSchedule
 
 
 def project_onto_simplex(z: torch.Tensor) -> torch.Tensor:

@@ -4,12 +4,13 @@ loss = BERTScoreLoss.from_pretrained("bert-base-uncased", symbols)
 loss.objective(loss(logits, target)).mean().backward()
 """
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import Any
 
 import torch
 from torch import Tensor
 
+from fairseq_bertloss.choices import END_OF_SENTENCE, SOFT_PREDICTIONS
 from fairseq_bertloss.language_model.frozen import FrozenLanguageModel, idf_weights, rescaling_baseline
 from fairseq_bertloss.language_model.vocabulary import (
     Dictionary,
@@ -27,9 +28,9 @@ from fairseq_bertloss.loss.expected_embeddings import (
 )
 from fairseq_bertloss.loss.layout import SentenceLayout
 from fairseq_bertloss.loss.matching import BERTScore, Scores
+from fairseq_bertloss.loss.one_to_one import MATCHINGS
 from fairseq_bertloss.loss.reference_scorer import ReferenceScorer
-from fairseq_bertloss.loss.sentences import END_OF_SENTENCE, MATCHINGS
-from fairseq_bertloss.loss.soft_predictions import DEFAULT_TEMPERATURE, SOFT_PREDICTIONS, SoftPrediction
+from fairseq_bertloss.loss.soft_predictions import DEFAULT_TEMPERATURE, SoftPrediction
 
 
 class BERTScoreLoss(ReferenceScorer):
@@ -143,9 +144,13 @@ class BERTScoreLoss(ReferenceScorer):
         places = SpecialIds(*(names.index(special) for special in specials))
         return cls(language_model, symbol_ids, places, idf=idf, baseline=baseline, **options)
 
+    def maximised(self, score: BERTScore) -> Tensor:
+        """What training maximises: F1, precision or recall of each sentence, (batch,)."""
+        return getattr(score, self.score)
+
     def objective(self, score: BERTScore) -> Tensor:
         """What training minimises: -F1, -precision or -recall of each sentence, (batch,)."""
-        return -getattr(score, self.score)
+        return -self.maximised(score)
 
     def forward(self, logits: Tensor, target: Tensor) -> BERTScore:
         """BERTScore of the soft predictions that the logits become.
@@ -227,7 +232,7 @@ class BERTScoreLoss(ReferenceScorer):
         return self._score(self._sentences(embeddings, weights, target, layout), target, layout).rewarded
 
 
-def _check_choice(option: str, value: str, choices: Sequence[str]) -> None:
+def _check_choice(option: str, value: str, choices: Collection[str]) -> None:
     """Raises ValueError unless the value of an option is one of its choices."""
     if value not in choices:
         raise ValueError(f"unknown {option} {value!r}: choose one of {', '.join(choices)}")

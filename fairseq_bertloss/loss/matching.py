@@ -1,4 +1,7 @@
-"""Contextual embeddings, masks and weights -> cosines -> precision, recall and F1 by greedy matching."""
+"""Contextual embeddings, masks and weights -> cosines -> precision, recall and F1 by greedy matching.
+
+one_to_one.py has the other matching, and MATCHINGS, which names both.
+"""
 
 from collections.abc import Sequence
 from typing import NamedTuple

@@ -9,7 +9,7 @@ import torch
 from scipy.optimize import linear_sum_assignment
 from torch import Tensor
 
-from fairseq_bertloss.loss.matching import BERTScore, Comparison, score_of_sums
+from fairseq_bertloss.loss.matching import BERTScore, Comparison, greedy_match, score_of_sums
 
 
 def one_to_one_match(pairs: Comparison) -> BERTScore:
@@ -33,6 +33,10 @@ def one_to_one_match(pairs: Comparison) -> BERTScore:
     # Not a product alone: 0 times a padded NaN would be one.
     matched = (pairs.cosine * amounts).masked_fill(amounts == 0, 0.0).sum(dim=(1, 2))
     return score_of_sums(matched, matched, pairs)
+
+
+MATCHINGS = {"greedy": greedy_match, "one-to-one": one_to_one_match}
+"""What an objective may be computed by."""
 
 
 def _amounts(pairs: Comparison) -> Tensor:

@@ -12,14 +12,7 @@ from fairseq_bertloss.language_model.frozen import FrozenLanguageModel
 from fairseq_bertloss.language_model.reference_cache import ReferenceCache
 from fairseq_bertloss.loss.layout import SentenceLayout, batches, cost_of_a_batch
 from fairseq_bertloss.loss.matching import BERTScore, Comparison, Scores, Side, greedy_match
-from fairseq_bertloss.loss.one_to_one import one_to_one_match
-
-MATCHINGS = ("greedy", "one-to-one")
-"""What an objective may be computed by."""
-
-
-END_OF_SENTENCE = ("scored", "context", "gold")
-"""What may stand at a sentence's </s>; BERTScoreLoss says what each means."""
+from fairseq_bertloss.loss.one_to_one import MATCHINGS
 
 
 class Sentences(NamedTuple):
@@ -48,7 +41,7 @@ class Sentences(NamedTuple):
             layout: of the sentences.
             markers: embeddings of the two sentence markers, (2, size).
             is_eos: (tokens,) bool, which tokens are </s>.
-            end_of_sentence: what stands there, one of END_OF_SENTENCE.
+            end_of_sentence: what stands there, one of choices.END_OF_SENTENCE.
         """
         weights = embeddings.new_ones(len(embeddings), dtype=torch.float32) if weights is None else weights.float()
         if end_of_sentence != "scored":
@@ -157,13 +150,14 @@ def matched(
         raise ValueError(f"{len(lengths)} sentences cannot be scored against {len(reference_index)} references")
     longer = [max(length, reference.layout.lengths[i]) for length, i in zip(lengths, reference_index, strict=True)]
     groups = batches(longer, cost_of_a_batch(predicted.weights))
+    match = MATCHINGS[matching]
     scores = []
     for group in groups:
         with torch.no_grad():
             references = reference.read_by(language_model, [reference_index[i] for i in group])
         pairs = Comparison.of(predicted.read_by(language_model, group), references)
         reported = greedy_match(pairs)
-        scores.append(Scores(reported, one_to_one_match(pairs) if matching == "one-to-one" else reported))
+        scores.append(Scores(reported, reported if match is greedy_match else match(pairs)))
     order = _back_in_order(groups, predicted.weights.device)
     return Scores(
         BERTScore.joined([score.reported for score in scores], order),

@@ -5,14 +5,14 @@ float64) of the same shape, whatever the precision of training: sparsemax in bfl
 over a vocabulary of 32,000.
 """
 
-import re
 from dataclasses import dataclass
 
 import entmax
 import torch
 from torch import Tensor
 
-SOFT_PREDICTIONS = ("softmax", "sparsemax", "entmax15", "gumbel_softmax")
+from fairseq_bertloss.choices import SOFT_PREDICTIONS
+
 DEFAULT_TEMPERATURE = {"softmax": 1.0, "sparsemax": 1.0, "entmax15": 1.0, "gumbel_softmax": 0.1}
 
 SUPPORT_BOUND = 128
@@ -152,38 +152,3 @@ def one_hot_of_largest(probabilities: Tensor) -> Tensor:
 def at_least_float32(tensor: Tensor) -> Tensor:
     """Half precision becomes float32; float32 and float64 stay."""
     return tensor.float() if tensor.dtype in (torch.float16, torch.bfloat16) else tensor
-
-
-@dataclass(frozen=True)
-class TemperatureSchedule:
-    """A temperature that moves linearly from `start` to `end` over the first `updates` updates."""
-
-    start: float
-    end: float
-    updates: int = 0
-
-    @classmethod
-    def parse(cls, text: str) -> "TemperatureSchedule":
-        """Reads `0.1` (constant) or `1.0:0.1@2000` (from 1.0 to 0.1 over 2,000 updates).
-
-        Raises:
-            ValueError: neither form, or a temperature that is not positive.
-        """
-        number = r"(\d+\.?\d*(?:[eE][-+]?\d+)?|\.\d+)"
-        match = re.fullmatch(rf"\s*{number}(?::{number}@(\d+))?\s*", text)
-        if match is None:
-            raise ValueError(
-                f"cannot read the temperature {text!r}: write a number such as 0.1, "
-                "or START:END@UPDATES such as 1.0:0.1@2000"
-            )
-        start = float(match[1])
-        end = start if match[2] is None else float(match[2])
-        if min(start, end) <= 0:
-            raise ValueError(f"the temperature must be positive, not {text!r}")
-        return cls(start, end, int(match[3] or 0))
-
-    def at(self, update: int) -> float:
-        """The temperature for the update that follows `update` finished ones."""
-        if update >= self.updates:
-            return self.end
-        return self.start + (self.end - self.start) * update / self.updates

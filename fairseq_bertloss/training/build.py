@@ -1,12 +1,28 @@
 """From options to the objects that they describe."""
 
 from fairseq_bertloss.loss.bertscore_loss import BERTScoreLoss
+from fairseq_bertloss.training.candidates import (
+    Generations,
+    Translator,
+    candidate_generations,
+    free_running_generations,
+)
 from fairseq_bertloss.training.config import BERTScoreCriterionConfig
 from fairseq_bertloss.training.objective import Objective
 from fairseq_bertloss.training.risk import Risk
-from fairseq_bertloss.training.sampling import Translator, candidate_generations, free_running_generations
 from fairseq_bertloss.training.soft import FreeRunning, TeacherForcing
 from fairseq_bertloss.training.suitable import target_language
+
+
+def build_generations(cfg: BERTScoreCriterionConfig, task) -> Generations | None:
+    """How the objective has the model translate; None where it does not.
+
+    Raises:
+        ValueError: --candidate-generation-args has an option that cannot be.
+    """
+    if str(cfg.objective) == "risk":
+        return candidate_generations(cfg, task)
+    return free_running_generations(cfg, task) if cfg.free_running else None
 
 
 def build_bertscore(cfg: BERTScoreCriterionConfig, task) -> BERTScoreLoss:
@@ -33,19 +49,21 @@ def build_bertscore(cfg: BERTScoreCriterionConfig, task) -> BERTScoreLoss:
     )
 
 
-def build_objective(cfg: BERTScoreCriterionConfig, task, bertscore: BERTScoreLoss) -> Objective:
+def build_objective(
+    cfg: BERTScoreCriterionConfig, task, bertscore: BERTScoreLoss, generations: Generations | None
+) -> Objective:
     """The objective that the options ask for.
 
     Args:
         cfg: the criterion's options, checked.
         task: fairseq's, which builds generators.
         bertscore: what predictions and candidates are scored with.
+        generations: what build_generations makes of the options.
 
     Raises:
-        ValueError: the temperature cannot be read, or --candidate-generation-args has an option that cannot be.
+        ValueError: translations would be too long for the language model.
     """
-    if str(cfg.objective) == "risk":
-        return Risk(cfg, bertscore, Translator(task, bertscore, candidate_generations(cfg, task)))
-    if cfg.free_running:
-        return FreeRunning(cfg, bertscore, Translator(task, bertscore, free_running_generations(cfg, task)))
-    return TeacherForcing(cfg, bertscore)
+    if generations is None:
+        return TeacherForcing(cfg, bertscore)
+    translator = Translator(task, bertscore, generations)
+    return Risk(cfg, bertscore, translator) if str(cfg.objective) == "risk" else FreeRunning(cfg, bertscore, translator)

@@ -1,129 +1,166 @@
-"""Several translations of each sentence: which of them are the same, and where they begin alike."""
+"""The model's own translations inside of training: how many and how they are drawn, by fairseq's generator."""
 
 import itertools
-from collections.abc import Sequence
-from dataclasses import dataclass
-from functools import cached_property
+from collections.abc import Mapping
 from typing import NamedTuple
 
 import torch
-from torch import Tensor
+from fairseq.dataclass.configs import GenerationConfig
+from omegaconf import DictConfig, OmegaConf
+from torch import Tensor, nn
+
+from fairseq_bertloss.loss.bertscore_loss import BERTScoreLoss
+from fairseq_bertloss.training.config import BERTScoreCriterionConfig
+from fairseq_bertloss.training.generation import (
+    check_generation,
+    check_positions,
+    evaluating,
+    generation_config,
+    longest_lengths,
+    translations,
+)
+
+OPTION = "--candidate-generation-args"
+
+LONGEST = {"max_len_a": 1.5, "max_len_b": 10}
+"""The longest translation has a * source + b symbols, where --candidate-generation-args does not say otherwise: a model
+that repeats itself without end would take long."""
+
+ANCESTRAL = {"sampling": True, "sampling_topk": -1, "sampling_topp": -1.0, "temperature": 1.0}
+"""Symbol by symbol from the model's own distribution, as Gumbel noise draws."""
+
+DETERMINISTIC = ANCESTRAL | {"sampling": False}
+"""What validation draws with, whatever training does."""
+
+REFUSED = {
+    "match_source_len": (
+        "a candidate would be as long as its source, which the language model may have no positions for"
+    ),
+}
+"""Options of generation that --candidate-generation-args may not have, and why."""
 
 
-class Row(NamedTuple):
-    """A target side that is decoded: a candidate, a reference, or both."""
+class Generations(NamedTuple):
+    """Options of the generators whose translations of a sentence are taken together.
 
-    sentence: int
-    symbols: tuple[int, ...]  # </s> included
+    The first in `training` says how long translations may be, in validation too.
+    """
 
-
-class Beginning(NamedTuple):
-    """What a symbol of a sentence follows: no symbol at all, or another beginning and the symbol after it."""
-
-    sentence: int
-    shorter: int | None = None  # the number of the other beginning
-    symbol: int | None = None
+    training: list[DictConfig]
+    validation: list[DictConfig]
 
 
-class SharedBeginnings(NamedTuple):
-    """Beginnings of candidates, each different one of a sentence counted once."""
+def candidate_generations(cfg: BERTScoreCriterionConfig, task) -> Generations:
+    """How candidates are drawn; in validation by beam search, the same every time.
 
-    first_token: Tensor  # (beginnings,), where each is decoded first, among the tokens of all rows
-    beginning_index: Tensor  # (candidates' tokens,), which beginning each symbol follows
+    Raises:
+        ValueError: --candidate-generation-args has an option that cannot be.
+    """
+    given = _generation(cfg, task, cfg.candidates, "--candidates says how many there are")
+    sampled = [_ancestral(given, cfg.sampled_candidates)] if cfg.sampled_candidates else []
+    return Generations(training=[given, *sampled], validation=[_deterministic(given)])
 
 
-@dataclass(frozen=True)
-class Rows:
-    """Candidates and references of some sentences; each different one is a row, which is decoded once."""
+def free_running_generations(cfg: BERTScoreCriterionConfig, task) -> Generations:
+    """How the translation is drawn that soft predictions follow; in validation of the most probable symbols.
 
-    distinct: list[Row]
-    candidates: list[int]  # indices of rows, sentence by sentence in the order they were drawn in
-    places: list[int]  # of each candidate among those of its sentence
-    references: list[int]  # indices of rows, one a sentence
+    Raises:
+        ValueError: --candidate-generation-args has an option that cannot be.
+    """
+    given = _generation(cfg, task, 1, "--free-running draws one translation of a sentence", ANCESTRAL)
+    return Generations(training=[given], validation=[_deterministic(given)])
 
-    @classmethod
-    def of(
-        cls, drawn: Sequence[Sequence[Sequence[int]]], references: Tensor, pad: int, with_references: bool
-    ) -> "Rows":
-        """From the symbols of each sentence's candidates, </s> included.
+
+def _generation(
+    cfg: BERTScoreCriterionConfig, task, beam: int, why: str, defaults: Mapping[str, object] | None = None
+) -> DictConfig:
+    """fairseq's options for `beam` translations of a sentence.
+
+    Args:
+        cfg: the criterion's options.
+        task: fairseq's, which builds the generator.
+        beam: the number of translations.
+        why: there are that many, for an error that refuses another beam.
+        defaults: fairseq-generate's options where --candidate-generation-args has none.
+
+    Raises:
+        ValueError: --candidate-generation-args has an option that cannot be.
+    """
+    config = generation_config(
+        OPTION, cfg.candidate_generation_args, LONGEST | (defaults or {}), REFUSED | {"beam": why}
+    )
+    config.beam = beam
+    check_generation(OPTION, config, task)
+    return config
+
+
+def _ancestral(given: DictConfig, samples: int) -> DictConfig:
+    """Options for samples of the model's own distribution, no longer than translations by the given options."""
+    lengths = {name: given[name] for name in LONGEST}
+    return OmegaConf.merge(OmegaConf.structured(GenerationConfig), ANCESTRAL, lengths, {"beam": samples})
+
+
+def _deterministic(given: DictConfig) -> DictConfig:
+    """The given options without sampling."""
+    return OmegaConf.merge(given, DETERMINISTIC)
+
+
+class Translator:
+    """Draws translations from the model as it is, by fairseq's generator.
+
+    Args:
+        task: fairseq's, which builds the generator.
+        bertscore: whose positions and mode count: in training mode it draws as training does.
+        generations: how translations are drawn.
+
+    Raises:
+        ValueError: translations would be too long for the language model.
+    """
+
+    def __init__(self, task, bertscore: BERTScoreLoss, generations: Generations):
+        self._task = task
+        self._bertscore = bertscore
+        self._generations = generations
+        self._lengths = generations.training[0]
+        room = bertscore.max_target_length - 1
+        if self._lengths.min_len > room:
+            raise ValueError(
+                f"{OPTION}: min_len {self._lengths.min_len} is more than the {room} symbols that the language model "
+                "has room for"
+            )
+
+    def draw(self, model: nn.Module, sample: dict) -> list[list[list[int]]]:
+        """Symbols of each sentence's translations, a generator's best first, </s> included.
+
+        A model with NaN in it has none: fairseq's generator would fail, where the loss lets fairseq deal with it.
 
         Args:
-            drawn: the candidates of each sentence; its reference stands in where there is none.
-            references: (sentences, length), padded.
-            pad: symbol.
-            with_references: whether a reference is a candidate too, the last.
+            model: a fairseq encoder-decoder, as it comes or wrapped for distributed training.
+            sample: a batch of the translation task.
+
+        Raises:
+            ValueError: the model has no positions for translations of min_len symbols.
         """
-        index: dict[Row, int] = {}
-        candidates = []
-        places = []
-        own_references = []
-        for sentence, (found, padded) in enumerate(zip(drawn, references.tolist(), strict=True)):
-            reference = Row(sentence, tuple(symbol for symbol in padded if symbol != pad))
-            own = dict.fromkeys(Row(sentence, tuple(symbols)) for symbols in found)
-            if with_references or not own:
-                own[reference] = None
-            candidates.extend(index.setdefault(row, len(index)) for row in own)
-            places.extend(range(len(own)))
-            own_references.append(index.setdefault(reference, len(index)))
-        return cls(list(index), candidates, places, own_references)
+        check_positions(OPTION, self._lengths, model)
+        found = [[] for _ in sample["target"]]
+        if torch.stack([parameter.isnan().any() for parameter in model.parameters()]).any():
+            return found
+        room = self._bertscore.max_target_length
+        with evaluating(model):
+            for config in self._generations.training if self._bertscore.training else self._generations.validation:
+                for own, more in zip(found, translations(self._task, model, sample, config, room), strict=True):
+                    own += [one["tokens"] for one in more]
+        # Older torch would take the half-precision weights of this pass for those that learn, without gradients
+        # (pytorch#112583).
+        torch.clear_autocast_cache()
+        # One copy from a GPU, not one for each.
+        symbols = iter(torch.cat([sample["target"].new_empty(0), *itertools.chain(*found)]).tolist())
+        return [[list(itertools.islice(symbols, len(tokens))) for tokens in own] for own in found]
 
-    @cached_property
-    def lengths(self) -> list[int]:
-        """Symbols of each row."""
-        return [len(row.symbols) for row in self.distinct]
+    def longest(self, model: nn.Module, sample: dict, chosen: Tensor) -> list[int]:
+        """Symbols, without </s>, at which the translations of some of a batch's sentences are cut.
 
-    @cached_property
-    def sentence_of_candidate(self) -> list[int]:
-        """Which sentence each candidate belongs to."""
-        return [self.distinct[row].sentence for row in self.candidates]
-
-    @cached_property
-    def _ends(self) -> list[int]:
-        return list(itertools.accumulate(self.lengths))
-
-    def tokens(self, row: int) -> range:
-        """Where a row's tokens stand among those of all rows."""
-        end = self._ends[row]
-        return range(end - self.lengths[row], end)
-
-    def tokens_of(self, rows: Sequence[int]) -> Tensor:
-        """Where the tokens of some rows stand, one row after the other."""
-        return torch.tensor([token for row in rows for token in self.tokens(row)])
-
-    def shared_beginnings(self) -> SharedBeginnings:
-        """The beginnings that the candidates' symbols follow."""
-        index: dict[Beginning, int] = {}
-        first_token = []
-        beginning_index = []
-        for row in self.candidates:
-            sentence, symbols = self.distinct[row]
-            beginning = Beginning(sentence)
-            for token, symbol in zip(self.tokens(row), symbols, strict=True):
-                if beginning not in index:
-                    index[beginning] = len(index)
-                    first_token.append(token)
-                beginning_index.append(index[beginning])
-                beginning = Beginning(sentence, index[beginning], symbol)
-        return SharedBeginnings(torch.tensor(first_token), torch.tensor(beginning_index))
-
-    def table(self, values: Tensor, filling: float) -> Tensor:
-        """Values of the candidates (candidates,) in a row for each sentence, (sentences, most candidates)."""
-        sentence = torch.tensor(self.sentence_of_candidate).to(values.device)
-        place = torch.tensor(self.places).to(values.device)
-        table = values.new_full((len(self.references), 1 + max(self.places)), filling)
-        return table.index_put((sentence, place), values)
-
-    def longer_than(self, longest: Sequence[int]) -> Tensor:
-        """Which drawn candidates have more symbols than that many beside </s>, (sentences, most candidates) bool.
-
-        On the CPU.
-
-        Args:
-            longest: of each sentence.
+        </s> comes then, whether the model chose it or not.
         """
-        references = set(self.references)
-        longer = [
-            row not in references and self.lengths[row] > longest[sentence]
-            for row, sentence in zip(self.candidates, self.sentence_of_candidate, strict=True)
-        ]
-        return self.table(torch.tensor(longer), False)
+        sources = sample["net_input"]["src_lengths"][chosen]
+        return longest_lengths(self._lengths, model, sources, self._bertscore.max_target_length)

@@ -7,12 +7,16 @@ from typing import Optional  # fairseq's argument parser cannot read `str | None
 from fairseq.dataclass import ChoiceEnum, FairseqDataclass
 from omegaconf import II
 
-from fairseq_bertloss.language_model.frozen import DTYPES
-from fairseq_bertloss.loss.bertscore_loss import END_OF_SENTENCE
-from fairseq_bertloss.loss.matching import BERTScore
-from fairseq_bertloss.loss.sentences import MATCHINGS
-from fairseq_bertloss.loss.soft_predictions import SOFT_PREDICTIONS
-from fairseq_bertloss.training.rewards import SCALES, UNFINISHED
+from fairseq_bertloss.choices import (
+    DTYPE_NAMES,
+    END_OF_SENTENCE,
+    MATCHING_NAMES,
+    SCALES,
+    SCORE_NAMES,
+    SOFT_PREDICTIONS,
+    UNFINISHED,
+)
+from fairseq_bertloss.loss.temperature import TemperatureSchedule
 from fairseq_bertloss.training.sums import not_logged
 
 OPTIONS_OF = {
@@ -42,8 +46,8 @@ class BERTScoreCriterionConfig(FairseqDataclass):
         default=None,
         metadata={"help": "layer whose embeddings are matched (default: bert-score's choice for a known name)"},
     )
-    score: ChoiceEnum(BERTScore._fields) = field(default="f1", metadata={"help": "which part of BERTScore to maximise"})
-    reward_matching: ChoiceEnum(MATCHINGS) = field(
+    score: ChoiceEnum(SCORE_NAMES) = field(default="f1", metadata={"help": "which part of BERTScore to maximise"})
+    reward_matching: ChoiceEnum(MATCHING_NAMES) = field(
         default="greedy",
         metadata={
             "help": "matching of what is maximised: 'greedy' pays for a word as often as it is said, so that a model "
@@ -66,7 +70,7 @@ class BERTScoreCriterionConfig(FairseqDataclass):
     baseline_path: Optional[str] = field(
         default=None, metadata={"help": "baseline file for --rescale-with-baseline, in bert-score's format"}
     )
-    lm_dtype: Optional[ChoiceEnum(DTYPES)] = field(
+    lm_dtype: Optional[ChoiceEnum(DTYPE_NAMES)] = field(
         default=None,
         metadata={"help": "precision of the language model alone (default: float32, or the training's half precision)"},
     )
@@ -215,6 +219,8 @@ def check(cfg: BERTScoreCriterionConfig) -> None:
     _check_effects(cfg)
     _check_best_checkpoint_metric(cfg)
     _check_candidates(cfg)
+    if cfg.soft_temperature:
+        TemperatureSchedule.parse(cfg.soft_temperature)  # raises for what it cannot read
 
 
 def _check_values(cfg: BERTScoreCriterionConfig) -> None:

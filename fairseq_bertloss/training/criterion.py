@@ -12,11 +12,12 @@ from fairseq.criterions import FairseqCriterion, register_criterion
 from torch import Tensor
 
 from fairseq_bertloss.loss.cross_entropy import TokenStatistics
-from fairseq_bertloss.training.build import build_bertscore, build_objective
+from fairseq_bertloss.training.build import build_bertscore, build_generations, build_objective
 from fairseq_bertloss.training.config import BERTScoreCriterionConfig, check
 from fairseq_bertloss.training.learning import CrossEntropyAlone, Mixture
-from fairseq_bertloss.training.log import log_means, sums_of
+from fairseq_bertloss.training.log import log_means
 from fairseq_bertloss.training.suitable import check_model, check_task
+from fairseq_bertloss.training.sums import COMMON_SUMS
 from fairseq_bertloss.training.validation import TranslationMetrics
 
 logger = logging.getLogger(__name__)
@@ -41,14 +42,14 @@ class BERTScoreCriterion(FairseqCriterion):
         check(cfg)
         self.cross_entropy_weight = cfg.cross_entropy_weight
         self.label_smoothing = cfg.label_smoothing
+        generations = build_generations(cfg, task)  # a mistake in options must not cost the language model's loading
         self.bertscore = build_bertscore(cfg, task)
-        self.objective = build_objective(cfg, task, self.bertscore)
+        self.objective = build_objective(cfg, task, self.bertscore, generations)
         self._learning = (
             CrossEntropyAlone(self.objective, self.bertscore, cfg.label_smoothing > 0, cfg.sentence_avg)
             if cfg.cross_entropy_weight == 1
             else Mixture(self.objective, self.bertscore.specials)
         )
-        self._sums = sums_of(str(cfg.objective))
         self._cache_folder = cfg.cache_references
         self._cache_limit = int(cfg.cache_references_limit * 1e9)
         self.translation_metrics = TranslationMetrics(cfg, task) if cfg.eval_f_bert or cfg.eval_moverscore else None
@@ -88,7 +89,7 @@ class BERTScoreCriterion(FairseqCriterion):
             **self._token_statistics(scored.tokens, references, real),
             **scored.sums,
         }
-        logging_output = {name: sums[name].detach() for name in self._sums} | {
+        logging_output = {name: sums[name].detach() for name in (*COMMON_SUMS, *self.objective.sums)} | {
             "ntokens": sample["ntokens"],
             "nsentences": len(sample["target"]),
             "nsentences_scored": len(chosen),

@@ -22,11 +22,11 @@ class DecoderOutput(NamedTuple):
     projection: Projection | None
 
 
-class TargetSides(NamedTuple):
+class TargetBatch(NamedTuple):
     """Target sides that are decoded together."""
 
-    prev_output_tokens: Tensor  # (rows, length)
-    source_index: Tensor  # (rows,), which of the sources each belongs to
+    prev_output_tokens: Tensor  # (target sides, length)
+    source_index: Tensor  # (target sides,), which of the sources each belongs to
     learns: bool  # whether gradients flow from them
 
 
@@ -52,7 +52,7 @@ def decoder_output(model: nn.Module, net_input: dict) -> DecoderOutput:
     return DecoderOutput(features, Projection(output_projection.weight, output_projection.bias))
 
 
-def decoder_outputs(model: nn.Module, net_input: dict, batches: Sequence[TargetSides]) -> list[DecoderOutput]:
+def decoder_outputs(model: nn.Module, net_input: dict, batches: Sequence[TargetBatch]) -> list[DecoderOutput]:
     """What the loss reads of several batches of target sides, for which the encoder reads the sources once.
 
     The model, which may be wrapped for distributed training, is still called as a whole; its encoder then answers with

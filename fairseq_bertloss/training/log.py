@@ -6,7 +6,6 @@ from typing import NamedTuple
 from fairseq import utils
 from fairseq.logging import metrics
 
-from fairseq_bertloss.training.sums import not_logged
 from fairseq_bertloss.training.validation import log_translation_scores
 
 
@@ -40,11 +39,6 @@ MEANS = {
 
 SUMS = (*MEANS, "ntokens_scored", "ntokens_before_end", "ntokens_end", "ntokens_predicted")
 COUNTS = ("nsentences_scored", "skipped")
-
-
-def sums_of(objective: str) -> list[str]:
-    """The sums that the criterion logs with an objective, besides COUNTS."""
-    return [name for name in SUMS if name not in not_logged(objective)]
 
 
 def log_means(logging_outputs: list[dict]) -> None:

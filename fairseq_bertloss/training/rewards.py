@@ -3,18 +3,11 @@
 import torch
 from torch import Tensor
 
-SCALES = ("none", "min-max", "std")
-"""How the rewards of a sentence's candidates are brought to one scale."""
-
 SMALLEST_RANGE = 0.02
 """The smallest range of F, from a sentence's worst candidate to its best, that becomes a whole range of rewards."""
 
 SMALLEST_DEVIATION = 0.01
 """The smallest standard deviation of F among a sentence's candidates that becomes a whole one."""
-
-UNFINISHED = ("scored", "left-out", "lowest")
-"""How candidates are treated that were cut at their longest length: scored as if they had ended there, left out, or
-given the lowest reward of their sentence."""
 
 
 def scaled(reward: Tensor, drawn: Tensor, scale: str) -> Tensor:
@@ -23,8 +16,8 @@ def scaled(reward: Tensor, drawn: Tensor, scale: str) -> Tensor:
     Args:
         reward: (sentences, candidates).
         drawn: where there is a candidate, (sentences, candidates) bool.
-        scale: one of SCALES. "min-max" makes the lowest 0 and the highest 1, "std" makes the mean 0 and the standard
-            deviation 1. Neither blows up a difference below SMALLEST_RANGE or SMALLEST_DEVIATION.
+        scale: one of choices.SCALES. "min-max" makes the lowest 0 and the highest 1, "std" makes the mean 0 and the
+            standard deviation 1. Neither blows up a difference below SMALLEST_RANGE or SMALLEST_DEVIATION.
     """
     if scale == "min-max":
         lowest = reward.masked_fill(~drawn, torch.inf).amin(dim=1, keepdim=True)
@@ -47,7 +40,7 @@ def without_unfinished(log_p: Tensor, reward: Tensor, unfinished: Tensor, treatm
         log_p: (sentences, candidates), -inf where there is none.
         reward: (sentences, candidates).
         unfinished: the candidates that were cut, (sentences, candidates) bool.
-        treatment: one of UNFINISHED.
+        treatment: one of choices.UNFINISHED.
     """
     if treatment == "scored":
         return log_p, reward

@@ -12,11 +12,11 @@ from torch import Tensor, nn
 
 from fairseq_bertloss.loss.bertscore_loss import BERTScoreLoss
 from fairseq_bertloss.loss.cross_entropy import token_statistics
+from fairseq_bertloss.training.candidates import Translator
 from fairseq_bertloss.training.config import BERTScoreCriterionConfig
-from fairseq_bertloss.training.decoding import Decoded, Decoding
 from fairseq_bertloss.training.objective import Objective, Scored
+from fairseq_bertloss.training.reading import Reader, Reading
 from fairseq_bertloss.training.rewards import scaled, without_unfinished
-from fairseq_bertloss.training.sampling import Translator
 from fairseq_bertloss.training.sums import RISK_SUMS
 
 
@@ -38,7 +38,7 @@ class Risk(Objective):
     def __init__(self, cfg: BERTScoreCriterionConfig, bertscore: BERTScoreLoss, translator: Translator):
         self.translator = translator
         self._bertscore = bertscore
-        self._decoding = Decoding(bertscore, learns_references=cfg.cross_entropy_weight > 0)
+        self._reader = Reader(bertscore, learns_references=cfg.cross_entropy_weight > 0)
         self._with_reference = cfg.reference_among_candidates
         self._alpha = cfg.risk_alpha
         self._scale = str(cfg.reward_scale)
@@ -48,15 +48,15 @@ class Risk(Objective):
 
     def __call__(self, model: nn.Module, sample: dict, chosen: Tensor) -> Scored:
         drawn = self.translator.draw(model, sample)
-        decoded = self._decoding(model, sample, chosen, drawn, self._with_reference)
-        rows = decoded.rows
-        scores = self._bertscore.score_candidates(decoded.candidates, decoded.references, rows.sentence_of_candidate)
-        reward = rows.table(-self._bertscore.objective(scores.rewarded), 0.0)
-        f = rows.table(-self._bertscore.objective(scores.reported), 0.0)
-        log_p = rows.table(log_probabilities(decoded, self._bertscore.chunk_tokens), -torch.inf)
-        unfinished = rows.longer_than(self.translator.longest(model, sample, chosen)).to(f.device)
+        reading = self._reader(model, sample, chosen, drawn, self._with_reference)
+        sides = reading.sides
+        scores = self._bertscore.score_candidates(reading.candidates, reading.references, sides.sentence_of_candidate)
+        reward = sides.table(self._bertscore.maximised(scores.rewarded), 0.0)
+        f = sides.table(self._bertscore.maximised(scores.reported), 0.0)
+        log_p = sides.table(log_probabilities(reading, self._bertscore.chunk_tokens), -torch.inf)
+        unfinished = sides.longer_than(self.translator.longest(model, sample, chosen)).to(f.device)
         risk = self._risk(log_p, reward, unfinished)
-        references = self._decoding.statistics_of_references(decoded, self._with_uniform)
+        references = self._reader.statistics_of_references(reading, self._with_uniform)
         return Scored(risk, references, risk_sums(log_p, f, unfinished, self._alpha))
 
     def _risk(self, log_p: Tensor, reward: Tensor, unfinished: Tensor) -> Tensor:
@@ -68,27 +68,27 @@ class Risk(Objective):
         return risk_of(log_p, reward, self._alpha)
 
 
-def log_probabilities(decoded: Decoded, chunk_tokens: int | None) -> Tensor:
+def log_probabilities(reading: Reading, chunk_tokens: int | None) -> Tensor:
     """The log-probability of each candidate, divided by its length, (candidates,).
 
     Candidates that begin alike share the distributions up to where they part; in training mode, where dropout makes
-    each row's differ, those of the first.
+    each candidate's differ, those of the first.
 
     Args:
-        decoded: whose candidates.
+        reading: whose candidates.
         chunk_tokens: as for token_statistics.
     """
-    rows = decoded.rows
-    device = decoded.features.device
-    beginnings = rows.shared_beginnings()
-    symbols = torch.tensor([symbol for row in rows.candidates for symbol in rows.distinct[row].symbols])
-    lengths = torch.tensor([rows.lengths[row] for row in rows.candidates])
+    sides = reading.sides
+    device = reading.features.device
+    beginnings = sides.shared_beginnings()
+    symbols = torch.tensor([symbol for side in sides.candidates for symbol in sides.distinct[side].symbols])
+    lengths = torch.tensor([sides.lengths[side] for side in sides.candidates])
     candidate_index = torch.arange(len(lengths)).repeat_interleave(lengths)
     ascending = beginnings.beginning_index.argsort(stable=True)
     nll = token_statistics(
-        decoded.features[beginnings.first_token.to(device)],
+        reading.features[beginnings.first_token.to(device)],
         symbols[ascending].to(device),
-        decoded.projection,
+        reading.projection,
         token_index=beginnings.beginning_index[ascending],
         chunk_tokens=chunk_tokens,
     ).nll

@@ -7,12 +7,13 @@ from fairseq_bertloss.loss.bertscore_loss import BERTScoreLoss
 from fairseq_bertloss.loss.cross_entropy import TokenStatistics
 from fairseq_bertloss.loss.expected_embeddings import TokenPredictions
 from fairseq_bertloss.loss.matching import Scores
-from fairseq_bertloss.loss.soft_predictions import DEFAULT_TEMPERATURE, TemperatureSchedule
+from fairseq_bertloss.loss.soft_predictions import DEFAULT_TEMPERATURE
+from fairseq_bertloss.loss.temperature import TemperatureSchedule
+from fairseq_bertloss.training.candidates import Translator
 from fairseq_bertloss.training.config import BERTScoreCriterionConfig
 from fairseq_bertloss.training.decoder_output import DecoderOutput, decoder_output
-from fairseq_bertloss.training.decoding import Decoding
 from fairseq_bertloss.training.objective import Objective, Scored, sentences
-from fairseq_bertloss.training.sampling import Translator
+from fairseq_bertloss.training.reading import Reader
 from fairseq_bertloss.training.sums import SOFT_SUMS
 
 
@@ -85,19 +86,19 @@ class FreeRunning(SoftObjective):
     def __init__(self, cfg: BERTScoreCriterionConfig, bertscore: BERTScoreLoss, translator: Translator):
         super().__init__(cfg, bertscore)
         self.translator = translator
-        self._decoding = Decoding(bertscore, learns_references=cfg.cross_entropy_weight > 0)
+        self._reader = Reader(bertscore, learns_references=cfg.cross_entropy_weight > 0)
 
     def __call__(self, model: nn.Module, sample: dict, chosen: Tensor) -> Scored:
         self._set_temperature()
         drawn = self.translator.draw(model, sample)
-        decoded = self._decoding(model, sample, chosen, drawn)
+        reading = self._reader(model, sample, chosen, drawn)
         scores, predictions = self._bertscore.score_features(
-            decoded.features_of(decoded.rows.candidates),
-            decoded.candidates,
-            decoded.projection,
-            reference=decoded.references,
+            reading.features_of(reading.sides.candidates),
+            reading.candidates,
+            reading.projection,
+            reference=reading.references,
         )
-        references = self._decoding.statistics_of_references(decoded, self._with_uniform)
+        references = self._reader.statistics_of_references(reading, self._with_uniform)
         return self._scored(scores, predictions, references)
 
 

@@ -1,4 +1,18 @@
-"""Names of the sums over sentences and tokens that each objective logs of its own."""
+"""Names of the sums over sentences and tokens that are logged: of every training, and of each objective alone."""
+
+COMMON_SUMS = (
+    "_objective",
+    "_cross_entropy",
+    "nll_loss",
+    "ce_loss",
+    "accuracy",
+    "p_eos_end",
+    "p_eos_before",
+    "ntokens_scored",
+    "ntokens_before_end",
+    "ntokens_end",
+)
+"""What the criterion logs with every objective: the parts of the loss, and statistics of the references' tokens."""
 
 SOFT_SUMS = ("f_bert", "p_bert", "r_bert", "entropy", "support", "ntokens_predicted")
 """F, precision and recall of the soft predictions, their entropy and support, and the number of predicted tokens."""
@@ -7,7 +21,7 @@ RISK_SUMS = ("f_expected", "f_first", "f_best", "candidates", "unfinished")
 """F under Q, of the first candidate and of the best one; the number of candidates, and of those that were cut."""
 
 OBJECTIVE_SUMS = {"soft": SOFT_SUMS, "risk": RISK_SUMS}
-"""The objectives, and the sums that each logs of its own."""
+"""The same by the objectives' names, for what is checked before an objective exists: it says the same as its `sums`."""
 
 
 def not_logged(objective: str) -> set[str]:

@@ -1,0 +1,23 @@
+"""What an option may be, where it is one of a few names; importing it loads nothing."""
+
+SCORE_NAMES = ("precision", "recall", "f1")
+"""Parts of BERTScore."""
+
+MATCHING_NAMES = ("greedy", "one-to-one")
+"""What an objective may be computed by."""
+
+END_OF_SENTENCE = ("scored", "context", "gold")
+"""What may stand at a sentence's </s>; BERTScoreLoss says what each means."""
+
+DTYPE_NAMES = ("float32", "bfloat16", "float16")
+"""Precisions of the language model."""
+
+SOFT_PREDICTIONS = ("softmax", "sparsemax", "entmax15", "gumbel_softmax")
+"""Kinds of soft predictions."""
+
+SCALES = ("none", "min-max", "std")
+"""How the rewards of a sentence's candidates are brought to one scale."""
+
+UNFINISHED = ("scored", "left-out", "lowest")
+"""How candidates are treated that were cut at their longest length: scored as if they had ended there, left out, or
+given the lowest reward of their sentence."""
