@@ -4,7 +4,7 @@
 
 Checkpoints along one training differ by its noise, which their mean averages out (Vaswani et al., *Attention Is All
 You Need*, 2017). Between a model and what it was fine-tuned to there can be models that are better than both (Wortsman
-et al., *Robust fine-tuning of zero-shot models*, 2022); docs/results.md has what it does here.
+et al., *Robust fine-tuning of zero-shot models*, 2022); docs/results/notebook.md has what it does here.
 """
 
 import io
