@@ -58,6 +58,17 @@ def test_shellcheck():
     assert done.returncode == 0, done.stdout
 
 
+def test_lines_are_short():
+    """As ruff holds those of Python."""
+    patterns = "scripts/*.sh", "benchmarks/*.sh", ".ci/run", "configs/*.conf", "configs/*.flags", "configs/*.yaml"
+    for pattern in patterns:
+        paths = list(REPOSITORY.glob(pattern))
+        assert paths, f"{pattern} is nothing any more"
+        for path in paths:
+            lines = path.read_text(encoding="utf-8").splitlines()
+            assert [line for line in lines if len(line) > 120] == [], path
+
+
 @pytest.mark.parametrize("path", sorted(SCRIPTS.glob("??-??.sh")), ids=lambda path: path.stem)
 def test_a_pair_takes_all_steps(script, tmp_path, path):
     done, calls = script(path.name, CORPUS="2014-01.tgz", SEEDS="1 2", ROWS="control sparsemax")
