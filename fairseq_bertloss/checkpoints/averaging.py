@@ -228,8 +228,12 @@ def _version(value: Tensor | None) -> float:
 def _described(value: Tensor | None) -> str:
     if value is None:
         return "absent"
-    kind = "" if value.is_floating_point() else " of complex numbers" if value.is_complex() else " of whole numbers"
-    return f"{[*value.shape]}{kind}"
+    shape = str([*value.shape])
+    if value.is_floating_point():
+        return shape
+    if value.is_complex():
+        return f"{shape} of complex numbers"
+    return f"{shape} of whole numbers"
 
 
 def _check_ties(models: Models) -> None:

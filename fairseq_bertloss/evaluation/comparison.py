@@ -4,7 +4,7 @@
         --system fine-tuned=seed1.out,seed2.out,seed3.out --lm NAME --output DIR/comparison.json
 """
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import asdict, replace
 
 from tqdm import tqdm
@@ -55,15 +55,9 @@ def compare(
         raise ValueError(
             f"{reference} has one sentence: a significance test needs two at least, and better some hundred"
         )
+    control = _strongest(controls, scores.systems)
+    pairs = _tested_pairs(files, baseline, control)
     evidence = {system.name: _evidence(scores, system) for system in scores.systems}
-    f_bert = {system.name: system.mean("f_bert") for system in scores.systems}
-    control = max(controls, key=f_bert.get, default=None)
-    pairs = [(name, other) for other in (baseline, control) if other for name in files if name not in (baseline, other)]
-    tests = [
-        _test(scores, evidence, metric, name, against, paired_runs=paired_runs, resamples=resamples, seed=seed)
-        for name, against in tqdm(pairs, "significance", leave=False, disable=None)
-        for metric in HEADLINE
-    ]
     return Comparison(
         reference_file=reference,
         references=scores.references,
@@ -72,7 +66,7 @@ def compare(
         systems=[
             replace(system, intervals=_intervals(evidence[system.name], resamples, seed)) for system in scores.systems
         ],
-        tests=tests,
+        tests=_tests(scores, evidence, pairs, paired_runs=paired_runs, resamples=resamples, seed=seed),
         level=level,
         signatures=scores.signatures | {"tests": f"{resamples} resamples, seed {seed}"},
         similarities=_similarities(scores, evaluator, baseline),
@@ -102,6 +96,20 @@ def _check_paired(files: dict[str, list[str]]) -> None:
         )
 
 
+def _strongest(controls: Sequence[str], systems: Sequence[System]) -> str | None:
+    """The control with the highest F_BERT; None where there is no control."""
+    f_bert = {system.name: system.mean("f_bert") for system in systems}
+    return max(controls, key=f_bert.get, default=None)
+
+
+def _tested_pairs(names: Collection[str], baseline: str, control: str | None) -> list[tuple[str, str]]:
+    """Each system with the baseline, and then with the control where there is one; never with itself."""
+    against_baseline = [(name, baseline) for name in names if name != baseline]
+    if not control:
+        return against_baseline
+    return against_baseline + [(name, control) for name in names if name not in (baseline, control)]
+
+
 def _evidence(scores: Scores, system: System) -> dict[str, list[Evidence]]:
     """What the tests resample: for each metric the evidence of every run of a system."""
     surface = scores.surface
@@ -116,6 +124,23 @@ def _evidence(scores: Scores, system: System) -> dict[str, list[Evidence]]:
 def _intervals(evidence: dict[str, list[Evidence]], resamples: int, seed: int) -> dict[str, list[float]]:
     """The confidence interval of a system's own score in each metric."""
     return {metric: [*significance.interval(runs, resamples=resamples, seed=seed)] for metric, runs in evidence.items()}
+
+
+def _tests(
+    scores: Scores,
+    evidence: dict[str, dict[str, list[Evidence]]],
+    pairs: Sequence[tuple[str, str]],
+    *,
+    paired_runs: bool,
+    resamples: int,
+    seed: int,
+) -> list[SignificanceTest]:
+    """Tests each pair of systems in each headline metric."""
+    return [
+        _test(scores, evidence, metric, name, against, paired_runs=paired_runs, resamples=resamples, seed=seed)
+        for name, against in tqdm(pairs, "significance", leave=False, disable=None)
+        for metric in HEADLINE
+    ]
 
 
 def _test(

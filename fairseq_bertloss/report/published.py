@@ -214,10 +214,10 @@ def _rows(published: Published, comparison: Comparison) -> list[list[str]]:
         for metric, (*scores, our_gain, their_gain) in by_metric.items():
             digits = METRICS[metric].digits
             row += [NO_SCORE if score is None else number(score, digits) for score in scores]
-            row += [
-                "" if name == comparison.baseline else NO_SCORE if gain is None else signed(gain, digits)
-                for gain in (our_gain, their_gain)
-            ]
+            if name == comparison.baseline:
+                row += ["", ""]
+            else:
+                row += [NO_SCORE if gain is None else signed(gain, digits) for gain in (our_gain, their_gain)]
         rows.append(row)
     return rows
 
