@@ -19,12 +19,12 @@ F_BERT_P, OTHERS_P = 0.01, 0.05
 REPEATED_MORE, LENGTH_FURTHER = 0.5, 0.01
 
 LOWER_IS_BETTER = ("ter", "repeated", "length_ratio")
-"""Of the length ratio, its distance from 1."""
+"""The length ratio counts by its distance from 1."""
 
 
 @dataclass(frozen=True)
 class Difference:
-    """Of a score: its mean, and how probable one so much better, or more, is where there is none."""
+    """A score's mean difference, and how probable one so much better, or more, is where there is none."""
 
     mean: float
     p: float  # nan where there is but one pair, or no difference at all
@@ -35,7 +35,7 @@ class Difference:
 
 
 def difference(name: str, own: list[dict], controls: list[dict]) -> Difference:
-    """Of a score in runs and their controls, in the same order."""
+    """The difference in a score between runs and their controls, which are in the same order."""
     ours, theirs = ([_value(name, run) for run in side] for side in (own, controls))
     better = "less" if name in LOWER_IS_BETTER else "greater"
     mean = statistics.fmean(ours) - statistics.fmean(theirs)

@@ -15,7 +15,7 @@ from fairseq_bertloss.evaluation.moverscore import MoverScorer
 from fairseq_bertloss.forced_decoding import entropy, forced_log_probabilities, load_model
 
 LAYER = 5
-"""Of the language model that trains."""
+"""The layer of the language model that trains."""
 
 E5_LAYER, MPNET_LAYER = 9, 8
 """bert-score's choices for xlm-roberta-base and mpnet-base, which are of the same family and as deep."""

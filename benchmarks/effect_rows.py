@@ -4,7 +4,7 @@ docs/results/notebook.md says what chose which of them.
 """
 
 CROSS_ENTROPY = "--criterion label_smoothed_cross_entropy --label-smoothing 0.1"
-"""Of baselines and controls."""
+"""The criterion of baselines and controls."""
 
 BASELINE = "baseline"
 """The row that the others go on from."""

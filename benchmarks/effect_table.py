@@ -37,7 +37,7 @@ TIME = "time"
 
 
 def runs(folder: Path, row: str, decoding: str, seeds: Sequence[int] | None = None) -> list[dict]:
-    """Of each seed, or of some, in the order of the seeds.
+    """The runs of all seeds, or of some, in the order of the seeds.
 
     Raises:
         ValueError: there is none.

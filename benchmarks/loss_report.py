@@ -41,7 +41,7 @@ class Result:
     beyond_lm_to_cross_entropy: float | None = None
 
     def fields(self) -> tuple:
-        """In the order of COLUMNS."""
+        """The fields of a row, in the order of COLUMNS."""
         memory = self.peak, self.beyond_lm, self.beyond_lm_to_cross_entropy
         return self.row, self.kind, self.way, *self.seconds, *self.ratio, *memory
 

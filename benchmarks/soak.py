@@ -85,7 +85,7 @@ def observe(data: str, folder: Path, options: Sequence[str]) -> Iterator[Observa
 
 
 def quarters(observations: Sequence[Observation]) -> list[Quarter]:
-    """Of equal numbers of updates; the first begins after the first update."""
+    """Four parts of equal numbers of updates; the first begins after the first update."""
     ends = [round(i * (len(observations) - 1) / 4) for i in range(5)]
     parts = []
     for start, end in pairwise(ends):

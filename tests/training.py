@@ -64,7 +64,7 @@ def _command(command: list[str], stdout: str, stderr: str) -> None:
 
 
 SEED = int(os.environ.get("TEST_SEED", 1))
-"""Of trainings, and of what tests draw: no test depends on it, and another may be tried (docs/testing.md)."""
+"""The seed of trainings, and of what tests draw: no test depends on it, and another may be tried (docs/testing.md)."""
 
 OPTIONS = f"""--optimizer adam --lr 2e-3 --seed {SEED} --log-format json --log-interval 1 --num-workers 0
     --max-tokens 20000 --required-batch-size-multiple 1 --no-epoch-checkpoints --dropout 0"""

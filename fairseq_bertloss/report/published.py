@@ -69,7 +69,7 @@ def read(path: str) -> Published:
 
 
 def numbers(published: Published, comparison: Comparison) -> dict[str, dict[str, Numbers]]:
-    """By system and headline metric; after the comparison's systems those that were only published."""
+    """The numbers by system and headline metric; after the comparison's systems those that were only published."""
     ours = {system.name: {metric: system.mean(metric) for metric in HEADLINE} for system in comparison.systems}
     theirs = published.scores
     found = {}
