@@ -59,7 +59,7 @@ def test_shellcheck():
 
 
 def test_lines_are_short():
-    """As ruff holds those of Python."""
+    """ruff looks at those of Python alone."""
     patterns = "scripts/*.sh", "benchmarks/*.sh", ".ci/run", "configs/*.conf", "configs/*.flags", "configs/*.yaml"
     for pattern in patterns:
         paths = list(REPOSITORY.glob(pattern))
@@ -232,6 +232,16 @@ def test_a_failure_in_either_of_two_lines_of_steps_at_once_is_the_quickstarts(qu
     assert not any(call.startswith("bertloss compare") for call in calls)
     done, calls = quickstart()
     assert done.returncode == 0 and of_rows(calls, "bertloss average").keys() == {row}
+
+
+@pytest.mark.parametrize("edited", ["quickstart.sh", "small_model.sh", "steps.sh", "progress.sh"])
+def test_a_quickstart_does_not_go_on_with_other_scripts(script, copied, tmp_path, edited):
+    name = copied / "scripts" / "quickstart.sh"
+    script(name, QUICKSTART_DIR=str(tmp_path / "quickstart"), FAILING="fairseq-train *")
+    with open(copied / "scripts" / edited, "a") as file:
+        file.write("# another\n")
+    done, calls = script(name, QUICKSTART_DIR=str(tmp_path / "quickstart"))
+    assert done.returncode == 2 and "holds a run with other settings" in done.stderr and calls == []
 
 
 def test_later_seeds_keep_no_checkpoints_of_epochs(script):
