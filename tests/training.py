@@ -92,7 +92,7 @@ def _training(data: Path, save_dir: Path, model: str, gpu: bool = False) -> list
 
 
 def rise(updates: list[dict], name: str) -> float:
-    """By how much a logged figure grew: its mean over the last five updates less what it was before the first."""
+    """The growth of a logged figure: its mean over the last five updates less what it was before the first."""
     first, *_ = figures = [update[name] for update in updates]
     assert len(figures) >= 20
     return sum(figures[-5:]) / 5 - first
