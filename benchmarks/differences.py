@@ -28,7 +28,7 @@ from fairseq_bertloss.loss.soft_predictions import soft_prediction
 KINDS = ("softmax", "sparsemax", "gumbel_softmax")
 END_MARKER = "[unused1]"
 SEED = 1
-"""Of the Gumbel noise, which is the same for every row of a table."""
+"""The seed of the Gumbel noise, which is the same for every row of a table."""
 
 
 @dataclasses.dataclass(frozen=True)

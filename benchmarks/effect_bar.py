@@ -19,12 +19,12 @@ F_BERT_P, OTHERS_P = 0.01, 0.05
 REPEATED_MORE, LENGTH_FURTHER = 0.5, 0.01
 
 LOWER_IS_BETTER = ("ter", "repeated", "length_ratio")
-"""Of the length ratio, its distance from 1."""
+"""The length ratio counts by its distance from 1."""
 
 
 @dataclass(frozen=True)
 class Difference:
-    """Of a score: its mean, and how probable one so much better, or more, is where there is none."""
+    """A score's mean difference, and how probable one so much better, or more, is where there is none."""
 
     mean: float
     p: float  # nan where there is but one pair, or no difference at all
@@ -35,7 +35,7 @@ class Difference:
 
 
 def difference(name: str, own: list[dict], controls: list[dict]) -> Difference:
-    """Of a score in runs and their controls, in the same order."""
+    """The difference in a score between runs and their controls, which are in the same order."""
     ours, theirs = ([_value(name, run) for run in side] for side in (own, controls))
     better = "less" if name in LOWER_IS_BETTER else "greater"
     mean = statistics.fmean(ours) - statistics.fmean(theirs)
@@ -52,20 +52,20 @@ def wins(name: str, own: list[dict], controls: list[dict]) -> tuple[float, float
     return tuple(100 * statistics.fmean(won) for won in ([a > b for a, b in pairs], [a < b for a, b in pairs]))
 
 
-def shortfalls(of: Callable[[str], Difference]) -> list[str]:
+def shortfalls(difference_in: Callable[[str], Difference]) -> list[str]:
     """What keeps a row from the bar; nothing where it is met.
 
     Args:
-        of: the difference in each score.
+        difference_in: the difference in each score.
     """
-    missed = [] if of(F_BERT).gains(F_BERT_P) else [f"{F_BERT} is not higher with p < {F_BERT_P}"]
-    missed += [f"{name} is lower" for name in OTHERS if of(name).mean < 0]
-    gained = [name for name in OTHERS if of(name).gains(OTHERS_P)]
+    missed = [] if difference_in(F_BERT).gains(F_BERT_P) else [f"{F_BERT} is not higher with p < {F_BERT_P}"]
+    missed += [f"{name} is lower" for name in OTHERS if difference_in(name).mean < 0]
+    gained = [name for name in OTHERS if difference_in(name).gains(OTHERS_P)]
     if len(gained) < OTHERS_TO_GAIN:
         missed.append(f"{len(gained)} of {', '.join(OTHERS)} are higher with p < {OTHERS_P}, not {OTHERS_TO_GAIN}")
-    if of("repeated").mean > REPEATED_MORE:
+    if difference_in("repeated").mean > REPEATED_MORE:
         missed.append(f"repeated is higher by more than {REPEATED_MORE}")
-    if of("length_ratio").mean > LENGTH_FURTHER:
+    if difference_in("length_ratio").mean > LENGTH_FURTHER:
         missed.append(f"length_ratio is further from 1 by more than {LENGTH_FURTHER}")
     return missed
 

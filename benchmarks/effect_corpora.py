@@ -57,7 +57,8 @@ class Corpus:
             lm: whose pieces the target is made of.
             options: of `bertloss prepare`.
         """
-        text, languages = work / "text", (self.source_lang, TARGET_LANG)
+        languages = self.source_lang, TARGET_LANG
+        text = work / "text"
         text.mkdir(parents=True, exist_ok=True)
         sides = []
         for subset, pairs in self.read(data, work).items():
@@ -75,7 +76,8 @@ class Corpus:
 def _homeassistant(source_lang: str, work: Path) -> Path:
     """The folder of the quickstart's corpus, fetched as that does."""
     release = re.search(r"homeassistant==[\d.]+", QUICKSTART.read_text(encoding="utf-8"))[0]
-    wheels, corpus = work / "wheel", work / "corpus"
+    wheels = work / "wheel"
+    corpus = work / "corpus"
     effect_commands.call(sys.executable, "-m", "pip", "download", "--no-deps", "--dest", wheels, release)
     (wheel,) = wheels.glob("*.whl")
     effect_commands.call("bertloss", "homeassistant", wheel, "--source-lang", source_lang, "--target-lang", TARGET_LANG,

@@ -15,10 +15,11 @@ from fairseq_bertloss.evaluation.moverscore import MoverScorer
 from fairseq_bertloss.forced_decoding import entropy, forced_log_probabilities, load_model
 
 LAYER = 5
-"""Of the language model that trains."""
+"""The layer of the language model that trains."""
 
-E5_LAYER, MPNET_LAYER = 9, 8
-"""bert-score's choices for xlm-roberta-base and mpnet-base, which are of the same family and as deep."""
+E5_LAYER = 9
+MPNET_LAYER = 8
+"""Both are bert-score's choices, for xlm-roberta-base and mpnet-base, which are of the same family and as deep."""
 
 SENTENCES = ("f_bert", "f_bert_e5")
 """The scores that are kept for each sentence too,"""
@@ -75,7 +76,8 @@ class Judges:
         evaluator = self._evaluator
         references = read_references(str(reference), evaluator.tokenizer)
         translations = read_translations(str(translated), evaluator.tokenizer)
-        scores, sentences = dict(known.scores), dict(known.sentences)
+        scores = dict(known.scores)
+        sentences = dict(known.sentences)
         if "f_bert" not in scores:
             (run,) = evaluator.score([translations], references).runs
             scores |= run.corpus

@@ -1,10 +1,10 @@
 """The rows of benchmarks/effect.py: what each fine-tuning adds to the common options; and its decodings.
 
-docs/results.md says what chose which of them.
+docs/results/notebook.md says what chose which of them.
 """
 
 CROSS_ENTROPY = "--criterion label_smoothed_cross_entropy --label-smoothing 0.1"
-"""Of baselines and controls."""
+"""The criterion of baselines and controls."""
 
 BASELINE = "baseline"
 """The row that the others go on from."""

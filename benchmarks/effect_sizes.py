@@ -3,12 +3,12 @@
 from dataclasses import dataclass
 
 WITHOUT_OPTIMIZER = "--no-save-optimizer-state"
-"""Of trainings that start anew when they were interrupted: their checkpoints would take gigabytes."""
+"""The option of trainings that start anew when they were interrupted: their checkpoints would take gigabytes."""
 
 
 @dataclass(frozen=True)
 class Size:
-    """Of the model and what is trained with it: fairseq-train's options, and `bertloss prepare`'s."""
+    """Options for the model and what is trained with it: fairseq-train's, and `bertloss prepare`'s."""
 
     model: str
     training: str

@@ -37,7 +37,7 @@ TIME = "time"
 
 
 def runs(folder: Path, row: str, decoding: str, seeds: Sequence[int] | None = None) -> list[dict]:
-    """Of each seed, or of some, in the order of the seeds.
+    """The runs of all seeds, or of some, in the order of the seeds.
 
     Raises:
         ValueError: there is none.
@@ -95,20 +95,20 @@ def against(found: dict[str, list[dict]], control: str) -> str:
         if row in (control, effect_rows.BASELINE):
             continue
         _check_pairs(own, found[control])
-        of = functools.partial(effect_bar.difference, own=own, controls=found[control])
-        cells = [_difference(of(name), DIGITS.get(name, 2)) for name in names]
+        difference_in = functools.partial(effect_bar.difference, own=own, controls=found[control])
+        cells = [_difference(difference_in(name), DIGITS.get(name, 2)) for name in names]
         shares = [effect_bar.wins(name, own, found[control]) for name in judges]
         lines.append(_line(row, *cells, *(f"{won:.0f} % won, {lost:.0f} % lost" for won, lost in shares)))
-        verdicts.append(f"{row}: {_verdict(of, names)}")
+        verdicts.append(f"{row}: {_verdict(difference_in, names)}")
     return "\n".join([*lines, "", *verdicts])
 
 
-def _verdict(of, names: list[str]) -> str:
+def _verdict(difference_in, names: list[str]) -> str:
     """Whether the bar is met."""
     needed = (effect_bar.F_BERT, *effect_bar.OTHERS, "repeated", "length_ratio")
     if lacking := [name for name in needed if name not in names]:
         return f"the bar needs {', '.join(lacking)} too"
-    missed = effect_bar.shortfalls(of)
+    missed = effect_bar.shortfalls(difference_in)
     return f"the bar is missed: {'; '.join(missed)}" if missed else "the bar is met"
 
 

@@ -69,7 +69,7 @@ def make_batches(pairs: Sequence[tuple[str, str]], tokenizer, table: Tensor, max
 
 
 def make_inputs(lines: Sequence[str], tokenizer, table: Tensor) -> Inputs:
-    """As bert-score reads a list of sentences: the two markers of each count nothing."""
+    """Makes inputs as bert-score reads a list of sentences: the two markers of each count nothing."""
     encoded = tokenizer(list(lines), return_tensors="pt", padding=True, truncation=True).to(table.device)
     ids, mask = encoded["input_ids"], encoded["attention_mask"].bool()
     markers = (ids == tokenizer.cls_token_id) | (ids == tokenizer.sep_token_id)
@@ -148,7 +148,7 @@ def _with_noise(values: np.ndarray) -> str:
 
 
 def greedily_matched(predicted: Side, reference: Side) -> BERTScore:
-    """From contextual embeddings, as the loss matches them."""
+    """F1 from contextual embeddings, as the loss matches them."""
     return greedy_match(Comparison.of(predicted, reference))
 
 

@@ -182,7 +182,12 @@ def main(argv: list[str] | None = None) -> None:
     machine = Machine(options.device, getattr(torch, options.dtype))
     torch.manual_seed(1)
     try:
-        (grow if options.growth else fit if options.fit_memory else compare)(options, machine)
+        if options.growth:
+            grow(options, machine)
+        elif options.fit_memory:
+            fit(options, machine)
+        else:
+            compare(options, machine)
     except (ValueError, ChildProcessError) as error:
         arguments.error(str(error))
 

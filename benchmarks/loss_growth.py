@@ -17,7 +17,7 @@ SIZES = {
     "vocabulary": ["8000", "16000", "32000", "64000", "125000", "250000"],
     "lm": ["128x2", "256x4", "384x6", "512x8", "768x12"],
 }
-"""Of `--growth`, by default; a language model's are its width and number of layers."""
+"""What `--growth` takes by default; a language model's are its width and number of layers."""
 
 GROWING = (CROSS_ENTROPY, LANGUAGE_MODEL, OURS)
 """The rows that are measured at every size."""
@@ -48,7 +48,7 @@ class Shape:
         return ", ".join(part for name, part in parts.items() if name != without)
 
     def workload(self, lm: str, layer: int | None) -> Workload:
-        """With made-up logits and the language model that `language_model` gives."""
+        """A workload with made-up logits and the language model that `language_model` gives."""
         symbols = made_up_symbols(lm, self.vocabulary)
         return Workload(lm, layer, synthetic(self.tokens, symbols, self.dim, self.longest))
 

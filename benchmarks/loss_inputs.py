@@ -26,7 +26,7 @@ GAPS = (4.0, 1.2, 0.8, 0.6, 0.5, 0.5)
 """Mean distances between the logits of the likeliest symbols, from the first to the second and so on."""
 
 SHORTEST = 0.7
-"""Of the sentences of a made-up batch, in lengths of its longest: a real batch holds sentences of similar lengths."""
+"""The shortest sentence of a made-up batch, in lengths of its longest: those of a real batch have similar lengths."""
 
 
 @dataclass(frozen=True)
@@ -171,7 +171,7 @@ def fairseq_batches(dataset, max_tokens: int) -> list[Sequence[int]]:
 
 
 def _typical_batch(dataset, max_tokens: int, where: str) -> Sequence[int]:
-    """Of fairseq-train's batches the one whose targets have the median share of padding."""
+    """The one of fairseq-train's batches whose targets have the median share of padding."""
 
     def padding(batch: Sequence[int]) -> float:
         lengths = dataset.tgt_sizes[batch]

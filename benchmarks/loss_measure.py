@@ -110,7 +110,7 @@ def peaks(workload: Workload, rows: Sequence[Row], machine: Machine, done: Calla
 
 
 def _growth(path: str, name: str, kind: str | None, machine: Machine) -> int:
-    """Of the memory in one update, after a small one."""
+    """The growth of the memory in one update, after a small one."""
     workload = torch.load(path, weights_only=False)
     kinds = [kind or "softmax"]
     for size in (replace(workload, batch=workload.batch.shrunk()), workload):

@@ -41,7 +41,7 @@ class Result:
     beyond_lm_to_cross_entropy: float | None = None
 
     def fields(self) -> tuple:
-        """In the order of COLUMNS."""
+        """The fields of a row, in the order of COLUMNS."""
         memory = self.peak, self.beyond_lm, self.beyond_lm_to_cross_entropy
         return self.row, self.kind, self.way, *self.seconds, *self.ratio, *memory
 
@@ -139,7 +139,9 @@ def sizes(batch: Batch) -> str:
 def peakedness(batch: Batch, chunk: int = 256) -> str:
     """How peaked the logits are, which decides what sparse soft predictions cost."""
     real = batch.target.ne(PAD)
-    right, entropy, supports = 0, 0.0, dict.fromkeys(("sparsemax", "entmax15"), 0)
+    right = 0
+    entropy = 0.0
+    supports = dict.fromkeys(("sparsemax", "entmax15"), 0)
     for features, target in zip(batch.features[real].split(chunk), batch.target[real].split(chunk), strict=True):
         logits = torch.nn.functional.linear(features, batch.weight, batch.bias)
         right += int(logits.argmax(dim=-1).eq(target).sum())

@@ -97,7 +97,8 @@ def _common_rows(bertscore: BERTScoreLoss, batch: Batch) -> list[Row]:
 
 def _rows(bertscore: BERTScoreLoss, batch: Batch, kind: str, cache: str | None) -> list[Row]:
     loss = copy.copy(bertscore)  # the language model and the table are shared
-    loss.soft_prediction, loss.temperature = kind, DEFAULT_TEMPERATURE[kind]
+    loss.soft_prediction = kind
+    loss.temperature = DEFAULT_TEMPERATURE[kind]
     updates = {OURS: partial(_ours, loss, batch)}
     if cache is not None:
         updates[CACHED] = partial(_ours, _with_cache(loss, batch, cache), batch)
@@ -137,7 +138,8 @@ def _cross_entropy(batch: Batch, without_padding: bool = False) -> Tensor:
 
 def _language_model(bertscore: BERTScoreLoss, batch: Batch) -> Callable[[], Tensor]:
     """The passes of the language model: references without gradient, then as inputs that want one."""
-    table, encode = bertscore.embedding_table, bertscore.language_model
+    table = bertscore.embedding_table
+    encode = bertscore.language_model
     start = table[bertscore.specials.bos].expand(len(batch.target), 1, -1)
     inputs = torch.cat([start, table[batch.target]], dim=1).requires_grad_()
     mask = F.pad(batch.target.ne(PAD), (1, 0), value=True)

@@ -25,8 +25,10 @@ OPTIONS = """--arch transformer --encoder-layers 1 --decoder-layers 1 --encoder-
     --optimizer adam --lr 1e-4 --seed 1 --max-tokens 1000 --required-batch-size-multiple 1 --num-workers 0
     --log-format json --log-interval 1 --no-epoch-checkpoints --save-interval-updates 100 --keep-interval-updates 1
     --criterion bertscore_loss --objective soft"""
-GROWTH, SLOWER = 1.02, 0.8
-"""The last quarter's memory and speed, at the most and at the least, as ratios to the second's."""
+GROWTH = 1.02
+"""The last quarter's memory at the most, as a ratio to the second's."""
+SLOWER = 0.8
+"""The last quarter's speed at the least, as a ratio to the second's."""
 
 
 class Observation(NamedTuple):
@@ -56,7 +58,8 @@ def observe(data: str, folder: Path, options: Sequence[str]) -> Iterator[Observa
     Raises:
         SystemExit: it fails.
     """
-    temporary, log = folder / "tmp", folder / "train.log"
+    log = folder / "train.log"
+    temporary = folder / "tmp"
     temporary.mkdir()
     command = [
         sys.executable,
@@ -85,11 +88,13 @@ def observe(data: str, folder: Path, options: Sequence[str]) -> Iterator[Observa
 
 
 def quarters(observations: Sequence[Observation]) -> list[Quarter]:
-    """Of equal numbers of updates; the first begins after the first update."""
+    """Four parts of equal numbers of updates; the first begins after the first update."""
     ends = [round(i * (len(observations) - 1) / 4) for i in range(5)]
     parts = []
     for start, end in pairwise(ends):
-        first, last, between = observations[start], observations[end], observations[start + 1 : end + 1]
+        first = observations[start]
+        last = observations[end]
+        between = observations[start + 1 : end + 1]
         parts.append(Quarter(
             statistics.median(one.megabytes for one in between), (end - start) / (last.seconds - first.seconds),
             (last.log_lines - first.log_lines) / (end - start), last.temporary,
@@ -99,7 +104,8 @@ def quarters(observations: Sequence[Observation]) -> list[Quarter]:
 
 def complaints(parts: Sequence[Quarter]) -> list[str]:
     """What grows that should not."""
-    found, (_, second, _, last) = [], parts
+    _, second, _, last = parts
+    found = []
     if last.megabytes > GROWTH * second.megabytes:
         found.append(f"memory grew by {last.megabytes / second.megabytes - 1:.1%} from the second quarter to the last")
     if last.updates_per_second < SLOWER * second.updates_per_second:

@@ -23,7 +23,7 @@ WARM_UP = 2
 
 @dataclass(frozen=True)
 class Training:
-    """Of each update after the first ones: seconds, and target tokens; GB free on the GPU at the least, or None."""
+    """Seconds and target tokens of each update after the first ones; GB free on the GPU at the least, or None."""
 
     seconds: list[float]
     tokens: list[float]

@@ -4,10 +4,10 @@
 #
 #     make quickstart && PATH="$PWD/.venv/bin:$PATH" benchmarks/updates.sh
 #
-# ROUNDS, UPDATES (of each training), MAX_TOKENS and ROWS change what is run (the row `risk` is --objective risk with five
-# candidates); QUICKSTART_DIR says where the baseline and its data lie, OUTPUT where the logs go. WORKERS=2 trains with so
-# many, started by torchrun; on CPUs add --cpu --distributed-backend gloo --ddp-backend legacy_ddp. Further arguments go to
-# fairseq-train (--fp16, --update-freq 2, ...).
+# ROUNDS, UPDATES (of each training), MAX_TOKENS and ROWS change what is run (the row `risk` is --objective risk with
+# five candidates); QUICKSTART_DIR says where the baseline and its data lie, OUTPUT where the logs go. WORKERS=2 trains
+# with so many, started by torchrun; on CPUs add --cpu --distributed-backend gloo --ddp-backend legacy_ddp. Further
+# arguments go to fairseq-train (--fp16, --update-freq 2, ...).
 set -euo pipefail
 cd "$(dirname "$0")/.."
 source scripts/small_model.sh
@@ -31,7 +31,8 @@ update() {
   local row=$1 round=$2 log=$output/$1-$2.log criterion=("${cross_entropy[@]}")
   shift 2
   if [ "$row" = risk ]; then
-    criterion=("${bertscore[@]}" --objective risk --candidates 5 --sampled-candidates 0 --cross-entropy-weight 0.2 --label-smoothing 0.1)
+    criterion=("${bertscore[@]}" --objective risk --candidates 5 --sampled-candidates 0 --cross-entropy-weight 0.2
+      --label-smoothing 0.1)
   elif [ "$row" != cross-entropy ]; then
     criterion=("${bertscore[@]}" --objective soft --soft-prediction "$row")
   fi

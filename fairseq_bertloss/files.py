@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 MOST_LINKS = 40
-"""As many as Linux follows from one to the next."""
+"""The number of links that Linux follows from one to the next."""
 
 NAME_A_FILE = "name a file to write instead"
 

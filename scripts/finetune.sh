@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
-# The fine-tunings of a language pair from the best checkpoint of the baseline with the same seed, as the paper does them:
-# cross-entropy continued (control) and BERTScore of each soft prediction; and the recipe beside cross-entropy continued at
-# its learning rate, without dropout as well (no-dropout-control).
+# The fine-tunings of a language pair from the best checkpoint of the baseline with the same seed, as the paper does
+# them: cross-entropy continued (control) and BERTScore of each soft prediction; and the recipe beside cross-entropy
+# continued at its learning rate, without dropout as well (no-dropout-control).
 #
 #     SEEDS="1 2 3" ROWS="no-dropout-control recipe" scripts/finetune.sh de-en
 set -euo pipefail

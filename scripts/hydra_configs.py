@@ -64,8 +64,8 @@ The baseline: cross-entropy until validation BLEU has not risen for three epochs
       task.data=$PWD/data checkpoint.save_dir=$PWD/baseline \\
       task.eval_bleu_detok_args='"{\\"word_pieces_lm\\": \\"bert-base-uncased\\"}"'
 
-The decoder's input and output embeddings are not tied. weight_decay is that of the authors' command lines; the paper's
-text has 0.001. fairseq leaves out up to seven sentences of a set unless required_batch_size_multiple is 1.
+The decoder's input and output embeddings are not tied. weight_decay is that of the authors' command lines; the
+paper's text has 0.001. fairseq leaves out up to seven sentences of a set unless required_batch_size_multiple is 1.
 """,
         ["training", "pairs", "cross_entropy", "baseline"],
     ),
@@ -88,9 +88,9 @@ Fine-tuning by the recipe: minimum risk mixed with cross-entropy.
     fairseq-hydra-train --config-dir configs --config-name recipe ... criterion.bert_model=bert-base-uncased \\
       checkpoint.finetune_from_model=$PWD/baseline/checkpoint_best.pt
 
-Without dropout, the model that learns is the one that candidates are drawn from. The control is baseline.yaml with this
-learning rate, its schedule, this dropout and this start. docs/results.md has measured this rate with 300 updates of a
-small model; no other rate was tried at this model's size.
+Without dropout, the model that learns is the one that candidates are drawn from. The control is baseline.yaml with
+this learning rate, its schedule, this dropout and this start. docs/results.md has measured this rate with 300 updates
+of a small model; no other rate was tried at this model's size.
 """,
         ["training", "pairs", "finetuning", "bertscore", "recipe"],
         fine_tuning=True,

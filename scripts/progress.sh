@@ -25,8 +25,9 @@ step() {
   fi
 }
 
-# at_once ONE OTHER: runs two functions at the same time, with one thread each unless OMP_NUM_THREADS is set. They are the
-# two ends of a pipe that carries nothing. Unlike jobs started by `&`, both get Ctrl-C, and the failure of either counts.
+# at_once ONE OTHER: runs two functions at the same time, with one thread each unless OMP_NUM_THREADS is set. They are
+# the two ends of a pipe that carries nothing. Unlike jobs started by `&`, both get Ctrl-C, and the failure of either
+# counts.
 at_once() {
   local -x OMP_NUM_THREADS=${OMP_NUM_THREADS:-1}
   { "$1" >&3 | "$2"; } 3>&1

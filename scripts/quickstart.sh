@@ -63,7 +63,7 @@ look_inside() {
   step curve "Translate and score the checkpoints: all" curve "${rows[@]}"
 }
 
-scripts=$(cat scripts/{quickstart,small_model,steps}.sh configs/*.flags | cksum)
+scripts=$(cat scripts/{quickstart,small_model,steps,progress}.sh configs/*.flags | cksum)
 begin "$baseline_updates+$fine_tuning_updates updates, seed $first, scripts $scripts"
 step fetch "Fetch the strings of Home Assistant" fetch
 step extract "Join German and English" extract

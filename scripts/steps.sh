@@ -1,6 +1,6 @@
 # shellcheck shell=bash disable=SC2034,SC2154
-# The steps of an experiment, for scripts to source. Every row, the baseline and the fine-tunings, is trained once for each
-# seed. Who sources this file defines what differs between experiments:
+# The steps of an experiment, for scripts to source. Every row, the baseline and the fine-tunings, is trained once for
+# each seed. Who sources this file defines what differs between experiments:
 #
 #     folder ROW SEED                           prints where a training and its translations lie
 #     work results                              the experiment's folder, and the one that evaluations are written to
@@ -114,8 +114,8 @@ entropy() {
   bertloss entropy "$work/data" --gen-subset test "${systems[@]}" --output "$results/entropy.json"
 }
 
-# curve ROW...: of the checkpoints along the way, on the validation set: who picks a checkpoint by this curve must not have
-# seen the test set.
+# curve ROW...: of the checkpoints along the way, on the validation set: who picks a checkpoint by this curve must not
+# have seen the test set.
 curve() {
   local runs=() row
   for row in "$@"; do

@@ -19,7 +19,7 @@ EMBEDDING = "encoder.embed_tokens.weight"
 
 @pytest.fixture(scope="module")
 def checkpoints(corpus, baseline, tmp_path_factory):
-    """Of three updates each."""
+    """Checkpoints of three updates each."""
     folder = tmp_path_factory.mktemp("fine-tuned")
     train(corpus, folder, "--max-update", "3", "--save-interval-updates", "1", "--keep-interval-updates", "2",
           "--disable-validation", "--batch-size", "40", "--lr", "0.1",

@@ -18,7 +18,7 @@ def updates():
 
 
 def log(seconds: list[float], batches: list[int]) -> str:
-    """As fairseq-train writes it with --log-format json --log-interval 1."""
+    """A log as fairseq-train writes it with --log-format json --log-interval 1."""
     start = "2026-11-23 01:12:01 | INFO | "
     records = [
         {"epoch": 1, "loss": "6.794", "wps": f"{size / second:.1f}", "ups": f"{1 / second:.2f}", "wpb": f"{size:.1f}"}

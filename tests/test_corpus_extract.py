@@ -1,4 +1,4 @@
-"""corpus/extract.py and `bertloss extract`: which pairs go where, and a folder that is whole or not there."""
+"""corpus/extraction.py and `bertloss extract`: which pairs go where, and a folder that is whole or not there."""
 
 import json
 

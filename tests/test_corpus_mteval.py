@@ -1,4 +1,4 @@
-"""corpus/mteval.py and corpus/markup.py: real files, the format's odd shapes, and errors that name the segment."""
+"""corpus/mteval.py and corpus/entities.py: real files, the format's odd shapes, and errors that name the segment."""
 
 import io
 

@@ -235,7 +235,7 @@ def numbers(criterion, network, sample, reduce=True):
 
 
 def assert_same(ours, theirs):
-    """To 1e-6 of each number's size; a gradient's size is its norm, and rounding moves what should be 0."""
+    """Compares to 1e-6 of each number's size; a gradient's size is its norm, and rounding moves what should be 0."""
     (loss, log, gradient), (its_loss, its_log, its_gradient) = ours, theirs
     torch.testing.assert_close(loss, its_loss, rtol=1e-6, atol=0)
     assert list(log) == list(its_log)

@@ -9,10 +9,13 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 import torch
+from lms import TEXT
 from training import fairseq, train
 
 from fairseq_bertloss.checkpoints.loading import allow_fairseq_classes
+from fairseq_bertloss.encoders import WordPieces, WordPiecesConfig
 from fairseq_bertloss.evaluation.hypotheses import read_generated
+from fairseq_bertloss.evaluation.same_test_set import check_same_targets
 from fairseq_bertloss.forced_decoding import (
     BIN_WIDTH,
     distribution,
@@ -21,6 +24,7 @@ from fairseq_bertloss.forced_decoding import (
     forced_samples,
     load_model,
 )
+from fairseq_bertloss.language_model.vocabulary import load_tokenizer
 
 allow_fairseq_classes()
 
@@ -179,6 +183,35 @@ def test_output_of_another_test_set(translated, tmp_path):
         entropies(translated.data, "test", [("s", translated.checkpoint, str(path))])
     path.write_text(re.sub(r"^T-.*\n", "", text, flags=re.MULTILINE))
     assert entropies(translated.data, "test", [("s", translated.checkpoint, str(path))])
+
+
+@pytest.mark.parametrize("family", ["roberta", "deberta", "xlm-roberta", "bert"])
+def test_targets_as_text_are_known_by_any_dictionary(family, tiny_lm):
+    """Text is what fairseq-generate prints with --tokenizer word_pieces; byte-level pieces are in other letters."""
+    lm = tiny_lm(family)
+    text = [*TEXT, "Für Größe und Höhe gäbe es später noch Übungen.", "Çocuğun şapkası ışığın altında.", "一只狗在跑。"]
+    references = [" ".join(load_tokenizer(lm).tokenize(line)) for line in text]
+    decoder = WordPieces(WordPiecesConfig(word_pieces_lm=lm))
+    targets = [decoder.decode(line) for line in references]
+    assert all(map(agrees, targets, references))
+    with pytest.raises(ValueError, match="gen.out is of another test set than the subset 'test': its line T-0 is"):
+        check_same_targets("gen.out", [*targets[1:], targets[0]], "the subset 'test'", references)
+
+
+def agrees(target: str, reference: str) -> bool:
+    """Whether a target alone passes for its reference."""
+    try:
+        check_same_targets("gen.out", [target], "the subset 'test'", [reference])
+    except ValueError:
+        return False
+    return True
+
+
+@pytest.mark.parametrize(
+    "pieces", ["caf ##e ##\u0301 au lait", "caf ##é au lait", "▁caf é ▁au ▁lait", "cafÃ© Ġau Ġlait"]
+)
+def test_an_accent_is_its_letters_in_any_pieces(pieces):
+    assert agrees("café au lait", pieces) and not agrees("cafe au lait", pieces)
 
 
 def test_checkpoints_and_data_that_do_not_fit(translated, tmp_path):

@@ -10,7 +10,7 @@ pytestmark = pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a G
 
 PRECISIONS = ["--fp16", "--fp16 --memory-efficient-fp16", "--amp", "--fp16 --lm-dtype float32", "--lm-dtype bfloat16"]
 """fairseq's --bf16 asks for a TPU; in a YAML file for fairseq-hydra-train it does not (test_end_to_end.py)."""
-OBJECTIVES = {
+SOFT_PREDICTIONS_AND_RISK = {
     "softmax": "--objective soft --soft-prediction softmax",
     "sparsemax": "--objective soft --soft-prediction sparsemax",
     "gumbel_softmax": "--objective soft --soft-prediction gumbel_softmax",
@@ -40,11 +40,11 @@ def fine_tune(corpus, baseline, tiny_lm, tmp_path):
     return run
 
 
-@pytest.mark.parametrize("objective", OBJECTIVES)
+@pytest.mark.parametrize("kind", SOFT_PREDICTIONS_AND_RISK)
 @pytest.mark.parametrize("precision", PRECISIONS)
-def test_precision(fine_tune, precision, objective):
+def test_precision(fine_tune, precision, kind):
     """No NaN, and F within 0.2 points of float32's, the mean of the last ten updates where there is noise."""
-    whole = fine_tune("whole", *OBJECTIVES[objective].split())
-    half = fine_tune("half", *OBJECTIVES[objective].split(), *precision.split())
+    whole = fine_tune("whole", *SOFT_PREDICTIONS_AND_RISK[kind].split())
+    half = fine_tune("half", *SOFT_PREDICTIONS_AND_RISK[kind].split(), *precision.split())
     assert len(half) >= 95 and not any(map(math.isnan, half)), "more than five batches were skipped"
     assert sum(half[-10:]) / 10 == pytest.approx(sum(whole[-10:]) / 10, abs=2e-3)

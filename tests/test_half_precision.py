@@ -46,7 +46,7 @@ def flat_gradient(loss, network) -> torch.Tensor:
 
 
 def errors(criterion, network, sample, dtype, autocast) -> list[float]:
-    """Of F per sentence, and relative ones of the gradient, ours and the plain one's; float64 is exact."""
+    """Errors of F per sentence, and relative ones of the gradient, ours and the plain one's; float64 is exact."""
     if not autocast:
         criterion.to(dtype), network.to(dtype)
     with torch.autocast("cpu", dtype=dtype, enabled=autocast):

@@ -55,7 +55,7 @@ def kill(process, log: Path, after: int, number: int, generator: random.Random) 
 
 
 def flipped(content: bytes) -> bytes:
-    """With one byte changed in its middle."""
+    """The content with one byte changed in its middle."""
     middle = content.index(torch.arange(50, 52).numpy().tobytes())
     return content[:middle] + b"\xff" + content[middle + 1 :]
 

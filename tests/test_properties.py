@@ -12,7 +12,7 @@ from fairseq_bertloss.loss.soft_predictions import soft_prediction
 
 LONGEST = 60
 SCALES = st.sampled_from([0.0, 1e-3, 1.0, 30.0, 1e4])
-"""Of logits: all equal, flat, like a model's, peaked, extreme."""
+"""Scales of logits: all equal, flat, like a model's, peaked, extreme."""
 
 
 @st.composite
@@ -41,7 +41,7 @@ def logits_for(target: torch.Tensor, vocabulary: int, scale: float, masked: bool
 
 @pytest.fixture(scope="module")
 def losses(tiny_lm, tmp_path_factory):
-    """Of each kind of soft prediction, without weights and with idf."""
+    """Losses of each kind of soft prediction, without weights and with idf."""
     references = tmp_path_factory.mktemp("idf") / "references"
     references.write_text("two men are sitting on a house\na dog\n", encoding="utf-8")
     return {

@@ -44,24 +44,24 @@ def markdown_rows(markdown: str) -> list[list[str]]:
     return [[cell.strip() for cell in line[1:-1].split(" | ")] for line in markdown.splitlines() if line[:1] == "|"]
 
 
-def test_figures(theirs):
+def test_numbers(theirs):
     ours = comparison()
-    figures = published.figures(theirs, ours)
-    assert list(figures) == ["baseline", "control", "tuned", "reinforced"]
-    assert all(tuple(by_metric) == HEADLINE for by_metric in figures.values())
-    assert figures["baseline"]["bleu"] == (30.0, 33.61, None, None)
-    assert figures["control"]["bleu"] == (31.5, None, 1.5, None)
-    assert figures["tuned"]["bleu"] == (33.25, 33.37, 3.25, pytest.approx(-0.24))
-    assert figures["tuned"]["moverscore"][1:] == (53.58, pytest.approx(1.6), None)  # their baseline has none
-    assert figures["reinforced"]["bleu"] == (None, 34, None, pytest.approx(0.39))
-    assert figures["reinforced"]["f_bert"] == (None, None, None, None)
+    numbers = published.numbers(theirs, ours)
+    assert list(numbers) == ["baseline", "control", "tuned", "reinforced"]
+    assert all(tuple(by_metric) == HEADLINE for by_metric in numbers.values())
+    assert numbers["baseline"]["bleu"] == (30.0, 33.61, None, None)
+    assert numbers["control"]["bleu"] == (31.5, None, 1.5, None)
+    assert numbers["tuned"]["bleu"] == (33.25, 33.37, 3.25, pytest.approx(-0.24))
+    assert numbers["tuned"]["moverscore"][1:] == (53.58, pytest.approx(1.6), None)  # their baseline has none
+    assert numbers["reinforced"]["bleu"] == (None, 34, None, pytest.approx(0.39))
+    assert numbers["reinforced"]["f_bert"] == (None, None, None, None)
 
 
 def test_the_gain_is_over_the_baseline_of_the_comparison(tmp_path):
     theirs = published.read(file(tmp_path))
     renamed = comparison(system("mle", 30.0), system("baseline", 31.0), control=None)
-    figures = published.figures(theirs, renamed)
-    assert figures["baseline"]["bleu"] == (31.0, 33.61, 1.0, None) and figures["mle"]["bleu"][1:] == (None, None, None)
+    numbers = published.numbers(theirs, renamed)
+    assert numbers["baseline"]["bleu"] == (31.0, 33.61, 1.0, None) and numbers["mle"]["bleu"][1:] == (None, None, None)
 
 
 def test_markdown(theirs):

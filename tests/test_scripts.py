@@ -58,6 +58,17 @@ def test_shellcheck():
     assert done.returncode == 0, done.stdout
 
 
+def test_lines_are_short():
+    """ruff looks at those of Python alone."""
+    patterns = "scripts/*.sh", "benchmarks/*.sh", ".ci/run", "configs/*.conf", "configs/*.flags", "configs/*.yaml"
+    for pattern in patterns:
+        paths = list(REPOSITORY.glob(pattern))
+        assert paths, f"{pattern} is nothing any more"
+        for path in paths:
+            lines = path.read_text(encoding="utf-8").splitlines()
+            assert [line for line in lines if len(line) > 120] == [], path
+
+
 @pytest.mark.parametrize("path", sorted(SCRIPTS.glob("??-??.sh")), ids=lambda path: path.stem)
 def test_a_pair_takes_all_steps(script, tmp_path, path):
     done, calls = script(path.name, CORPUS="2014-01.tgz", SEEDS="1 2", ROWS="control sparsemax")
@@ -221,6 +232,16 @@ def test_a_failure_in_either_of_two_lines_of_steps_at_once_is_the_quickstarts(qu
     assert not any(call.startswith("bertloss compare") for call in calls)
     done, calls = quickstart()
     assert done.returncode == 0 and of_rows(calls, "bertloss average").keys() == {row}
+
+
+@pytest.mark.parametrize("edited", ["quickstart.sh", "small_model.sh", "steps.sh", "progress.sh"])
+def test_a_quickstart_does_not_go_on_with_other_scripts(script, copied, tmp_path, edited):
+    name = copied / "scripts" / "quickstart.sh"
+    script(name, QUICKSTART_DIR=str(tmp_path / "quickstart"), FAILING="fairseq-train *")
+    with open(copied / "scripts" / edited, "a") as file:
+        file.write("# another\n")
+    done, calls = script(name, QUICKSTART_DIR=str(tmp_path / "quickstart"))
+    assert done.returncode == 2 and "holds a run with other settings" in done.stderr and calls == []
 
 
 def test_later_seeds_keep_no_checkpoints_of_epochs(script):

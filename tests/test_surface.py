@@ -9,7 +9,7 @@ from transformers import BertTokenizerFast
 from fairseq_bertloss.evaluation.generated import Generated
 from fairseq_bertloss.evaluation.hypotheses import Translations
 from fairseq_bertloss.evaluation.surface import SurfaceMetrics
-from fairseq_bertloss.evaluation.target_language import target_language
+from fairseq_bertloss.evaluation.target_language import unspaced_language
 from fairseq_bertloss.language_model.vocabulary import detokenize, load_tokenizer
 
 CHINESE = [
@@ -112,7 +112,7 @@ def test_real_chinese(shared, pieces):
     with gzip.open(shared / "data" / "ted.zh-en" / "valid.zh.gz", "rt", encoding="utf-8") as file:
         references = file.read().splitlines()[:300]
     split, tokenizer = pieces(references)
-    metrics = SurfaceMetrics(tokenizer, target_language(None, [], references))
+    metrics = SurfaceMetrics(tokenizer, unspaced_language(None, [], references))
     corpus, _ = metrics.score(translations(split, tokenizer), references)
     assert corpus["bleu"] == pytest.approx(100) and (corpus["ter"], corpus["length_ratio"]) == (0, 1)
 
@@ -177,7 +177,7 @@ class TestPlainText:
 def test_european_text_with_ideographs_stays_european():
     references = ["The city of 北京 is large, isn't it?", "It was called 大都.", "Nobody wrote its name."]
     lines = ["The city of 北 京 is big, isn't it?", "It was called 大都.", "Nobody wrote this."]
-    language = target_language(None, [], references)
+    language = unspaced_language(None, [], references)
     metrics = SurfaceMetrics(None, language)
     corpus, _ = metrics.score(Translations("x", lines, None), references)
     bleu = sacrebleu.corpus_bleu(lines, [references])
@@ -214,14 +214,14 @@ def test_tokenized_text_of_chinese(caplog):
         (None, "tgt", CHINESE, "zh"),
     ],
 )
-def test_target_language(code, printed, references, expected):
+def test_the_language_without_spaces(code, printed, references, expected):
     system = Translations("gen.out", references, Generated(references, None, None, printed))
-    assert target_language(code, [Translations("text", references, None), system], references) == expected
+    assert unspaced_language(code, [Translations("text", references, None), system], references) == expected
 
 
 def test_a_code_without_a_language():
     with pytest.raises(ValueError, match="--target-lang xx: no language has this code"):
-        target_language("xx", [], CHINESE)
+        unspaced_language("xx", [], CHINESE)
 
 
 def test_english_is_what_it_was(minilm):

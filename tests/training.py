@@ -64,7 +64,7 @@ def _command(command: list[str], stdout: str, stderr: str) -> None:
 
 
 SEED = int(os.environ.get("TEST_SEED", 1))
-"""Of trainings, and of what tests draw: no test depends on it, and another may be tried (CONTRIBUTING.md)."""
+"""The seed of trainings, and of what tests draw: no test depends on it, and another may be tried (docs/testing.md)."""
 
 OPTIONS = f"""--optimizer adam --lr 2e-3 --seed {SEED} --log-format json --log-interval 1 --num-workers 0
     --max-tokens 20000 --required-batch-size-multiple 1 --no-epoch-checkpoints --dropout 0"""
@@ -92,7 +92,7 @@ def _training(data: Path, save_dir: Path, model: str, gpu: bool = False) -> list
 
 
 def rise(updates: list[dict], name: str) -> float:
-    """By how much a logged figure grew: its mean over the last five updates less what it was before the first."""
+    """The growth of a logged figure: its mean over the last five updates less what it was before the first."""
     first, *_ = figures = [update[name] for update in updates]
     assert len(figures) >= 20
     return sum(figures[-5:]) / 5 - first

@@ -32,7 +32,7 @@ class EntropyBonus(BERTScoreCriterion):
         self._bonus = cfg.entropy_bonus
 
     def forward(self, model, sample, reduce=True):
-        """As bertscore_loss; the log has its loss, without the bonus."""
+        """Computes the loss as bertscore_loss; the log has its loss, without the bonus."""
         loss, sample_size, logging_output = super().forward(model, sample, reduce)
         if self.training:
             lprobs = model.get_normalized_probs(model(**sample["net_input"]), log_probs=True)

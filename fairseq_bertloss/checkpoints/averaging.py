@@ -4,7 +4,7 @@
 
 Checkpoints along one training differ by its noise, which their mean averages out (Vaswani et al., *Attention Is All
 You Need*, 2017). Between a model and what it was fine-tuned to there can be models that are better than both (Wortsman
-et al., *Robust fine-tuning of zero-shot models*, 2022); docs/results.md has what it does here.
+et al., *Robust fine-tuning of zero-shot models*, 2022); docs/results/notebook.md has what it does here.
 """
 
 import io
@@ -228,8 +228,12 @@ def _version(value: Tensor | None) -> float:
 def _described(value: Tensor | None) -> str:
     if value is None:
         return "absent"
-    kind = "" if value.is_floating_point() else " of complex numbers" if value.is_complex() else " of whole numbers"
-    return f"{[*value.shape]}{kind}"
+    shape = str([*value.shape])
+    if value.is_floating_point():
+        return shape
+    if value.is_complex():
+        return f"{shape} of complex numbers"
+    return f"{shape} of whole numbers"
 
 
 def _check_ties(models: Models) -> None:

@@ -134,7 +134,8 @@ def request(url: str, start: int) -> http.client.HTTPResponse:
     """Requests a file from its byte number `start` on."""
     headers = {"User-Agent": "fairseq-bertloss"} | ({"Range": f"bytes={start}-"} if start else {})
     asked = urllib.request.Request(url, headers=headers)
-    return urllib.request.urlopen(asked, timeout=TIMEOUT)  # the addresses are ours, and files have checksums  # nosec B310
+    # The addresses are ours, and files have checksums.
+    return urllib.request.urlopen(asked, timeout=TIMEOUT)  # nosec B310
 
 
 def first_byte(response: http.client.HTTPResponse) -> int | None:

@@ -1,4 +1,4 @@
-"""From a raw corpus of any kind to train, valid and test as plain text, one sentence a line.
+"""Extraction of train, valid and test as plain text, one sentence a line, from a raw corpus of any kind.
 
 bertloss extract PATH --corpus wit3 --source-lang de --target-lang en --destdir DIR
     --valid-every 23 --test dev2010 dev2012 tst2010 tst2011 tst2012
@@ -143,7 +143,7 @@ def bounded(pairs: Mapping[str, list[Pair]], splits: Splits) -> dict[str, list[P
 
 
 def evenly_spaced(pairs: Sequence[Pair], size: int | None) -> list[Pair]:
-    """As many pairs as `size`, at equal distances; all of them if there are no more, or if size is None."""
+    """Pairs at equal distances, as many as `size`; all of them if there are no more, or if size is None."""
     if size is None or size >= len(pairs):
         return list(pairs)
     return [pairs[i * len(pairs) // size] for i in range(size)]

@@ -1,4 +1,4 @@
-"""From a raw parallel corpus to a folder that fairseq-train reads.
+"""Preparation of a raw parallel corpus: a folder that fairseq-train reads.
 
     bertloss prepare --source a.de --target a.en --lm NAME --source-lang de --target-lang en --destdir DIR
 

@@ -1,1 +1,1 @@
-"""From fairseq-generate's output to the figures that people look at."""
+"""Evaluation of fairseq-generate's output: the figures that people look at."""

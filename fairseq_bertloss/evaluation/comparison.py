@@ -4,7 +4,7 @@
         --system fine-tuned=seed1.out,seed2.out,seed3.out --lm NAME --output DIR/comparison.json
 """
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import asdict, replace
 
 from tqdm import tqdm
@@ -13,7 +13,7 @@ from fairseq_bertloss.evaluation import significance
 from fairseq_bertloss.evaluation.evidence import Evidence, bleu_evidence, mean_evidence
 from fairseq_bertloss.evaluation.metrics import Evaluator
 from fairseq_bertloss.evaluation.results import HEADLINE, Comparison, SignificanceTest, Similarity, System
-from fairseq_bertloss.evaluation.score import Scores, score_files
+from fairseq_bertloss.evaluation.score import ScoredSystems, score_files
 from fairseq_bertloss.evaluation.similarity import largest_gain, similarities
 
 
@@ -50,34 +50,28 @@ def compare(
     _check_options(resamples, seed, level)
     if paired_runs:
         _check_paired(files)
-    scores = score_files(reference, files, evaluator)
-    if len(scores.references) < 2:
+    scored = score_files(reference, files, evaluator)
+    if len(scored.references) < 2:
         raise ValueError(
             f"{reference} has one sentence: a significance test needs two at least, and better some hundred"
         )
-    evidence = {system.name: _evidence(scores, system) for system in scores.systems}
-    f_bert = {system.name: system.mean("f_bert") for system in scores.systems}
-    control = max(controls, key=f_bert.get, default=None)
-    pairs = [(name, other) for other in (baseline, control) if other for name in files if name not in (baseline, other)]
-    tests = [
-        _test(scores, evidence, metric, name, against, paired_runs=paired_runs, resamples=resamples, seed=seed)
-        for name, against in tqdm(pairs, "significance", leave=False, disable=None)
-        for metric in HEADLINE
-    ]
+    control = _strongest(controls, scored.systems)
+    pairs = _tested_pairs(files, baseline, control)
+    evidence = {system.name: _evidence(scored, system) for system in scored.systems}
     return Comparison(
         reference_file=reference,
-        references=scores.references,
+        references=scored.references,
         baseline=baseline,
         control=control,
         systems=[
-            replace(system, intervals=_intervals(evidence[system.name], resamples, seed)) for system in scores.systems
+            replace(system, intervals=_intervals(evidence[system.name], resamples, seed)) for system in scored.systems
         ],
-        tests=tests,
+        tests=_tests(scored, evidence, pairs, paired_runs=paired_runs, resamples=resamples, seed=seed),
         level=level,
-        signatures=scores.signatures | {"tests": f"{resamples} resamples, seed {seed}"},
-        similarities=_similarities(scores, evaluator, baseline),
+        signatures=scored.signatures | {"tests": f"{resamples} resamples, seed {seed}"},
+        similarities=_similarities(scored, evaluator, baseline),
         paired_runs=paired_runs,
-        by_character=scores.surface.by_character,
+        by_character=scored.surface.by_character,
         weaker_controls=[name for name in controls if name != control],
     )
 
@@ -102,10 +96,24 @@ def _check_paired(files: dict[str, list[str]]) -> None:
         )
 
 
-def _evidence(scores: Scores, system: System) -> dict[str, list[Evidence]]:
+def _strongest(controls: Sequence[str], systems: Sequence[System]) -> str | None:
+    """The control with the highest F_BERT; None where there is no control."""
+    f_bert = {system.name: system.mean("f_bert") for system in systems}
+    return max(controls, key=f_bert.get, default=None)
+
+
+def _tested_pairs(names: Collection[str], baseline: str, control: str | None) -> list[tuple[str, str]]:
+    """Each system with the baseline, and then with the control where there is one; never with itself."""
+    against_baseline = [(name, baseline) for name in names if name != baseline]
+    if not control:
+        return against_baseline
+    return against_baseline + [(name, control) for name in names if name not in (baseline, control)]
+
+
+def _evidence(scored: ScoredSystems, system: System) -> dict[str, list[Evidence]]:
     """What the tests resample: for each metric the evidence of every run of a system."""
-    surface = scores.surface
-    bleu_text = [surface.bleu_text(run, scores.references) for run in scores.translations[system.name]]
+    surface = scored.surface
+    bleu_text = [surface.bleu_text(run, scored.references) for run in scored.translations[system.name]]
     return {
         "bleu": [bleu_evidence(surface.bleu, *text) for text in bleu_text],
         "f_bert": [mean_evidence(run.sentences["f_bert"]) for run in system.runs],
@@ -118,8 +126,25 @@ def _intervals(evidence: dict[str, list[Evidence]], resamples: int, seed: int) -
     return {metric: [*significance.interval(runs, resamples=resamples, seed=seed)] for metric, runs in evidence.items()}
 
 
+def _tests(
+    scored: ScoredSystems,
+    evidence: dict[str, dict[str, list[Evidence]]],
+    pairs: Sequence[tuple[str, str]],
+    *,
+    paired_runs: bool,
+    resamples: int,
+    seed: int,
+) -> list[SignificanceTest]:
+    """Tests each pair of systems in each headline metric."""
+    return [
+        _test(scored, evidence, metric, name, against, paired_runs=paired_runs, resamples=resamples, seed=seed)
+        for name, against in tqdm(pairs, "significance", leave=False, disable=None)
+        for metric in HEADLINE
+    ]
+
+
 def _test(
-    scores: Scores,
+    scored: ScoredSystems,
     evidence: dict[str, dict[str, list[Evidence]]],
     metric: str,
     name: str,
@@ -134,28 +159,28 @@ def _test(
     result = significance.compare(ours, theirs, paired_runs=paired_runs, resamples=resamples, seed=seed)
     # Where no resample has a difference, sacrebleu's tests give the smallest p that they can.
     has_difference = metric == "bleu" and any(result.interval)
-    p_sacrebleu = _sacrebleu_p(scores, name, against, seed) if has_difference else {}
+    p_sacrebleu = _sacrebleu_p(scored, name, against, seed) if has_difference else {}
     return SignificanceTest(name, against, metric, **asdict(result), p_sacrebleu=p_sacrebleu)
 
 
-def _sacrebleu_p(scores: Scores, name: str, against: str, seed: int) -> dict[str, float]:
+def _sacrebleu_p(scored: ScoredSystems, name: str, against: str, seed: int) -> dict[str, float]:
     """What sacrebleu's own tests say, which compare single outputs; nothing where a system has several."""
-    surface = scores.surface
-    sides = [scores.translations[name], scores.translations[against]]
+    surface = scored.surface
+    sides = [scored.translations[name], scored.translations[against]]
     if any(len(runs) > 1 for runs in sides):
         return {}
-    system, references = surface.bleu_text(sides[0][0], scores.references)
-    baseline, same_references = surface.bleu_text(sides[1][0], scores.references)
+    system, references = surface.bleu_text(sides[0][0], scored.references)
+    baseline, same_references = surface.bleu_text(sides[1][0], scored.references)
     if references != same_references:
         return {}
     return significance.sacrebleu_p(surface.bleu, system, baseline, references, seed=seed)
 
 
-def _similarities(scores: Scores, evaluator: Evaluator, baseline: str) -> list[Similarity]:
+def _similarities(scored: ScoredSystems, evaluator: Evaluator, baseline: str) -> list[Similarity]:
     """The matrices of the sentence in which the last system gained most, the baseline's and its own."""
-    by_name = {system.name: system for system in scores.systems}
-    *_, last = (system for system in scores.systems if system.name != baseline)
-    sentence = largest_gain(last, by_name[baseline], scores.references, evaluator.tokenizer)
+    by_name = {system.name: system for system in scored.systems}
+    *_, last = (system for system in scored.systems if system.name != baseline)
+    sentence = largest_gain(last, by_name[baseline], scored.references, evaluator.tokenizer)
     if sentence is None:
         return []
-    return similarities([by_name[baseline], last], sentence, scores.references, evaluator.lm, evaluator.layer)
+    return similarities([by_name[baseline], last], sentence, scored.references, evaluator.lm, evaluator.layer)

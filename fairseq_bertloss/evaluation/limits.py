@@ -18,7 +18,7 @@ LEAST_DISTINCT = 0.8
 LEAST_ENTROPY = 0.2
 """A collapse: less than this share of the control's mean entropy at inference.
 
-Soft predictions take more than a third of it away without a collapse (docs/results.md).
+Soft predictions take more than a third of it away without a collapse (docs/results/notebook.md).
 """
 
 LEAST_BLEU = 3.0

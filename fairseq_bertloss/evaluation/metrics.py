@@ -13,7 +13,7 @@ from fairseq_bertloss.evaluation.f_bert import BERTScores, FBertScorer
 from fairseq_bertloss.evaluation.hypotheses import Translations
 from fairseq_bertloss.evaluation.results import METRICS, Run
 from fairseq_bertloss.evaluation.surface import SurfaceMetrics
-from fairseq_bertloss.evaluation.target_language import checked_language, target_language
+from fairseq_bertloss.evaluation.target_language import checked_language, unspaced_language
 from fairseq_bertloss.language_model.vocabulary import load_tokenizer
 
 
@@ -84,7 +84,7 @@ class Evaluator:
         Raises:
             ValueError: a score is not finite.
         """
-        language = target_language(self._target_lang, systems, references)
+        language = unspaced_language(self._target_lang, systems, references)
         surface = SurfaceMetrics(self.tokenizer, language, **self._surface_options)
         bertscores = self._bertscores([system.text for system in systems], references)
         moverscores = self._moverscores([system.text for system in systems], references)

@@ -54,4 +54,8 @@ def _padded(line: Sequence[str], widths: Sequence[int], left: int) -> Iterator[s
 
 def _visible(char: str) -> str:
     """The character's picture in Unicode's block of control pictures, if it has one."""
-    return "␡" if char == "\x7f" else chr(0x2400 + ord(char)) if char < " " else "\ufffd"
+    if char == "\x7f":
+        return "␡"
+    if char < " ":
+        return chr(0x2400 + ord(char))
+    return "\ufffd"

@@ -110,7 +110,11 @@ class SignificanceTest:
 
     def mark(self, level: float) -> str:
         """A dagger for significantly better, a double dagger for significantly worse."""
-        return "†" if self.p < level else "‡" if self.p > 1 - level else ""
+        if self.p < level:
+            return "†"
+        if self.p > 1 - level:
+            return "‡"
+        return ""
 
 
 @dataclass(frozen=True)

@@ -4,13 +4,13 @@ fairseq-generate's output has the targets, which must be the references. Plain t
 references than with others.
 """
 
-import re
 import unicodedata
 from collections.abc import Callable, Sequence
 from itertools import pairwise
 from typing import NamedTuple
 
 import numpy as np
+import regex
 
 from fairseq_bertloss.evaluation.generated import WHY_MISSING
 from fairseq_bertloss.evaluation.hypotheses import Translations
@@ -105,8 +105,13 @@ def _letters(text: str) -> str:
 
 
 def _fingerprint(text: str) -> str:
-    """What a line of symbols has in common with the text that any tokenizer joins them to: ASCII letters and digits."""
-    return re.sub(r"[^A-Za-z0-9]", "", unicodedata.normalize("NFD", text))
+    """What a line of symbols has in common with the text that any tokenizer joins them to: ASCII letters and digits.
+
+    Not those beneath an accent: byte-level pieces write bytes as accented letters (Ġ is a space). A mark that is a
+    piece of its own comes back to its letter first.
+    """
+    joined = regex.sub(r"[^\p{Letter}\p{Mark}\p{Decimal_Number}]", "", text)
+    return regex.sub(r"[^A-Za-z0-9]", "", unicodedata.normalize("NFC", joined))
 
 
 def _is_collapsed(text: Sequence[str]) -> bool:

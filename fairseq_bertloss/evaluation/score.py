@@ -13,7 +13,7 @@ from fairseq_bertloss.evaluation.surface import SurfaceMetrics
 from fairseq_bertloss.evaluation.tables import score
 
 
-class Scores(NamedTuple):
+class ScoredSystems(NamedTuple):
     """Systems on one test set: their figures, the translations of each run, and the metrics that compare words."""
 
     references: list[str]
@@ -23,7 +23,7 @@ class Scores(NamedTuple):
     surface: SurfaceMetrics
 
 
-def score_files(reference: str, files: dict[str, list[str]], evaluator: Evaluator) -> Scores:
+def score_files(reference: str, files: dict[str, list[str]], evaluator: Evaluator) -> ScoredSystems:
     """Scores files of translations against one reference.
 
     Args:
@@ -43,27 +43,27 @@ def score_files(reference: str, files: dict[str, list[str]], evaluator: Evaluato
     runs, signatures, surface = evaluator.score(everything, references)
     remaining = iter(runs)
     systems = [System(name, [next(remaining) for _ in own]) for name, own in translations.items()]
-    return Scores(references, systems, translations, signatures, surface)
+    return ScoredSystems(references, systems, translations, signatures, surface)
 
 
-def to_text(scores: Scores) -> str:
+def to_text(scored: ScoredSystems) -> str:
     """The figures as a table, the references' own beneath, and the signatures."""
-    rows = [[system.name, *(score(system, name) for name in METRICS)] for system in scores.systems]
+    rows = [[system.name, *(score(system, name) for name in METRICS)] for system in scored.systems]
     table = aligned(["system", *(metric.title for metric in METRICS.values())], rows)
-    own = health(scores.references, scores.surface.by_character)
+    own = health(scored.references, scored.surface.by_character)
     yardstick = (
         f"distinct: different lines, in percent of all (the references: {own['distinct']:.1f}). repeated: bigrams that "
         f"occurred before in their line, in percent of all (the references: {own['repeated']:.1f}). empty: number of "
         "empty lines."
     )
-    return "\n".join([table, "", yardstick, "", *(f"{name} {value}" for name, value in scores.signatures.items())])
+    return "\n".join([table, "", yardstick, "", *(f"{name} {value}" for name, value in scored.signatures.items())])
 
 
-def to_json(scores: Scores) -> str:
+def to_json(scored: ScoredSystems) -> str:
     """The figures of each run, and the signatures."""
     systems = {
-        system.name: [{"file": run.file, "scores": run.corpus} for run in system.runs] for system in scores.systems
+        system.name: [{"file": run.file, "scores": run.corpus} for run in system.runs] for system in scored.systems
     }
-    own = health(scores.references, scores.surface.by_character)
-    content = {"systems": systems, "references": own, "signatures": scores.signatures}
+    own = health(scored.references, scored.surface.by_character)
+    content = {"systems": systems, "references": own, "signatures": scored.signatures}
     return json.dumps(content, indent=2)

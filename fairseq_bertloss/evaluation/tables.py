@@ -221,7 +221,11 @@ def p_value(p: float | None) -> str:
     """A probability with four digits; empty where there is none."""
     if p is None:
         return ""
-    return "<0.0001" if p < 0.0001 else ">0.9999" if p > 0.9999 else f"{p:.4f}"
+    if p < 0.0001:
+        return "<0.0001"
+    if p > 0.9999:
+        return ">0.9999"
+    return f"{p:.4f}"
 
 
 def latex_text(text: str) -> str:

@@ -1,6 +1,6 @@
 """The language of translations, and what BLEU takes for words where it is written without spaces.
 
-language = target_language(None, translations, references)
+language = unspaced_language(None, translations, references)
 bleu = BLEU(tokenize=bleu_tokenizer(language))
 """
 
@@ -28,7 +28,7 @@ EITHER_WAY = ("nan", "hak", "cdo")
 """Chinese languages that are written in ideographs or in Latin letters."""
 
 
-def target_language(code: str | None, systems: Sequence[Translations], references: Sequence[str]) -> str | None:
+def unspaced_language(code: str | None, systems: Sequence[Translations], references: Sequence[str]) -> str | None:
     """The target language, if it is written without spaces; None for any other.
 
     Args:

@@ -1,1 +1,4 @@
-"""BERTScore as a loss: soft predictions, expected embeddings, matching. torch alone, on top of the language model."""
+"""BERTScore as a loss: soft predictions, expected embeddings, matching.
+
+torch and numerics (scipy, POT, entmax) on top of the language model; no fairseq.
+"""

@@ -20,15 +20,11 @@ from fairseq_bertloss.language_model.vocabulary import (
     load_tokenizer,
     symbol_names,
 )
-from fairseq_bertloss.loss.expected_embeddings import (
-    Projection,
-    TokenPredictions,
-    check_vocabulary,
-    expected_embeddings,
-)
+from fairseq_bertloss.loss.expected_embeddings import TokenPredictions, check_vocabulary, expected_embeddings
 from fairseq_bertloss.loss.layout import SentenceLayout
 from fairseq_bertloss.loss.matching import BERTScore, Scores
 from fairseq_bertloss.loss.one_to_one import MATCHINGS
+from fairseq_bertloss.loss.output_layer import Projection
 from fairseq_bertloss.loss.reference_scorer import ReferenceScorer
 from fairseq_bertloss.loss.soft_predictions import DEFAULT_TEMPERATURE, SoftPrediction
 

@@ -116,7 +116,7 @@ class ReferenceScorer(nn.Module):
         layout: SentenceLayout,
         reference_index: Sequence[int] | None = None,
     ) -> Scores:
-        """Against references, each its own or those that reference_index names."""
+        """Scores against references, each its own or those that reference_index names."""
         reference = self._references(target, layout)
         if reference_index is None:
             scores = matched(predicted, reference, range(len(target)), self.language_model, self.matching)

@@ -37,7 +37,7 @@ class Published:
     note: str
 
 
-class Figures(NamedTuple):
+class Numbers(NamedTuple):
     """One metric of one system: both scores and the gain of each over the baseline beside it; None where unknown."""
 
     ours: float | None
@@ -68,15 +68,15 @@ def read(path: str) -> Published:
     return Published(parsed["source"], scores, parsed.get("note", ""))
 
 
-def figures(published: Published, comparison: Comparison) -> dict[str, dict[str, Figures]]:
-    """By system and headline metric; after the comparison's systems those that were only published."""
+def numbers(published: Published, comparison: Comparison) -> dict[str, dict[str, Numbers]]:
+    """The numbers by system and headline metric; after the comparison's systems those that were only published."""
     ours = {system.name: {metric: system.mean(metric) for metric in HEADLINE} for system in comparison.systems}
     theirs = published.scores
     found = {}
     for name in dict.fromkeys([*ours, *theirs]):
         both = [scores.get(name, {}) for scores in (ours, theirs)]
         gains = [_gains(scores, name, comparison.baseline) for scores in (ours, theirs)]
-        found[name] = {metric: Figures(*(side.get(metric) for side in (*both, *gains))) for metric in HEADLINE}
+        found[name] = {metric: Numbers(*(side.get(metric) for side in (*both, *gains))) for metric in HEADLINE}
     return found
 
 
@@ -147,8 +147,8 @@ def latex(published: Published, comparison: Comparison) -> str:
 def content(published: Published, comparison: Comparison) -> dict:
     """The figures for JSON, unrounded; null where unknown."""
     systems = [
-        {"name": name, "scores": {metric: numbers._asdict() for metric, numbers in by_metric.items()}}
-        for name, by_metric in figures(published, comparison).items()
+        {"name": name, "scores": {metric: known._asdict() for metric, known in by_metric.items()}}
+        for name, by_metric in numbers(published, comparison).items()
     ]
     return {"source": published.source, "note": published.note, "systems": systems if published.scores else []}
 
@@ -209,15 +209,15 @@ def _gains(scores: dict[str, dict[str, float]], name: str, baseline: str) -> dic
 def _rows(published: Published, comparison: Comparison) -> list[list[str]]:
     """The cells as text, the system's name first; the baseline's gains stay empty, as in the main table."""
     rows = []
-    for name, by_metric in figures(published, comparison).items():
+    for name, by_metric in numbers(published, comparison).items():
         row = [name]
         for metric, (*scores, our_gain, their_gain) in by_metric.items():
             digits = METRICS[metric].digits
             row += [NO_SCORE if score is None else number(score, digits) for score in scores]
-            row += [
-                "" if name == comparison.baseline else NO_SCORE if gain is None else signed(gain, digits)
-                for gain in (our_gain, their_gain)
-            ]
+            if name == comparison.baseline:
+                row += ["", ""]
+            else:
+                row += [NO_SCORE if gain is None else signed(gain, digits) for gain in (our_gain, their_gain)]
         rows.append(row)
     return rows
 

@@ -36,7 +36,7 @@ def summary(comparison: Comparison, entropies: Sequence[Entropy] = ()) -> list[s
 
 
 def _verdict(comparison: Comparison, system: System) -> str:
-    """In what a fine-tuned system is better than the control, in what it is worse, and what the tests leave open."""
+    """What a fine-tuned system is better in than the control, what it is worse in, and what the tests leave open."""
     other = comparison.yardstick
     tests = [test for test in comparison.tests if (test.system, test.against) == (system.name, other.name)]
     better, worse, neither = (_metrics(tests, mark, comparison.level) for mark in (BETTER, WORSE, ""))
@@ -97,7 +97,7 @@ def _against_the_baseline(comparison: Comparison) -> str:
 
 
 def _difference(tests: Sequence[SignificanceTest], level: float) -> str:
-    """In what a system is significantly better or worse and in what neither; empty if in nothing."""
+    """What a system is significantly better and worse in, and what in neither; empty if in nothing."""
     better, worse = (_metrics(tests, mark, level) for mark in (BETTER, WORSE))
     parts = [f"significantly better in {listed(better)}"] if better else []
     parts += [f"significantly worse in {listed(worse)}"] if worse else []
