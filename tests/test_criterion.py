@@ -12,6 +12,7 @@ from training import MODELS
 
 import fairseq_bertloss.training.criterion  # noqa: F401, registers bertscore_loss
 from fairseq_bertloss.choices import END_OF_SENTENCE, SOFT_PREDICTIONS
+from fairseq_bertloss.loss.soft_predictions import SoftPrediction
 from fairseq_bertloss.training.log import SUMS
 
 
@@ -269,23 +270,27 @@ def test_a_model_of_nan_has_a_loss_of_nan(build, kind):
     assert loss.isnan() and size == 3
 
 
-def test_temperature_follows_the_number_of_updates(build):
+def test_temperature_follows_the_number_of_updates(build, monkeypatch):
     criterion, network, task = build("--temperature", "1.0:0.1@10")
     sample = make_sample(task, PIECES)
+    used = []
+
+    def noted(kind, temperature, *options, **named):
+        used.append(temperature)
+        return SoftPrediction(kind, temperature, *options, **named)
+
+    monkeypatch.setattr("fairseq_bertloss.loss.bertscore_loss.SoftPrediction", noted)
     seen = {}
     metrics.reset()
     for update in (None, 5, 20):
         if update is not None:
             metrics.log_scalar("num_updates", update, weight=0)  # as fairseq's trainer does
-        seen[update] = _temperature_used(criterion.train(), network, sample)
-        assert _temperature_used(criterion.eval(), network, sample) == 0.1
+        criterion.train()(network, sample)
+        seen[update] = used.pop()
+        criterion.eval()(network, sample)
+        assert used.pop() == 0.1
     metrics.reset()
     assert seen == {None: 1.0, 5: pytest.approx(0.55), 20: 0.1}
-
-
-def _temperature_used(criterion, network, sample):
-    criterion(network, sample)
-    return criterion.bertscore.temperature
 
 
 # What fairseq must not see of the language model, and what it must refuse.

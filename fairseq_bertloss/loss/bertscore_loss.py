@@ -169,6 +169,7 @@ class BERTScoreLoss(ReferenceScorer):
         target: Tensor,
         projection: Projection | None = None,
         *,
+        temperature: float | None = None,
         with_uniform: bool = False,
         reference: Tensor | None = None,
     ) -> tuple[Scores, TokenPredictions]:
@@ -179,6 +180,7 @@ class BERTScoreLoss(ReferenceScorer):
                 no projection. Gradients flow.
             target: (batch, length), as for forward.
             projection: the output layer; gradients flow to its weight and bias.
+            temperature: of the soft prediction; None: this module's.
             with_uniform: whether TokenPredictions.uniform is wanted, for label smoothing.
             reference: (batch, l), to score against in place of the target, which the model itself has then drawn.
 
@@ -189,11 +191,12 @@ class BERTScoreLoss(ReferenceScorer):
             ValueError: as in forward, also for the reference.
         """
         layout = self._layout(target)
+        temperature = self.temperature if temperature is None else temperature
         predictions = expected_embeddings(
             features if features.dim() == 2 else _packed(features, target, layout),
             layout.packed(target),
             self.embedding_table,
-            SoftPrediction(self.soft_prediction, self.temperature, self.gumbel_hard, noise=self.training),
+            SoftPrediction(self.soft_prediction, temperature, self.gumbel_hard, noise=self.training),
             projection=projection,
             symbol_weights=self.idf,
             eos=self.specials.eos,

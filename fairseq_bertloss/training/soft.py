@@ -34,10 +34,9 @@ class SoftObjective(Objective):
         self._bertscore = bertscore
         self._with_uniform = cfg.label_smoothing > 0
 
-    def _set_temperature(self) -> None:
-        """To the schedule's value in training, and to its end in validation, whose figures must stay comparable."""
-        training = self._bertscore.training
-        self._bertscore.temperature = self.temperature.at(_updates()) if training else self.temperature.end
+    def _present_temperature(self) -> float:
+        """The schedule's value in training, and its end in validation, whose figures must stay comparable."""
+        return self.temperature.at(_updates()) if self._bertscore.training else self.temperature.end
 
     def _scored(self, scores: Scores, predictions: TokenPredictions, references: TokenStatistics) -> Scored:
         return Scored(self._bertscore.objective(scores.rewarded), references, soft_sums(scores, predictions))
@@ -59,11 +58,11 @@ class TeacherForcing(SoftObjective):
     def _predicted(
         self, forced: DecoderOutput, sample: dict, chosen: Tensor, with_uniform: bool
     ) -> tuple[Scores, TokenPredictions]:
-        self._set_temperature()
         return self._bertscore.score_features(
             sentences(forced.features, chosen),
             sentences(sample["target"], chosen),
             forced.projection,
+            temperature=self._present_temperature(),
             with_uniform=with_uniform,
         )
 
@@ -89,13 +88,13 @@ class FreeRunning(SoftObjective):
         self._reader = Reader(bertscore, learns_references=cfg.cross_entropy_weight > 0)
 
     def __call__(self, model: nn.Module, sample: dict, chosen: Tensor) -> Scored:
-        self._set_temperature()
         drawn = self.translator.draw(model, sample)
         reading = self._reader(model, sample, chosen, drawn)
         scores, predictions = self._bertscore.score_features(
             reading.features_of(reading.sides.candidates),
             reading.candidates,
             reading.projection,
+            temperature=self._present_temperature(),
             reference=reading.references,
         )
         references = self._reader.statistics_of_references(reading, self._with_uniform)
