@@ -4,7 +4,7 @@ import math
 
 import pytest
 import torch
-from training import logged, train
+from training import bertscore, logged, train
 
 from fairseq_bertloss.checkpoints.loading import allow_fairseq_classes
 from fairseq_bertloss.choices import SOFT_PREDICTIONS
@@ -26,15 +26,7 @@ def go_on(corpus, baseline, tiny_lm, tmp_path):
         change(state["model"]["decoder.output_projection.weight"])
         torch.save(state, tmp_path / "changed.pt")
         if "--criterion" not in arguments:
-            arguments = (
-                "--criterion",
-                "bertscore_loss",
-                "--bert-model",
-                tiny_lm("bert"),
-                "--bert-layer",
-                "2",
-                *arguments,
-            )
+            arguments = (*bertscore(tiny_lm("bert")), *arguments)
         arguments = (*OPTIONS, "--finetune-from-model", tmp_path / "changed.pt", *arguments)
         return train(corpus, tmp_path / "tuned", *arguments, check=check)
 

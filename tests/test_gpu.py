@@ -4,7 +4,7 @@ import math
 
 import pytest
 import torch
-from training import logged, train
+from training import bertscore, logged, train
 
 pytestmark = pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
 
@@ -23,16 +23,7 @@ def fine_tune(corpus, baseline, tiny_lm, tmp_path):
     """A function that fine-tunes the baseline for a hundred updates: F of each."""
 
     def run(name: str, *arguments: str) -> list[float]:
-        criterion = [
-            "--criterion",
-            "bertscore_loss",
-            "--bert-model",
-            tiny_lm("bert"),
-            "--bert-layer",
-            "2",
-            "--lr",
-            "2e-4",
-        ]
+        criterion = [*bertscore(tiny_lm("bert")), "--lr", "2e-4"]
         schedule = ["--finetune-from-model", baseline, "--max-update", "100", "--disable-validation"]
         done = train(corpus, tmp_path / name, *criterion, *schedule, *arguments, gpu=True)
         return [update.get("f_bert", update.get("f_expected")) for update in logged(done, "train_inner")]

@@ -9,7 +9,7 @@ import torch
 from fairseq import options, tasks
 from fairseq.dataclass.utils import convert_namespace_to_omegaconf
 from fairseq.distributed import ModuleProxyWrapper
-from training import MODELS, fairseq, logged, start, train
+from training import MODELS, bertscore, fairseq, logged, start, train
 from waiting import HANG
 
 import fairseq_bertloss.training.criterion  # noqa: F401, registers bertscore_loss
@@ -26,16 +26,7 @@ BEST = ["--best-checkpoint-metric", "f_bert", "--maximize-best-checkpoint-metric
 
 @pytest.fixture(scope="module")
 def criterion_options(tiny_lm) -> list[str]:
-    return [
-        "--criterion",
-        "bertscore_loss",
-        "--bert-model",
-        tiny_lm("bert"),
-        "--bert-layer",
-        "2",
-        "--objective",
-        "soft",
-    ]
+    return [*bertscore(tiny_lm("bert")), "--objective", "soft"]
 
 
 @pytest.fixture(scope="module")

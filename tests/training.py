@@ -70,6 +70,11 @@ OPTIONS = f"""--optimizer adam --lr 2e-3 --seed {SEED} --log-format json --log-i
     --max-tokens 20000 --required-batch-size-multiple 1 --no-epoch-checkpoints --dropout 0"""
 
 
+def bertscore(lm: str) -> list[str]:
+    """The options of the criterion `bertscore_loss` with a tiny language model."""
+    return ["--criterion", "bertscore_loss", "--bert-model", lm, "--bert-layer", "2"]
+
+
 def train(
     data: Path, save_dir: Path, *arguments: str, model: str = "transformer", gpu: bool = False, check: bool = True
 ):
