@@ -1,10 +1,11 @@
-"""subwords.py: text that is no text yet."""
+"""subwords.py and unjoined.py: text that is no text yet."""
 
 import pytest
 from prepared import PAIRS
 
 from fairseq_bertloss.evaluation.hypotheses import read_references, read_translations
 from fairseq_bertloss.language_model.vocabulary import load_tokenizer
+from fairseq_bertloss.text.subwords import kind_of
 
 GERMAN, ENGLISH = (list(side) for side in zip(*PAIRS, strict=True))
 SUBWORDS = {
@@ -102,3 +103,27 @@ def test_targets_of_other_pieces_than_the_hypotheses(hypothesis, minilm, write, 
     """No run prints that; what the targets are cannot be told."""
     read_references(write("gen", generated("zwei oran@@ ge hunde", hypothesis)), load_tokenizer(minilm))
     assert caplog.text.count("\n") == 1 and "the subword mark @@ (oran@@)" in caplog.text
+
+
+KINDS = {"@@": "subword_nmt", "▁": "sentencepiece"}
+SPECIALS = ["<s>", "<pad>", "</s>", "<unk>", "madeupword0000", "[en_XX]"]
+
+
+@pytest.mark.parametrize("mark", SUBWORDS)
+def test_what_fairseq_calls_the_marks(mark):
+    words = " ".join([*ENGLISH, *[SUBWORDS[mark]] * 5]).split()
+    assert kind_of(words) == KINDS.get(mark), "of a text"
+    assert kind_of([*SPECIALS, *dict.fromkeys(words)]) == KINDS.get(mark), "of a dictionary"
+
+
+def test_what_fairseq_calls_characters():
+    """Of a hundred symbols one is the space, which half of all words have."""
+    text = " ".join(GERMAN).replace(" ", "▁")
+    assert kind_of(text) == "sentencepiece"
+    assert kind_of([*SPECIALS, *dict.fromkeys(text)]) == "sentencepiece"
+    assert kind_of(dict.fromkeys(text.replace("▁", ""))) is None
+
+
+def test_words_have_no_marks():
+    assert kind_of(" ".join([*ENGLISH, "C@@ is no language"]).split()) is None
+    assert kind_of([]) is None

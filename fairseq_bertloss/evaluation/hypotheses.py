@@ -4,7 +4,7 @@ from typing import NamedTuple
 
 from fairseq_bertloss.evaluation.generated import Generated, parse
 from fairseq_bertloss.evaluation.pieces import check_pieces, check_targets, hypothesis_text, target_text
-from fairseq_bertloss.evaluation.subwords import warn_of_subwords
+from fairseq_bertloss.evaluation.unjoined import warn_of_subwords
 from fairseq_bertloss.files import decoded_lines
 from fairseq_bertloss.text.canonical import composed
 

@@ -3,7 +3,7 @@
 import functools
 from collections.abc import Sequence
 
-from fairseq_bertloss.evaluation.subwords import marks_in
+from fairseq_bertloss.evaluation.unjoined import marks_in
 from fairseq_bertloss.language_model.spaces import line_mark
 from fairseq_bertloss.language_model.vocabulary import (
     FAIRSEQS_UNKNOWN,
