@@ -21,3 +21,6 @@ SCALES = ("none", "min-max", "std")
 UNFINISHED = ("scored", "left-out", "lowest")
 """How candidates are treated that were cut at their longest length: scored as if they had ended there, left out, or
 given the lowest reward of their sentence."""
+
+CANDIDATES_AS = ("pieces", "text")
+"""How BERTScore reads candidates: their symbols, which are the language model's pieces, or their text."""

@@ -2,12 +2,13 @@
 
 import math
 from dataclasses import dataclass, field, fields
-from typing import Optional  # fairseq's argument parser cannot read `str | None`
+from typing import Any, Optional  # fairseq's argument parser cannot read `str | None`
 
 from fairseq.dataclass import ChoiceEnum, FairseqDataclass
 from omegaconf import II
 
 from fairseq_bertloss.choices import (
+    CANDIDATES_AS,
     DTYPE_NAMES,
     END_OF_SENTENCE,
     MATCHING_NAMES,
@@ -17,7 +18,8 @@ from fairseq_bertloss.choices import (
     UNFINISHED,
 )
 from fairseq_bertloss.loss.temperature import TemperatureSchedule
-from fairseq_bertloss.training.sums import not_logged
+from fairseq_bertloss.training.reward_weights import BERTSCORE, MOVERSCORE, reward_weights
+from fairseq_bertloss.training.sums import F_SUMS, not_logged
 
 OPTIONS_OF = {
     "soft": ("soft_prediction", "soft_temperature", "gumbel_hard", "free_running"),
@@ -26,7 +28,10 @@ OPTIONS_OF = {
         "sampled_candidates",
         "reference_among_candidates",
         "risk_alpha",
+        "reward",
         "reward_scale",
+        "candidates_as",
+        "raw_references",
         "unfinished_candidates",
         "best_candidate",
     ),
@@ -152,12 +157,34 @@ class BERTScoreCriterionConfig(FairseqDataclass):
     risk_alpha: float = field(
         default=1.0, metadata={"help": "--objective risk: candidates weigh softmax(alpha * log-probability / length)"}
     )
+    reward: str = field(
+        default=BERTSCORE,
+        metadata={
+            "help": "--objective risk: what candidates earn: 'bertscore', 'chrf', 'bleu', 'moverscore', or "
+            "MODULE:FUNCTION, a function of (hypotheses, references, sources), lists of text, that returns scores; or "
+            "several with their weights, such as bertscore:1,chrf:0.5"
+        },
+    )
     reward_scale: ChoiceEnum(SCALES) = field(
         default="none",
         metadata={
             "help": "--objective risk: brings the rewards of a sentence's candidates to one scale, so that every "
             "sentence counts and --cross-entropy-weight has something to weigh: 'min-max' to the range from 0 to 1, "
             "'std' to mean 0 and standard deviation 1"
+        },
+    )
+    candidates_as: Optional[ChoiceEnum(CANDIDATES_AS)] = field(
+        default=None,
+        metadata={
+            "help": "--objective risk: what BERTScore reads of a candidate: its symbols as 'pieces' of --bert-model, or "
+            "its 'text', which any dictionary has (default: pieces where the dictionary is made of them)"
+        },
+    )
+    raw_references: Optional[str] = field(
+        default=None,
+        metadata={
+            "help": "--objective risk: file of the training set's references as text, one a line, in the place of the "
+            "text of their symbols (for candidates as text)"
         },
     )
     unfinished_candidates: ChoiceEnum(UNFINISHED) = field(
@@ -179,6 +206,17 @@ class BERTScoreCriterionConfig(FairseqDataclass):
             "help": "--objective risk and --free-running: fairseq-generate's options for the model's own translations, "
             'as JSON, such as \'{"sampling": true, "sampling_topk": 10}\' (default: beam search for candidates, '
             "sampling for --free-running)"
+        },
+    )
+
+    # From symbols to text; beside these fairseq's own --bpe and --tokenizer.
+    post_process: Optional[str] = field(
+        default=None,
+        metadata={
+            "argparse_alias": "--remove-bpe",
+            "argparse_const": "subword_nmt",
+            "help": "how symbols are joined to words, as in fairseq-generate: 'subword_nmt', 'sentencepiece', ... "
+            "(default: by --bpe, or else by the marks of the dictionary)"
         },
     )
 
@@ -208,6 +246,9 @@ class BERTScoreCriterionConfig(FairseqDataclass):
     )
 
     # fairseq's own.
+    bpe: Any = II("bpe")
+    tokenizer: Any = II("tokenizer")
+    cpu: bool = II("common.cpu")
     sentence_avg: bool = II("optimization.sentence_avg")
     ddp_backend: str = II("distributed_training.ddp_backend")
     best_checkpoint_metric: str = II("checkpoint.best_checkpoint_metric")
@@ -224,7 +265,7 @@ def check(cfg: BERTScoreCriterionConfig) -> None:
 
 
 def _check_values(cfg: BERTScoreCriterionConfig) -> None:
-    if not cfg.bert_model:
+    if not cfg.bert_model and needs_bert_model(cfg):
         raise ValueError("--criterion bertscore_loss needs --bert-model: a hub name or a folder")
     if not 0 <= cfg.cross_entropy_weight <= 1:
         raise ValueError(f"--cross-entropy-weight must lie between 0 and 1, not {cfg.cross_entropy_weight}")
@@ -237,6 +278,12 @@ def _check_values(cfg: BERTScoreCriterionConfig) -> None:
             "--ddp-backend fully_sharded is not supported: the loss reads the output layer, of which each worker would "
             "hold a part; take legacy_ddp or c10d"
         )
+
+
+def needs_bert_model(cfg: BERTScoreCriterionConfig) -> bool:
+    """Whether something reads --bert-model: not where all rewards are others, and validation has its own."""
+    rewarded = str(cfg.objective) == "soft" or not {BERTSCORE, MOVERSCORE}.isdisjoint(reward_weights(cfg.reward))
+    return rewarded or ((cfg.eval_f_bert or cfg.eval_moverscore) and not cfg.eval_bert_model)
 
 
 def _check_effects(cfg: BERTScoreCriterionConfig) -> None:
@@ -261,7 +308,8 @@ def _check_best_checkpoint_metric(cfg: BERTScoreCriterionConfig) -> None:
     """Raises ValueError for a metric that only another objective logs."""
     chosen = str(cfg.objective)
     translated = ("f_bert", "p_bert", "r_bert") if cfg.eval_f_bert else ()
-    if cfg.best_checkpoint_metric in not_logged(chosen).difference(translated):
+    without_bertscore = () if BERTSCORE in reward_weights(cfg.reward) else F_SUMS
+    if cfg.best_checkpoint_metric in not_logged(chosen).union(without_bertscore).difference(translated):
         raise ValueError(
             f"--best-checkpoint-metric {cfg.best_checkpoint_metric} is not logged with --objective {chosen}: add "
             "--eval-f-bert and take f_bert, or take another metric of the log"

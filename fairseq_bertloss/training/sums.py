@@ -17,8 +17,14 @@ COMMON_SUMS = (
 SOFT_SUMS = ("f_bert", "p_bert", "r_bert", "entropy", "support", "ntokens_predicted")
 """F, precision and recall of the soft predictions, their entropy and support, and the number of predicted tokens."""
 
-RISK_SUMS = ("f_expected", "f_first", "f_best", "candidates", "unfinished")
-"""F under Q, of the first candidate and of the best one; the number of candidates, and of those that were cut."""
+F_SUMS = ("f_expected", "f_first", "f_best")
+"""F_BERT under Q, of the first candidate and of the best one; with BERTScore among the rewards."""
+
+RISK_SUMS = (*F_SUMS, "candidates", "unfinished")
+"""F_SUMS; the number of candidates, and of those that were cut."""
+
+REWARD = "reward_"
+"""Before a reward's name: its sum over the candidates."""
 
 OBJECTIVE_SUMS = {"soft": SOFT_SUMS, "risk": RISK_SUMS}
 """The same by the objectives' names, for what is checked before an objective exists: it says the same as its `sums`."""
