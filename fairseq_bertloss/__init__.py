@@ -2,12 +2,20 @@
 
 fairseq-train DIR --user-dir fairseq_bertloss --criterion bertscore_loss --bert-model NAME ...
 
-from fairseq_bertloss import BERTScoreLoss
+from fairseq_bertloss import BERTScoreLoss, TextReward
 """
 
+import importlib
 import sys
 
-__all__ = ["BERTScoreLoss", "register"]
+__all__ = ["BERTScoreLoss", "TextReward", "register"]
+
+PLACES = {
+    "BERTScoreLoss": "fairseq_bertloss.loss.bertscore_loss",
+    "TextReward": "fairseq_bertloss.loss.text_reward",
+}
+"""Where public names are that need no fairseq. They are loaded on first use: the `bertloss` command and
+fairseq-generate do without them."""
 
 
 def register() -> None:
@@ -28,9 +36,6 @@ if "fairseq" in sys.modules:
 
 
 def __getattr__(name: str):
-    # On first use: the `bertloss` command and fairseq-generate do without it.
-    if name == "BERTScoreLoss":
-        from fairseq_bertloss.loss.bertscore_loss import BERTScoreLoss
-
-        return BERTScoreLoss
+    if name in PLACES:
+        return getattr(importlib.import_module(PLACES[name]), name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
