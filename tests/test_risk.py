@@ -187,7 +187,7 @@ def test_the_reward_is_by_one_to_one_matching_and_the_log_by_greedy(risk, monkey
     for name in RISK_SUMS:
         torch.testing.assert_close(log[name], expected_log[name], msg=lambda text, name=name: f"{name}: {text}")
 
-    reading = Reader(criterion.bertscore, learns_references=False)(network, sample, torch.arange(3), drawn)
+    reading = Reader(criterion.bertscore.specials, learns_references=False)(network, sample, torch.arange(3), drawn)
     log_p = log_probabilities(reading, chunk_tokens=None)
     own_reference = reading.sides.sentence_of_candidate
     reward = criterion.bertscore.score_candidates(reading.candidates, reading.references, own_reference).rewarded.f1

@@ -38,6 +38,18 @@ OPTIONS_OF = {
 }
 """The objectives, and the options that have an effect with one of them alone."""
 
+OPTIONS_OF_BERTSCORE = (
+    "score",
+    "reward_matching",
+    "bert_idf",
+    "rescale_with_baseline",
+    "baseline_path",
+    "lm_dtype",
+    "cache_references",
+    "candidates_as",
+)
+"""Options that have no effect where BERTScore is no reward."""
+
 
 @dataclass
 class BERTScoreCriterionConfig(FairseqDataclass):
@@ -287,7 +299,7 @@ def needs_bert_model(cfg: BERTScoreCriterionConfig) -> bool:
 
 
 def _check_effects(cfg: BERTScoreCriterionConfig) -> None:
-    """Raises ValueError for an option of another objective that is not at its default."""
+    """Raises ValueError for an option of another objective or reward that is not at its default."""
     chosen = str(cfg.objective)
     without_effect = {
         name: f"--objective {objective}"
@@ -297,11 +309,19 @@ def _check_effects(cfg: BERTScoreCriterionConfig) -> None:
     }
     if chosen == "soft" and not cfg.free_running:
         without_effect["candidate_generation_args"] = "--objective risk or --free-running"
+    if BERTSCORE not in reward_weights(cfg.reward):
+        without_effect |= dict.fromkeys(OPTIONS_OF_BERTSCORE, f"{BERTSCORE} to --reward")
     options = {option.name: option for option in fields(BERTScoreCriterionConfig)}
     for name, others in without_effect.items():
         if getattr(cfg, name) != options[name].default:
             option = options[name].metadata.get("argparse_alias", f"--{name.replace('_', '-')}")
-            raise ValueError(f"{option} does nothing with --objective {chosen}: leave it out, or add {others}")
+            raise ValueError(f"{option} does nothing with {_given(cfg)}: leave it out, or add {others}")
+
+
+def _given(cfg: BERTScoreCriterionConfig) -> str:
+    """The options that say what is maximised."""
+    reward = "" if BERTSCORE in reward_weights(cfg.reward) else f" --reward {cfg.reward}"
+    return f"--objective {cfg.objective}{reward}"
 
 
 def _check_best_checkpoint_metric(cfg: BERTScoreCriterionConfig) -> None:

@@ -1,4 +1,4 @@
-"""The objective `risk`: the model's own candidates and how BERTScore judges them, instead of soft predictions.
+"""The objective `risk`: the model's own candidates and what they earn, by BERTScore or another reward.
 
     fairseq-train DIR --user-dir fairseq_bertloss --criterion bertscore_loss --bert-model NAME --objective risk \
         --dropout 0 ...
@@ -10,54 +10,51 @@ the others (Shen et al., 2016; Edunov et al., 2018).
 import torch
 from torch import Tensor, nn
 
-from fairseq_bertloss.loss.bertscore_loss import BERTScoreLoss
 from fairseq_bertloss.loss.cross_entropy import token_statistics
 from fairseq_bertloss.training.candidates import Translator
 from fairseq_bertloss.training.config import BERTScoreCriterionConfig
 from fairseq_bertloss.training.objective import Objective, Scored
 from fairseq_bertloss.training.reading import Reader, Reading
-from fairseq_bertloss.training.rewards import scaled, without_unfinished
-from fairseq_bertloss.training.sums import RISK_SUMS
+from fairseq_bertloss.training.rewards import Rewards, scaled, without_unfinished
+from fairseq_bertloss.training.sums import F_SUMS
 
 
 class Risk(Objective):
     """The risk of each sentence: sum_k Q_k (1 - R_k) over its candidates, Q = softmax_k(alpha * log p(k) / length(k)).
 
-    The reward R is F by the matching that `bertscore` rewards, on the scale that --reward-scale says; it has no
-    gradient. The log has greedy matching's F. The encoder reads a source once to draw its candidates and once for their
-    gradients.
+    The reward R is what `rewards` gives, on the scale that --reward-scale says; it has no gradient. The log has greedy
+    matching's F. The encoder reads a source once to draw its candidates and once for their gradients.
 
     Args:
         cfg: the criterion's options.
-        bertscore: what candidates are scored with; its `score` takes the place of F.
+        rewards: what candidates earn.
         translator: draws the candidates.
+        reader: has the model decode them.
     """
 
-    sums = RISK_SUMS
-
-    def __init__(self, cfg: BERTScoreCriterionConfig, bertscore: BERTScoreLoss, translator: Translator):
+    def __init__(self, cfg: BERTScoreCriterionConfig, rewards: Rewards, translator: Translator, reader: Reader):
+        self.sums = (*rewards.sums, "candidates", "unfinished")
         self.translator = translator
-        self._bertscore = bertscore
-        self._reader = Reader(bertscore, learns_references=cfg.cross_entropy_weight > 0)
+        self._rewards = rewards
+        self._reader = reader
         self._with_reference = cfg.reference_among_candidates
         self._alpha = cfg.risk_alpha
         self._scale = str(cfg.reward_scale)
         self._treatment = str(cfg.unfinished_candidates)
         self._best = cfg.best_candidate
         self._with_uniform = cfg.label_smoothing > 0
+        self._chunk_tokens = cfg.chunk_tokens
 
     def __call__(self, model: nn.Module, sample: dict, chosen: Tensor) -> Scored:
         drawn = self.translator.draw(model, sample)
         reading = self._reader(model, sample, chosen, drawn, self._with_reference)
-        sides = reading.sides
-        scores = self._bertscore.score_candidates(reading.candidates, reading.references, sides.sentence_of_candidate)
-        reward = sides.table(self._bertscore.maximised(scores.rewarded), 0.0)
-        f = sides.table(self._bertscore.maximised(scores.reported), 0.0)
-        log_p = sides.table(log_probabilities(reading, self._bertscore.chunk_tokens), -torch.inf)
-        unfinished = sides.longer_than(self.translator.longest(model, sample, chosen)).to(f.device)
-        risk = self._risk(log_p, reward, unfinished)
+        earned = self._rewards(reading, sample, chosen)
+        log_p = reading.sides.table(log_probabilities(reading, self._chunk_tokens), -torch.inf)
+        longest = self.translator.longest(model, sample, chosen)
+        unfinished = reading.sides.longer_than(longest).to(log_p.device)
+        risk = self._risk(log_p, earned.reward, unfinished)
         references = self._reader.statistics_of_references(reading, self._with_uniform)
-        return Scored(risk, references, risk_sums(log_p, f, unfinished, self._alpha))
+        return Scored(risk, references, earned.sums | risk_sums(log_p, earned.f, unfinished, self._alpha))
 
     def _risk(self, log_p: Tensor, reward: Tensor, unfinished: Tensor) -> Tensor:
         """What is minimised of each sentence, (sentences,), from (sentences, candidates) each."""
@@ -114,22 +111,23 @@ def cross_entropy_of_best(log_p: Tensor, reward: Tensor) -> Tensor:
     return -log_p.gather(1, best).squeeze(1)
 
 
-def risk_sums(log_p: Tensor, f: Tensor, unfinished: Tensor, alpha: float) -> dict[str, Tensor]:
+def risk_sums(log_p: Tensor, f: Tensor | None, unfinished: Tensor, alpha: float) -> dict[str, Tensor]:
     """Sums over the sentences for the log: RISK_SUMS.
 
     Args:
         log_p: as for risk_of.
-        f: F_BERT of each candidate, (sentences, candidates).
+        f: F_BERT of each candidate, (sentences, candidates); None: without F_SUMS.
         unfinished: the candidates that were cut, (sentences, candidates) bool.
         alpha: as for risk_of.
     """
     log_p = log_p.detach()
     drawn = log_p > -torch.inf
-    sums = (
+    sums = {"candidates": drawn.sum(), "unfinished": (unfinished & drawn).sum()}
+    if f is None:
+        return sums
+    of_f = (
         (torch.softmax(alpha * log_p, dim=-1) * f).sum(),
         f[:, 0].sum(),
         f.masked_fill(~drawn, -torch.inf).amax(dim=-1).sum(),
-        drawn.sum(),
-        (unfinished & drawn).sum(),
     )
-    return dict(zip(RISK_SUMS, sums, strict=True))
+    return sums | dict(zip(F_SUMS, of_f, strict=True))

@@ -21,8 +21,6 @@ UNSUITABLE = {
     TranslationLevenshteinTask: f"trains models that do not predict from left to right: {AUTOREGRESSIVE}",
     MultilingualTranslationTask: "has a model and a dictionary for each language: take "
     "--task translation_multi_simple_epoch",
-    TranslationFromPretrainedBARTTask: "ends sentences with a language's symbol, which is no piece of a language "
-    "model's: take --task translation",
     LanguageModelingTask: f"has no translations that references could be compared with: {AUTOREGRESSIVE}",
 }
 """Tasks that the criterion cannot train, and why."""
@@ -39,11 +37,24 @@ def check_task(task) -> None:
     if getattr(task, "target_dictionary", None) is None:
         name = type(task).__name__
         raise ValueError(f"--criterion bertscore_loss: {name} has no target dictionary: {AUTOREGRESSIVE}")
+
+
+def language_tags(task) -> str | None:
+    """What to do about languages' symbols among the task's target symbols, to be without them; None: it is without."""
+    if isinstance(task, TranslationFromPretrainedBARTTask):
+        return f"{type(task).__name__} ends sentences with a language's symbol: take --task translation"
     langtoks = getattr(getattr(task, "args", None), "langtoks", None) or {}
     if any(target_side for _, target_side in langtoks.values()):
+        return "leave out --decoder-langtok, and the second of each pair in --langtoks"
+    return None
+
+
+def check_untagged(task) -> None:
+    """Raises ValueError where languages' symbols are among the target symbols."""
+    if tags := language_tags(task):
         raise ValueError(
-            "leave out --decoder-langtok, and the second of each pair in --langtoks: a language's symbol is no piece "
-            "of a language model's"
+            f"{tags}: a language's symbol is no piece of a language model's; or take --objective risk with "
+            "--candidates-as text"
         )
 
 

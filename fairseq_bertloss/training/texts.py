@@ -20,7 +20,7 @@ class Texts(NamedTuple):
 
     def by_candidate(self, texts: Sequence[str]) -> list[str]:
         """Of each candidate the text of its sentence."""
-        return [texts[sentence] for sentence in self.sentence_of_candidate]
+        return [texts[sentence] for sentence in self.sentence_of_candidate] if texts else []
 
 
 class TextReader:
