@@ -24,7 +24,7 @@ def register() -> None:
     Importing the package beside fairseq does it, as --user-dir has it; a program that imports
     fairseq later calls it.
     """
-    from fairseq_bertloss import encoders, scorers  # noqa: F401
+    from fairseq_bertloss import encoders, mbart_task, scorers  # noqa: F401
     from fairseq_bertloss.checkpoints.loading import allow_fairseq_classes
     from fairseq_bertloss.training import criterion  # noqa: F401
 

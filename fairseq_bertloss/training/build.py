@@ -89,9 +89,7 @@ def _reads_text(cfg: BERTScoreCriterionConfig, task) -> bool:
     return chosen == "text"
 
 
-def build_rewards(
-    cfg: BERTScoreCriterionConfig, task, bertscore: BERTScoreLoss | TextReward | None
-) -> Rewards | None:
+def build_rewards(cfg: BERTScoreCriterionConfig, task, bertscore: BERTScoreLoss | TextReward | None) -> Rewards | None:
     """What candidates earn; None where the objective has none.
 
     Args:

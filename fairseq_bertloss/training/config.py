@@ -188,8 +188,8 @@ class BERTScoreCriterionConfig(FairseqDataclass):
     candidates_as: Optional[ChoiceEnum(CANDIDATES_AS)] = field(
         default=None,
         metadata={
-            "help": "--objective risk: what BERTScore reads of a candidate: its symbols as 'pieces' of --bert-model, or "
-            "its 'text', which any dictionary has (default: pieces where the dictionary is made of them)"
+            "help": "--objective risk: what BERTScore reads of a candidate: its symbols as 'pieces' of --bert-model, "
+            "or its 'text', which any dictionary has (default: pieces where the dictionary is made of them)"
         },
     )
     raw_references: Optional[str] = field(
@@ -228,7 +228,7 @@ class BERTScoreCriterionConfig(FairseqDataclass):
             "argparse_alias": "--remove-bpe",
             "argparse_const": "subword_nmt",
             "help": "how symbols are joined to words, as in fairseq-generate: 'subword_nmt', 'sentencepiece', ... "
-            "(default: by --bpe, or else by the marks of the dictionary)"
+            "(default: by --bpe, or else by the marks of the dictionary)",
         },
     )
 
@@ -258,8 +258,8 @@ class BERTScoreCriterionConfig(FairseqDataclass):
     )
 
     # fairseq's own.
-    bpe: Any = II("bpe")
-    tokenizer: Any = II("tokenizer")
+    text_bpe: Any = II("bpe")  # under its own name it would be what --bpe says, without its options
+    text_tokenizer: Any = II("tokenizer")
     cpu: bool = II("common.cpu")
     sentence_avg: bool = II("optimization.sentence_avg")
     ddp_backend: str = II("distributed_training.ddp_backend")

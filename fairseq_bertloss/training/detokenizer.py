@@ -91,7 +91,7 @@ def target_detokenizer(cfg: BERTScoreCriterionConfig, task) -> Detokenizer:
 
 
 def source_detokenizer(cfg: BERTScoreCriterionConfig, task) -> Detokenizer:
-    """The source's, which fairseq-generate joins by the same options; where they do not join, by its dictionary's marks.
+    """The source's, by the same options as the target's; without them its own marks say how symbols become words.
 
     Raises:
         ValueError: an option cannot be.
@@ -126,8 +126,8 @@ def _joined(tokenizer, line: str) -> str:
 def _joining(cfg: BERTScoreCriterionConfig, task) -> list[Step]:
     """From symbols to words, as the options say."""
     steps = [_post_process("--post-process", cfg.post_process)] if cfg.post_process else []
-    bpe = _built("--bpe", task.build_bpe, cfg.bpe)
-    return steps if bpe is None else [*steps, Step(f"--bpe {_name(cfg.bpe)}", bpe.decode)]
+    bpe = _built("--bpe", task.build_bpe, cfg.text_bpe)
+    return steps if bpe is None else [*steps, Step(f"--bpe {_name(cfg.text_bpe)}", bpe.decode)]
 
 
 def _joining_for_bleu(task) -> list[Step]:
@@ -152,8 +152,8 @@ def _post_process(option: str, kind: str) -> Step:
 
 def _finishing(cfg: BERTScoreCriterionConfig, task) -> list[Step]:
     """From words to text, as the options say."""
-    tokenizer = _built("--tokenizer", task.build_tokenizer, cfg.tokenizer)
-    return [] if tokenizer is None else [Step(f"--tokenizer {_name(cfg.tokenizer)}", tokenizer.decode)]
+    tokenizer = _built("--tokenizer", task.build_tokenizer, cfg.text_tokenizer)
+    return [] if tokenizer is None else [Step(f"--tokenizer {_name(cfg.text_tokenizer)}", tokenizer.decode)]
 
 
 def _finishing_for_bleu(task) -> list[Step]:

@@ -12,7 +12,7 @@ from fairseq_bertloss.loss.cross_entropy import TokenStatistics, token_statistic
 from fairseq_bertloss.loss.layout import batches, cost_of_a_batch
 from fairseq_bertloss.loss.output_layer import Projection
 from fairseq_bertloss.training.decoder_output import TargetBatch, decoder_outputs, one_pass_an_update
-from fairseq_bertloss.training.target_sides import TargetSides
+from fairseq_bertloss.training.target_sides import TargetSides, first_symbols
 
 
 class Reading(NamedTuple):
@@ -128,9 +128,7 @@ class Reader:
             *(Group(own, learns=False) for own in _of_like_lengths(sorted(unlearned), sides, cost)),
         ]
 
-    def _batch(
-        self, group: Group, source_index: Tensor, sides: TargetSides, starts: Sequence[int]
-    ) -> TargetBatch:
+    def _batch(self, group: Group, source_index: Tensor, sides: TargetSides, starts: Sequence[int]) -> TargetBatch:
         """What the decoder reads: the symbols without the last, after the one that the sentence starts with."""
         device = source_index.device
         distinct = [sides.distinct[side] for side in group.members]
@@ -141,11 +139,6 @@ class Reader:
     def _padded(self, sides: TargetSides, some: Sequence[int]) -> Tensor:
         """Symbols of some target sides, (sides, length), padded on the right; on the CPU."""
         return collate_tokens([torch.tensor(sides.distinct[side].symbols) for side in some], self._specials.pad)
-
-
-def first_symbols(symbols: Tensor, pad: int) -> Tensor:
-    """The first symbol of each sentence that is no padding, (sentences,), of (sentences, length)."""
-    return symbols.gather(1, symbols.ne(pad).int().argmax(dim=1, keepdim=True)).squeeze(1)
 
 
 def _of_like_lengths(some: Sequence[int], sides: TargetSides, cost: int) -> list[list[int]]:

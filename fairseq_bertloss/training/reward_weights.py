@@ -22,8 +22,8 @@ def reward_weights(text: str) -> dict[str, float]:
         match = ITEM.fullmatch(item.strip())
         if match is None:
             raise ValueError(
-                f"--reward {text}: cannot read {item.strip()!r}: take one of {', '.join(BUILT_IN)}, or MODULE:FUNCTION, "
-                "each perhaps with :WEIGHT after it, several with commas between them"
+                f"--reward {text}: cannot read {item.strip()!r}: take one of {', '.join(BUILT_IN)}, or "
+                "MODULE:FUNCTION, each perhaps with :WEIGHT after it, several with commas between them"
             )
         name, weight = match[1], match[2] or "1"
         if name in weights:

@@ -83,9 +83,7 @@ class FreeRunning(SoftObjective):
         reader: has the model decode it.
     """
 
-    def __init__(
-        self, cfg: BERTScoreCriterionConfig, bertscore: BERTScoreLoss, translator: Translator, reader: Reader
-    ):
+    def __init__(self, cfg: BERTScoreCriterionConfig, bertscore: BERTScoreLoss, translator: Translator, reader: Reader):
         super().__init__(cfg, bertscore)
         self.translator = translator
         self._reader = reader

@@ -43,10 +43,15 @@ def language_tags(task) -> str | None:
     """What to do about languages' symbols among the task's target symbols, to be without them; None: it is without."""
     if isinstance(task, TranslationFromPretrainedBARTTask):
         return f"{type(task).__name__} ends sentences with a language's symbol: take --task translation"
-    langtoks = getattr(getattr(task, "args", None), "langtoks", None) or {}
-    if any(target_side for _, target_side in langtoks.values()):
+    if tags_begin_sentences(task):
         return "leave out --decoder-langtok, and the second of each pair in --langtoks"
     return None
+
+
+def tags_begin_sentences(task) -> bool:
+    """Whether target sides begin with a language's symbol, or the decoder reads one in the place of </s>."""
+    langtoks = getattr(getattr(task, "args", None), "langtoks", None) or {}
+    return any(target_side for _, target_side in langtoks.values())
 
 
 def check_untagged(task) -> None:

@@ -127,3 +127,8 @@ class TargetSides:
             for side, sentence in zip(self.candidates, self.sentence_of_candidate, strict=True)
         ]
         return self.table(torch.tensor(longer), False)
+
+
+def first_symbols(symbols: Tensor, pad: int) -> Tensor:
+    """The first symbol of each sentence that is no padding, (sentences,), of (sentences, length)."""
+    return symbols.gather(1, symbols.ne(pad).int().argmax(dim=1, keepdim=True)).squeeze(1)
