@@ -1,9 +1,8 @@
-"""Translation models of other vocabularies than a language model's: real text in pieces that are learned on the spot."""
+"""Translation models of other vocabularies than a language model's: real text in pieces learned on the spot."""
 
 import contextlib
 import functools
 import io
-import json
 from pathlib import Path
 
 import pytest

@@ -5,7 +5,6 @@ import functools
 import pytest
 import torch
 from foreign import KINDS, Foreign, foreign  # noqa: F401, a fixture
-
 from prepared import PAIRS
 from training import bertscore, fairseq, logged, train
 

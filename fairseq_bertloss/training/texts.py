@@ -8,6 +8,7 @@ from torch import Tensor
 from fairseq_bertloss.training.detokenizer import Detokenizer
 from fairseq_bertloss.training.raw_references import RawReferences
 from fairseq_bertloss.training.reading import Reading
+from fairseq_bertloss.training.unjoined_texts import warn_of_unjoined
 
 
 class Texts(NamedTuple):
@@ -38,6 +39,7 @@ class TextReader:
         self._source = source
         self._pad = pad
         self._raw = raw
+        self._checked = False
 
     def __call__(self, reading: Reading, sample: dict, chosen: Tensor, training: bool) -> Texts:
         """Texts of some of a batch's sentences.
@@ -50,16 +52,20 @@ class TextReader:
         """
         sides = reading.sides
         references = self.references(sample, training)
+        hypotheses = [self._target(sides.distinct[side].symbols) for side in sides.candidates]
+        if not self._checked:
+            self._checked = True
+            warn_of_unjoined(hypotheses + references, str(self._target))
         sources = self._texts(self._source, sample["net_input"]["src_tokens"][chosen]) if self._source else []
         return Texts(
-            [self._target(sides.distinct[side].symbols) for side in sides.candidates],
+            hypotheses,
             [references[i] for i in chosen.tolist()],
             sources,
             sides.sentence_of_candidate,
         )
 
     def references(self, sample: dict, training: bool) -> list[str]:
-        """The references of all of a batch's sentences."""
+        """The references of all of a batch's sentences; arguments as for a call."""
         if training and self._raw:
             return self._raw(sample)
         return self._texts(self._target, sample["target"])
