@@ -75,7 +75,7 @@ def joined(origin: str, lines: Sequence[str]) -> list[str] | None:
         ValueError: they are the numbers that fairseq's GPT-2 pieces are written as.
     """
     words = words_of(lines)
-    if len(words) > len(lines) and all(word.isdecimal() or word in UNKNOWNS for word in words):
+    if is_of_numbers(lines):
         raise ValueError(f"{origin}: these are numbers of pieces, not text: generate with --bpe gpt2")
     mark, found = most_marked(words, least=1) or (None, [])
     if mark is None or mark.post_process is None:
@@ -84,6 +84,12 @@ def joined(origin: str, lines: Sequence[str]) -> list[str] | None:
         f"{origin}: {found_mark(mark, found, words)}: they are joined here, as --post-process {mark.post_process} does"
     )
     return [join(line, mark.post_process) for line in lines]
+
+
+def is_of_numbers(lines: Sequence[str]) -> bool:
+    """Whether lines are pieces of GPT-2's as fairseq writes them: numbers, several a line."""
+    words = words_of(lines)
+    return len(words) > len(lines) and all(word.isdecimal() or word in UNKNOWNS for word in words)
 
 
 def _warned_of(path: str, text: Sequence[str]) -> list[str]:

@@ -47,8 +47,6 @@ def marked_words(words: Sequence[str], least: int = LEAST) -> dict[Mark, list[st
 
 def most_marked(words: Sequence[str], least: int = LEAST) -> tuple[Mark, list[str]] | None:
     """The mark that most words have of those that they are full of, and these words; the arguments are the same."""
-    if _are_characters(words):
-        return next(mark for mark in MARKS if mark.sign == SPACE), [SPACE]
     return max(marked_words(words, least).items(), key=lambda item: len(item[1]), default=None)
 
 
@@ -63,7 +61,10 @@ def kind_of(symbols: Iterable[str], least: int = LEAST) -> str | None:
         "subword_nmt" or "sentencepiece"; None where there are no marks, or others come first, for which fairseq has no
         name.
     """
-    most = most_marked(list(symbols), least)
+    symbols = list(symbols)
+    if _are_characters(symbols):
+        return "sentencepiece"
+    most = most_marked(symbols, least)
     return most[0].post_process if most else None
 
 
