@@ -1,122 +1,88 @@
-"""Translation models of other vocabularies than a language model's: real text in pieces learned on the spot."""
+"""Tiny models whose symbols are no language model's: subword-nmt after Moses, SentencePiece, characters.
 
-import contextlib
-import functools
+Their data is fairseq's raw one: lines of symbols beside dictionaries, which need no fairseq-preprocess.
+"""
+
 import io
+from collections.abc import Callable, Sequence
 from pathlib import Path
+from types import SimpleNamespace
 
-import pytest
-import sentencepiece
-import torch
-from fairseq import options, tasks
-from fairseq.dataclass.utils import convert_namespace_to_omegaconf
-from fairseq_cli import generate, preprocess
-from omegaconf import OmegaConf
+from fairseq.data import Dictionary
 from prepared import PAIRS
+from sacremoses import MosesTokenizer
 from subword_nmt.apply_bpe import BPE
 from subword_nmt.learn_bpe import learn_bpe
-from tokenizers import ByteLevelBPETokenizer
-from training import MODELS, PACKAGE, bertscore
+from tokenizers import Tokenizer, models, pre_tokenizers, trainers
+from training import train
 
-TEXT = [line for pair in PAIRS[:7] for line in pair]
-SYMBOLS = ["<s>", "</s>", "<pad>", "<unk>"]
+PLAIN = [pair for pair in PAIRS if "<unk>" not in pair[0]]
+GERMAN, ENGLISH = (list(side) for side in zip(*PLAIN, strict=True))
 
 
-def subword_nmt(folder: Path):
-    """Encoder of lines, and fairseq's options that undo it."""
+def subword_nmt(lines: Sequence[str], language: str) -> Callable[[str], str]:
+    """Moses' tokens in subword-nmt's pieces."""
+    moses = MosesTokenizer(language)
     codes = io.StringIO()
-    with contextlib.redirect_stderr(io.StringIO()):
-        learn_bpe(io.StringIO("\n".join(TEXT)), codes, 60)
-    path = folder / "codes"
-    path.write_text(codes.getvalue(), encoding="utf-8")
-    codes.seek(0)
-    return BPE(codes).process_line, ["--bpe", "subword_nmt", "--bpe-codes", str(path)]
+    tokens = [moses.tokenize(line, return_str=True) for line in lines]
+    learn_bpe(io.StringIO("\n".join(tokens)), codes, 60, min_frequency=1)
+    bpe = BPE(io.StringIO(codes.getvalue()))
+    return lambda line: bpe.process_line(moses.tokenize(line, return_str=True))
 
 
-def sentence_piece(folder: Path):
-    text = folder / "text"
-    text.write_text("\n".join(TEXT * 5), encoding="utf-8")
-    sentencepiece.SentencePieceTrainer.train(
-        input=str(text), model_prefix=str(folder / "sp"), vocab_size=120, minloglevel=2, hard_vocab_limit=False
+def sentencepiece(lines: Sequence[str], language: str) -> Callable[[str], str]:
+    """A unigram model, which SentencePiece's is."""
+    tokenizer = Tokenizer(models.Unigram())
+    tokenizer.pre_tokenizer = pre_tokenizers.Metaspace()
+    tokenizer.train_from_iterator(
+        lines, trainers.UnigramTrainer(vocab_size=120, unk_token="<unk>", special_tokens=["<unk>"], show_progress=False)
     )
-    model = str(folder / "sp.model")
-    encode = functools.partial(sentencepiece.SentencePieceProcessor(model_file=model).encode, out_type=str)
-    return lambda line: " ".join(encode(line)), ["--bpe", "sentencepiece", "--sentencepiece-model", model]
+    return lambda line: " ".join(tokenizer.encode(line).tokens)
 
 
-def gpt2(folder: Path):
-    """Byte-level pieces by their numbers."""
-    tokenizer = ByteLevelBPETokenizer()
-    tokenizer.train_from_iterator(TEXT, vocab_size=330, show_progress=False)
-    tokenizer.save_model(str(folder))
-    options = ["--bpe", "gpt2", "--gpt2-encoder-json", str(folder / "vocab.json")]
-    return (
-        lambda line: " ".join(map(str, tokenizer.encode(line).ids)),
-        [*options, "--gpt2-vocab-bpe", str(folder / "merges.txt")],
-    )
+def characters(lines: Sequence[str], language: str) -> Callable[[str], str]:
+    """fairseq's --bpe characters."""
+    return lambda line: " ".join(line.replace(" ", "▁"))
 
 
-def characters(folder: Path):
-    return lambda line: " ".join(line.replace(" ", "▁")), ["--post-process", "sentencepiece"]
+TEXT_OPTIONS = {
+    subword_nmt: ["--post-process", "subword_nmt", "--tokenizer", "moses", "--source-lang", "de", "--target-lang", "en"],
+    sentencepiece: ["--post-process", "sentencepiece"],
+    characters: ["--bpe", "characters"],
+}
+"""The options of fairseq-generate by which each is text again."""
 
 
-KINDS = {"subword_nmt": subword_nmt, "sentencepiece": sentence_piece, "gpt2": gpt2, "characters": characters}
+def write_data(folder: Path, split_into: Callable, extra: Sequence[str] = ()) -> Path:
+    """Writes the corpus as symbols: train, valid and test are the same few lines.
+
+    Args:
+        folder: where data/ goes.
+        split_into: one of the functions above.
+        extra: symbols for the end of both dictionaries.
+    """
+    data = folder / "data"
+    data.mkdir()
+    for language, lines in (("de", GERMAN), ("en", ENGLISH)):
+        split = split_into(lines, language)
+        symbols = list(map(split, lines))
+        dictionary = Dictionary()
+        for symbol in [*" ".join(symbols).split(), *extra]:
+            dictionary.add_symbol(symbol)
+        dictionary.save(str(data / f"dict.{language}.txt"))
+        for subset in ("train", "valid", "test"):
+            path = data / f"{subset}.de-en.{language}"
+            path.write_text("".join(f"{line}\n" for line in symbols), encoding="utf-8")
+    return data
 
 
-class Foreign:
-    """A corpus in pieces of a kind, binarized, and fairseq's options that undo them."""
-
-    def __init__(self, kind: str, folder: Path, languages: tuple[str, str] = ("de", "en")):
-        encode, self.undo = KINDS[kind](folder)
-        self.folder = folder
-        self.data = folder / "data"
-        prefix = str(folder / "lines")
-        for language, lines in zip(languages, zip(*PAIRS[:7], strict=True), strict=True):
-            text = "".join(f"{encode(line)}\n" for line in lines)
-            Path(f"{prefix}.{language}").write_text(text, encoding="utf-8")
-        source, target = languages
-        line = ["-s", source, "-t", target, "--joined-dictionary", "--destdir", str(self.data), "--workers", "1"]
-        line += ["--padding-factor", "1"]  # fairseq's --bpe gpt2 fails at what rounds a dictionary up
-        line += [f"--{split}pref={prefix}" for split in ("train", "valid", "test")]
-        preprocess.main(options.get_preprocessing_parser().parse_args(line))
-
-    def build(self, *arguments: str, lm: str | None = None):
-        """Criterion, model, task and training data as fairseq-train builds them."""
-        line = [str(self.data), *MODELS["transformer"].split(), "--dropout", "0", "--user-dir", str(PACKAGE), "--cpu"]
-        line += [*(bertscore(lm) if lm else ["--criterion", "bertscore_loss"]), "--objective", "risk", *arguments]
-        cfg = convert_namespace_to_omegaconf(options.parse_args_and_arch(options.get_training_parser(), line))
-        torch.manual_seed(1)
-        task = tasks.setup_task(cfg.task)
-        network = task.build_model(cfg.model)
-        criterion = task.build_criterion(cfg.criterion)
-        task.load_dataset("train")
-        data = task.dataset("train")
-        self._cfg, self._network = cfg, network
-        return criterion, network, task, data.collater([data[i] for i in range(len(data))])
-
-    def generated(self, *arguments: str) -> list[list[str]]:
-        """The D- lines of each sentence that fairseq-generate prints of the model that was built last."""
-        path = self.folder / "checkpoint.pt"
-        cfg = OmegaConf.to_container(self._cfg, resolve=True, enum_to_str=True)
-        state = {"args": None, "cfg": cfg, "model": self._network.state_dict()}
-        history = [{"criterion_name": "", "optimizer_name": "", "lr_scheduler_state": {}, "num_updates": 0}]
-        extra_state = {"train_iterator": {"epoch": 1, "iterations_in_epoch": 0}}
-        torch.save(state | {"optimizer_history": history, "extra_state": extra_state}, path)
-        line = [str(self.data), "--path", str(path), "--gen-subset", "train", "--cpu", "--user-dir", str(PACKAGE)]
-        line += ["--required-batch-size-multiple", "1", "--batch-size", "1", *arguments]
-        cfg = convert_namespace_to_omegaconf(options.parse_args_and_arch(options.get_generation_parser(), line))
-        output = io.StringIO()
-        generate._main(cfg, output)
-        found = [[] for _ in range(7)]
-        for printed in output.getvalue().splitlines():
-            kind, _, rest = printed.partition("-")
-            if kind == "D":
-                number, _, text = rest.split("\t")
-                found[int(number)].append(text)
-        return found
-
-
-@pytest.fixture(scope="session")
-def foreign(tmp_path_factory):
-    """A function from a kind of pieces to its corpus, made once."""
-    return functools.cache(lambda kind: Foreign(kind, tmp_path_factory.mktemp(kind)))
+def make_model(folder: Path, split_into: Callable) -> SimpleNamespace:
+    """A model that has seen each sentence forty times."""
+    data = write_data(folder, split_into)
+    (folder / "valid.en").write_text("".join(f"{line}\n" for line in ENGLISH), encoding="utf-8")
+    train(data, folder / "run", "--dataset-impl", "raw", "--criterion", "label_smoothed_cross_entropy",
+          "--max-update", "40", "--save-interval-updates", "30", "--disable-validation", "--lr", "1e-2")  # fmt: skip
+    return SimpleNamespace(
+        data=data, run=folder / "run", checkpoint=folder / "run" / "checkpoint_last.pt",
+        options=TEXT_OPTIONS[split_into], reference=str(folder / "valid.en"),
+    )  # fmt: skip

@@ -4,7 +4,7 @@ import functools
 
 import pytest
 import torch
-from foreign import KINDS, Foreign, foreign  # noqa: F401, a fixture
+from text_models import KINDS, Foreign, foreign  # noqa: F401, a fixture
 from prepared import PAIRS
 from training import bertscore, fairseq, logged, train
 

@@ -4,7 +4,7 @@ import logging
 from collections.abc import Sequence
 
 from fairseq_bertloss.language_model.vocabulary import FAIRSEQS_UNKNOWN
-from fairseq_bertloss.text.subwords import LEAST, marked_words
+from fairseq_bertloss.text.subwords import LEAST, Mark, marked_words
 
 logger = logging.getLogger(__name__)
 
@@ -19,7 +19,7 @@ def warn_of_subwords(path: str, lines: Sequence[str], least: int = LEAST) -> Non
             f"{path}: {found} and are scored as they stand: join the subwords to words first, or pass all that "
             "fairseq-generate printed"
         )
-    words = [word for line in lines for word in line.split()]
+    words = words_of(lines)
     unknown = [word for word in words if FAIRSEQS_UNKNOWN in word]
     if len(unknown) >= least:
         logger.warning(
@@ -35,8 +35,15 @@ def marks_in(lines: Sequence[str], least: int = LEAST) -> dict[str, str]:
         lines: the text.
         least: words with the mark that are needed, whatever their share.
     """
-    words = [word for line in lines for word in line.split()]
-    return {
-        mark.sign: f"{len(found):,} of {len(words):,} words have the subword mark {mark.sign} ({found[0][:SHOWN]})"
-        for mark, found in marked_words(words, least).items()
-    }
+    words = words_of(lines)
+    return {mark.sign: found_mark(mark, found, words) for mark, found in marked_words(words, least).items()}
+
+
+def found_mark(mark: Mark, found: Sequence[str], words: Sequence[str]) -> str:
+    """What is to be said of the words, of all words, that have a mark."""
+    return f"{len(found):,} of {len(words):,} words have the subword mark {mark.sign} ({found[0][:SHOWN]})"
+
+
+def words_of(lines: Sequence[str]) -> list[str]:
+    """What stands between spaces."""
+    return [word for line in lines for word in line.split()]

@@ -45,11 +45,17 @@ def marked_words(words: Sequence[str], least: int = LEAST) -> dict[Mark, list[st
     return {mark: those for mark, those in found.items() if len(those) >= max(least, mark.share * len(words))}
 
 
-def kind_of(symbols: Iterable[str]) -> str | None:
+def most_marked(words: Sequence[str], least: int = LEAST) -> tuple[Mark, list[str]] | None:
+    """The mark that most words have of those that they are full of, and these words; the arguments are the same."""
+    return max(marked_words(words, least).items(), key=lambda item: len(item[1]), default=None)
+
+
+def kind_of(symbols: Iterable[str], least: int = LEAST) -> str | None:
     """fairseq's --post-process for the marks that symbols are full of.
 
     Args:
         symbols: of a dictionary, or the words of a text.
+        least: symbols with the mark that are needed, whatever their share.
 
     Returns:
         "subword_nmt" or "sentencepiece"; None where there are no marks, or others come first, for which fairseq has no
@@ -58,9 +64,15 @@ def kind_of(symbols: Iterable[str]) -> str | None:
     symbols = list(symbols)
     if _are_characters(symbols):
         return "sentencepiece"
-    marked = marked_words(symbols)
-    most = max(marked, key=lambda mark: len(marked[mark]), default=None)
-    return most.post_process if most else None
+    most = most_marked(symbols, least)
+    return most[0].post_process if most else None
+
+
+def join(line: str, kind: str) -> str:
+    """A line of subwords without their marks, as fairseq's --post-process has it, whose name `kind_of` gives."""
+    if kind == "sentencepiece":
+        return line.replace(" ", "").replace(SPACE, " ").strip()
+    return f"{line} ".replace("@@ ", "").rstrip()
 
 
 def _are_characters(symbols: Sequence[str]) -> bool:
