@@ -2,17 +2,18 @@
 
 fairseq-train DIR --user-dir fairseq_bertloss --criterion bertscore_loss --bert-model NAME ...
 
-from fairseq_bertloss import BERTScoreLoss, TextReward
+from fairseq_bertloss import BERTScoreLoss, TextReward, minimum_risk
 """
 
 import importlib
 import sys
 
-__all__ = ["BERTScoreLoss", "TextReward", "register"]
+__all__ = ["BERTScoreLoss", "TextReward", "minimum_risk", "register"]
 
 PLACES = {
     "BERTScoreLoss": "fairseq_bertloss.loss.bertscore_loss",
     "TextReward": "fairseq_bertloss.loss.text_reward",
+    "minimum_risk": "fairseq_bertloss.loss.minimum_risk",
 }
 """Where public names are that need no fairseq. They are loaded on first use: the `bertloss` command and
 fairseq-generate do without them."""

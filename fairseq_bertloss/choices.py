@@ -1,5 +1,12 @@
 """What an option may be, where it is one of a few names; importing it loads nothing."""
 
+
+def check_choice(option: str, value: str, choices: tuple[str, ...]) -> None:
+    """Raises ValueError unless the value of an option is one of its choices."""
+    if value not in choices:
+        raise ValueError(f"unknown {option} {value!r}: choose one of {', '.join(choices)}")
+
+
 SCORE_NAMES = ("precision", "recall", "f1")
 """Parts of BERTScore."""
 

@@ -9,7 +9,7 @@ from typing import Any
 
 from torch import Tensor
 
-from fairseq_bertloss.choices import END_OF_SENTENCE, SOFT_PREDICTIONS
+from fairseq_bertloss.choices import END_OF_SENTENCE, SOFT_PREDICTIONS, check_choice
 from fairseq_bertloss.language_model.frozen import FrozenLanguageModel, rescaling_baseline, symbol_weights
 from fairseq_bertloss.language_model.vocabulary import (
     Dictionary,
@@ -23,7 +23,7 @@ from fairseq_bertloss.loss.expected_embeddings import TokenPredictions, check_vo
 from fairseq_bertloss.loss.layout import SentenceLayout
 from fairseq_bertloss.loss.matching import BERTScore, Scores
 from fairseq_bertloss.loss.output_layer import Projection
-from fairseq_bertloss.loss.reference_scorer import ReferenceScorer, check_choice
+from fairseq_bertloss.loss.reference_scorer import ReferenceScorer
 from fairseq_bertloss.loss.soft_predictions import DEFAULT_TEMPERATURE, SoftPrediction
 
 

@@ -1,16 +1,16 @@
 """A batch of target symbols against references, by the language model: what is read, what is kept, what is scored."""
 
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Sequence
 from typing import Self
 
 import torch
 from torch import Tensor, nn
 
+from fairseq_bertloss.choices import MATCHING_NAMES, SCORE_NAMES, check_choice
 from fairseq_bertloss.language_model.frozen import FrozenLanguageModel
 from fairseq_bertloss.language_model.vocabulary import SpecialIds
 from fairseq_bertloss.loss.layout import SentenceLayout
 from fairseq_bertloss.loss.matching import BERTScore, Scores
-from fairseq_bertloss.loss.one_to_one import MATCHINGS
 from fairseq_bertloss.loss.sentences import CachedSentences, ReadSentences, ReferenceCaches, Sentences, matched
 
 
@@ -40,8 +40,8 @@ class ReferenceScorer(nn.Module):
         Raises:
             ValueError: a score or a matching that is not among the choices.
         """
-        check_choice("score", score, BERTScore._fields)
-        check_choice("matching", matching, MATCHINGS)
+        check_choice("score", score, SCORE_NAMES)
+        check_choice("matching", matching, MATCHING_NAMES)
         super().__init__()
         self.language_model = language_model
         self.specials = specials
@@ -170,9 +170,3 @@ class ReferenceScorer(nn.Module):
         if self.idf is not None:
             self.idf = self.idf.to(self.embedding_table.device)
         return self
-
-
-def check_choice(option: str, value: str, choices: Collection[str]) -> None:
-    """Raises ValueError unless the value of an option is one of its choices."""
-    if value not in choices:
-        raise ValueError(f"unknown {option} {value!r}: choose one of {', '.join(choices)}")

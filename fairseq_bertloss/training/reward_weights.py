@@ -26,10 +26,15 @@ def reward_weights(text: str) -> dict[str, float]:
                 "MODULE:FUNCTION, each perhaps with :WEIGHT after it, several with commas between them"
             )
         name, weight = match[1], match[2] or "1"
-        if name in weights:
-            raise ValueError(f"--reward {text}: {name} comes twice")
+        if label(name) in map(label, weights):
+            raise ValueError(f"--reward {text}: {label(name)} comes twice")
         weights[name] = _positive(text, weight)
     return weights
+
+
+def label(name: str) -> str:
+    """What a reward is called in the log: a user's function by its name, without its module."""
+    return name.rpartition(":")[2]
 
 
 def _positive(text: str, weight: str) -> float:

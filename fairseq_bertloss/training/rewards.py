@@ -1,23 +1,17 @@
-"""Rewards of candidates: by BERTScore and functions of text, brought to one scale, and what unfinished ones get."""
+"""What candidates earn: BERTScore and functions of text, alone or together."""
 
 from collections.abc import Mapping
 from typing import NamedTuple
 
-import torch
 from torch import Tensor, nn
 
+from fairseq_bertloss.loss.minimum_risk import scaled
 from fairseq_bertloss.training.judges import PieceJudge, TextJudge
 from fairseq_bertloss.training.reading import Reading
 from fairseq_bertloss.training.reward_functions import RewardFunction, scores_of
-from fairseq_bertloss.training.reward_weights import BERTSCORE
+from fairseq_bertloss.training.reward_weights import BERTSCORE, label
 from fairseq_bertloss.training.sums import F_SUMS, REWARD
 from fairseq_bertloss.training.texts import TextReader, Texts
-
-SMALLEST_RANGE = 0.02
-"""The smallest range of F, from a sentence's worst candidate to its best, that becomes a whole range of rewards."""
-
-SMALLEST_DEVIATION = 0.01
-"""The smallest standard deviation of F among a sentence's candidates that becomes a whole one."""
 
 
 class Earned(NamedTuple):
@@ -54,7 +48,7 @@ class Rewards(nn.Module):
     @property
     def sums(self) -> tuple[str, ...]:
         """The names of what is logged of them."""
-        names = tuple(REWARD + name.rpartition(":")[2] for name in self._weights)
+        names = tuple(REWARD + label(name) for name in self._weights)
         return names if self.judge is None else (*F_SUMS, *names)
 
     def forward(self, reading: Reading, sample: dict, chosen: Tensor) -> Earned:
@@ -77,12 +71,12 @@ class Rewards(nn.Module):
             else self._by_function(name, texts).to(reading.features.device)
             for name in self._weights
         }
-        drawn = sides.table(torch.ones(len(sides.candidates), dtype=torch.bool), False).to(reading.features.device)
+        drawn = sides.table(sides.candidate_lengths, 0).to(reading.features.device) > 0
         tables = {name: sides.table(values, 0.0) for name, values in earned.items()}
         return Earned(
             combined(tables, self._weights, drawn),
             None if scores is None else sides.table(self.judge.bertscore.maximised(scores.reported), 0.0),
-            {REWARD + name.rpartition(":")[2]: values.sum() for name, values in earned.items()},
+            {REWARD + label(name): values.sum() for name, values in earned.items()},
         )
 
     def _by_function(self, name: str, texts: Texts) -> Tensor:
@@ -102,46 +96,3 @@ def combined(rewards: Mapping[str, Tensor], weights: Mapping[str, float], drawn:
         return next(iter(rewards.values()))
     weighted = (weights[name] * scaled(reward, drawn, "min-max") for name, reward in rewards.items())
     return sum(weighted) / sum(weights.values())
-
-
-def scaled(reward: Tensor, drawn: Tensor, scale: str) -> Tensor:
-    """Brings the rewards of each sentence's candidates to one scale for all sentences.
-
-    Args:
-        reward: (sentences, candidates).
-        drawn: where there is a candidate, (sentences, candidates) bool.
-        scale: one of choices.SCALES. "min-max" makes the lowest 0 and the highest 1, "std" makes the mean 0 and the
-            standard deviation 1. Neither blows up a difference below SMALLEST_RANGE or SMALLEST_DEVIATION.
-    """
-    if scale == "min-max":
-        lowest = reward.masked_fill(~drawn, torch.inf).amin(dim=1, keepdim=True)
-        highest = reward.masked_fill(~drawn, -torch.inf).amax(dim=1, keepdim=True)
-        return (reward - lowest) / (highest - lowest).clamp(min=SMALLEST_RANGE)
-    if scale == "std":
-        count = drawn.sum(dim=1, keepdim=True)
-        centred = reward - (reward * drawn).sum(dim=1, keepdim=True) / count
-        variance = (centred.square() * drawn).sum(dim=1, keepdim=True) / count
-        return centred / variance.sqrt().clamp(min=SMALLEST_DEVIATION)
-    return reward
-
-
-def without_unfinished(log_p: Tensor, reward: Tensor, unfinished: Tensor, treatment: str) -> tuple[Tensor, Tensor]:
-    """Log-probabilities and rewards after unfinished candidates were treated.
-
-    Where no candidate of a sentence has ended, all have the same reward.
-
-    Args:
-        log_p: (sentences, candidates), -inf where there is none.
-        reward: (sentences, candidates).
-        unfinished: the candidates that were cut, (sentences, candidates) bool.
-        treatment: one of choices.UNFINISHED.
-    """
-    if treatment == "scored":
-        return log_p, reward
-    finished = ~unfinished & (log_p.detach() > -torch.inf)
-    any_finished = finished.any(dim=1, keepdim=True)
-    lowest = torch.where(any_finished, reward.masked_fill(~finished, torch.inf).amin(dim=1, keepdim=True), 0.0)
-    reward = torch.where(unfinished, lowest, reward)
-    if treatment == "left-out":
-        log_p = log_p.masked_fill(unfinished & any_finished, -torch.inf)
-    return log_p, reward

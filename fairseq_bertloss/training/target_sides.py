@@ -78,6 +78,11 @@ class TargetSides:
         return [self.distinct[side].sentence for side in self.candidates]
 
     @cached_property
+    def candidate_lengths(self) -> Tensor:
+        """Symbols of each candidate, (candidates,)."""
+        return torch.tensor([self.lengths[side] for side in self.candidates])
+
+    @cached_property
     def _ends(self) -> list[int]:
         return list(itertools.accumulate(self.lengths))
 
