@@ -10,7 +10,7 @@ from fairseq_bertloss.training.judges import PieceJudge, TextJudge
 from fairseq_bertloss.training.reading import Reading
 from fairseq_bertloss.training.reward_functions import RewardFunction, scores_of
 from fairseq_bertloss.training.reward_weights import BERTSCORE, label
-from fairseq_bertloss.training.sums import F_SUMS, REWARD
+from fairseq_bertloss.training.sums import REWARD
 from fairseq_bertloss.training.texts import TextReader, Texts
 
 
@@ -48,8 +48,7 @@ class Rewards(nn.Module):
     @property
     def sums(self) -> tuple[str, ...]:
         """The names of what is logged of them."""
-        names = tuple(REWARD + label(name) for name in self._weights)
-        return names if self.judge is None else (*F_SUMS, *names)
+        return tuple(REWARD + label(name) for name in self._weights)
 
     def forward(self, reading: Reading, sample: dict, chosen: Tensor) -> Earned:
         """What the candidates of some of a batch's sentences earn.

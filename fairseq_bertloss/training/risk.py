@@ -22,7 +22,7 @@ from fairseq_bertloss.training.config import BERTScoreCriterionConfig
 from fairseq_bertloss.training.objective import Objective, Scored
 from fairseq_bertloss.training.reading import Reader, Reading
 from fairseq_bertloss.training.rewards import Rewards
-from fairseq_bertloss.training.sums import F_SUMS
+from fairseq_bertloss.training.sums import CANDIDATE_SUMS, F_SUMS, RISK_SUMS
 
 
 class Risk(Objective):
@@ -39,7 +39,7 @@ class Risk(Objective):
     """
 
     def __init__(self, cfg: BERTScoreCriterionConfig, rewards: Rewards, translator: Translator, reader: Reader):
-        self.sums = (*rewards.sums, "candidates", "unfinished")
+        self.sums = (*(RISK_SUMS if rewards.judge else CANDIDATE_SUMS), *rewards.sums)
         self.translator = translator
         self._rewards = rewards
         self._reader = reader
@@ -107,7 +107,7 @@ def risk_sums(weights: Tensor, f: Tensor | None, mask: Tensor, unfinished: Tenso
         mask: where there is a candidate, (sentences, candidates) bool.
         unfinished: the candidates that were cut, (sentences, candidates) bool.
     """
-    sums = {"candidates": mask.sum(), "unfinished": (unfinished & mask).sum()}
+    sums = dict(zip(CANDIDATE_SUMS, (mask.sum(), (unfinished & mask).sum()), strict=True))
     if f is None:
         return sums
     of_f = (

@@ -34,6 +34,11 @@ def check_task(task) -> None:
     for unsuitable, why in UNSUITABLE.items():
         if isinstance(task, unsuitable):
             raise ValueError(f"--criterion bertscore_loss: {type(task).__name__} {why}")
+    if isinstance(task, TranslationFromPretrainedBARTTask) and not hasattr(task, "args"):
+        raise ValueError(
+            "--task translation_from_pretrained_bart cannot be started by this fairseq (fairseq#3169): take "
+            "--task translation_from_mbart, the same with its mistake put right"
+        )
     if getattr(task, "target_dictionary", None) is None:
         name = type(task).__name__
         raise ValueError(f"--criterion bertscore_loss: {name} has no target dictionary: {AUTOREGRESSIVE}")
