@@ -1,11 +1,13 @@
 """--reward: what candidates earn by which names, alone and together."""
 
+import re
 import sys
-from types import ModuleType
+from types import ModuleType, SimpleNamespace
 
 import pytest
 import sacrebleu
 import torch
+from conftest import REPOSITORY
 from test_criterion import PIECES, build, make_sample  # noqa: F401, build is a fixture
 from text_models import foreign  # noqa: F401, a fixture
 
@@ -168,3 +170,26 @@ def test_functions_that_are_not_there():
 def test_options_that_do_not_fit(foreign, arguments, message):
     with pytest.raises(ValueError, match=message):
         foreign("subword_nmt").build(*RISK, *arguments)
+
+
+def test_the_example_of_comet(foreign, monkeypatch, tmp_path):  # noqa: F811
+    """As docs/any_model.md has it, with a stand-in of COMET's interface."""
+    asked = []
+
+    def predict(data, batch_size, gpus, num_workers, progress_bar):
+        asked.append(data)
+        return SimpleNamespace(scores=[1.0 / (1 + len(triple["mt"])) for triple in data])
+
+    stand_in = ModuleType("comet")
+    stand_in.download_model = str.upper
+    stand_in.load_from_checkpoint = lambda path: {"UNBABEL/WMT22-COMET-DA": SimpleNamespace(predict=predict)}[path]
+    monkeypatch.setitem(sys.modules, "comet", stand_in)
+    page = (REPOSITORY / "docs" / "any_model.md").read_text(encoding="utf-8")
+    (example,) = re.findall(r"```python\n(.*?)```", page, re.DOTALL)
+    (tmp_path / "my_rewards.py").write_text(example)
+    monkeypatch.syspath_prepend(tmp_path)
+    reading, texts, earned = judged(foreign("sentencepiece").build(*RISK, "--reward", "my_rewards:comet"))
+    expected = torch.tensor([1.0 / (1 + len(hypothesis)) for hypothesis in texts.hypotheses])
+    torch.testing.assert_close(earned.reward, reading.sides.table(expected, 0.0))
+    assert [triple["ref"] for triple in asked[-1]] == texts.by_candidate(texts.references)
+    assert [triple["src"] for triple in asked[-1]] == texts.by_candidate(texts.sources)
