@@ -26,6 +26,7 @@ from fairseq_bertloss.evaluation.metrics import Evaluator
 from fairseq_bertloss.evaluation.pieces import has_pieces_alone
 from fairseq_bertloss.evaluation.results import HEADLINE, Curve, Point, Run
 from fairseq_bertloss.evaluation.same_test_set import check_belongs
+from fairseq_bertloss.evaluation.tokenized import warn_of_tokenized
 from fairseq_bertloss.files import whole
 
 KEPT = re.compile(r"checkpoint_\d+_\d+\.pt|checkpoint\d+\.pt")
@@ -98,6 +99,7 @@ def curves(
         translate(data, subset, path, generation, max_tokens)
         translations.append(read_translations(output_path(path, subset), evaluator.tokenizer))
         check_belongs(translations[-1], references, reference, evaluator.tokenizer)
+    warn_of_tokenized(translations, references, reference, evaluator.tokenizer)
     scored_runs, signatures, _ = evaluator.score(translations, references)
     scored = dict(zip(paths, scored_runs, strict=True))
     return [
