@@ -71,7 +71,7 @@ def test_score(models, outputs, tiny_lm, capsys):
         text = [by_hand(kind, line) for line in printed(path, "H")]
         expected = mean_f_bert(lm, text, foreign.ENGLISH)
         assert systems[kind][0]["scores"]["f_bert"] == pytest.approx(expected, abs=1e-5)
-        assert expected < 99.9 and len(set(text)) > 1
+        assert len(set(text)) > 1
 
 
 def test_fairseqs_own_scoring(outputs, tiny_lm):
