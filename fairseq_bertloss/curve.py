@@ -26,6 +26,7 @@ from fairseq_bertloss.evaluation.metrics import Evaluator
 from fairseq_bertloss.evaluation.pieces import has_pieces_alone
 from fairseq_bertloss.evaluation.results import HEADLINE, Curve, Point, Run
 from fairseq_bertloss.evaluation.same_test_set import check_belongs
+from fairseq_bertloss.evaluation.tokenized import warn_of_tokenized
 from fairseq_bertloss.files import whole
 
 KEPT = re.compile(r"checkpoint_\d+_\d+\.pt|checkpoint\d+\.pt")
@@ -86,18 +87,19 @@ def curves(
     """
     references = read_references(reference, evaluator.tokenizer)
     check_exists(baseline)
-    generation = split_options(generation) + text_options(data, baseline, word_pieces_lm, evaluator.tokenizer)
     checkpoints = {name: find_checkpoints(save_dir) for name, save_dir in runs.items()}
     for name, found in checkpoints.items():
         report(_summary(name, found))
+    added = split_options(generation) + text_options(data, baseline, word_pieces_lm, evaluator.tokenizer)
 
     paths = [baseline, *(checkpoint.path for found in checkpoints.values() for checkpoint in found)]
     translations = []
     for i, path in enumerate(paths, 1):
         report(f"translation {i} of {len(paths)}: {output_path(path, subset)}")
-        translate(data, subset, path, generation, max_tokens)
+        translate(data, subset, path, added, max_tokens)
         translations.append(read_translations(output_path(path, subset), evaluator.tokenizer))
         check_belongs(translations[-1], references, reference, evaluator.tokenizer)
+    warn_of_tokenized(translations, references, reference, evaluator.tokenizer)
     scored_runs, signatures, _ = evaluator.score(translations, references)
     scored = dict(zip(paths, scored_runs, strict=True))
     return [

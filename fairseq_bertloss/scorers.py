@@ -103,12 +103,13 @@ class LanguageModelScorer(BaseScorer):
 
     def _text(self) -> tuple[list[str], list[str]]:
         """The text of the translations and of the references."""
-        if self._may_be_pieces and are_pieces(self.pred + self.ref, self._tokenizer):
-            sides = [[detokenize(self._tokenizer, line.split()) for line in side] for side in (self.pred, self.ref)]
+        lines = [*self.pred, *self.ref]
+        if self._may_be_pieces and are_pieces(lines, self._tokenizer):
+            lines = [detokenize(self._tokenizer, line.split()) for line in lines]
         else:
-            sides = [joined(f"--scoring {self.cfg._name}", side) or side for side in (self.pred, self.ref)]
-        translations, references = (list(map(_with_unknown, side)) for side in sides)
-        return translations, references
+            lines = joined(f"--scoring {self.cfg._name}", lines) or lines
+        text = list(map(_with_unknown, lines))
+        return text[: len(self.pred)], text[len(self.pred) :]
 
     def _check_reference(self, line: str) -> None:
         foreign = foreign_symbol(line, self._tokenizer)
