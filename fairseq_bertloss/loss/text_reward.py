@@ -19,7 +19,7 @@ from fairseq_bertloss.loss.reference_scorer import ReferenceScorer
 PADDING = -1
 """No language model's id, so that none is taken for padding."""
 
-REMEMBERED = 2**16
+REMEMBERED = 2**15
 """Texts whose ids are kept in memory, the last ones used: about 40 MB."""
 
 
