@@ -64,7 +64,7 @@ def test_options_reach_the_criterion_by_hydra(foreign, tiny_lm, tmp_path):
     }
     (tmp_path / "own.yaml").write_text(yaml.safe_dump(config))
     folder = ["--config-dir", tmp_path, "--config-name", "own", f"hydra.run.dir={tmp_path}"]
-    done = fairseq("hydra_train", *folder)
+    fairseq("hydra_train", *folder)
     log = (tmp_path / "hydra_train.log").read_text()
     assert "symbols joined by --bpe sentencepiece" in log
 
