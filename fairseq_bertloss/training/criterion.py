@@ -21,9 +21,10 @@ from fairseq_bertloss.training.build import (
     build_rewards,
     target_specials,
 )
-from fairseq_bertloss.training.config import BERTScoreCriterionConfig, check
+from fairseq_bertloss.training.config import BERTScoreCriterionConfig
 from fairseq_bertloss.training.learning import CrossEntropyAlone, Mixture
 from fairseq_bertloss.training.log import log_means
+from fairseq_bertloss.training.option_checks import check
 from fairseq_bertloss.training.suitable import check_model, check_task
 from fairseq_bertloss.training.sums import COMMON_SUMS
 from fairseq_bertloss.training.validation import TranslationMetrics
