@@ -19,10 +19,13 @@ from loss_measure import Machine
 
 import fairseq_bertloss
 from fairseq_bertloss.forced_decoding import load_model
-from fairseq_bertloss.loss import sentences
+from fairseq_bertloss.loss.one_to_one import MATCHINGS
+from fairseq_bertloss.loss.text_reward import TextReward
+from fairseq_bertloss.training.rewards import Rewards
 
 DRAWN, READ = PARTS = "candidates drawn", "candidates and references read by the LM"
 
+TEXT = "candidates and references as text, tokenized, where none is remembered"
 MATCHED = "one-to-one matching, where --reward-matching asks for it"
 REST = "forward, the rest"
 BACKWARD = "backward and optimizer"
@@ -48,7 +51,16 @@ class Updates:
         translator.draw = self._timed(translator.draw, DRAWN)
         bertscore = self.risk.bertscore
         bertscore.score_candidates = self._timed(bertscore.score_candidates, READ)
-        sentences.one_to_one_match = self._timed(sentences.one_to_one_match, MATCHED, part_of=READ)
+        self._forget = []
+        if isinstance(bertscore, TextReward):
+            self._time_texts(self.risk.rewards, bertscore)
+        MATCHINGS["one-to-one"] = self._timed(MATCHINGS["one-to-one"], MATCHED, part_of=READ)
+
+    def _time_texts(self, rewards: Rewards, bertscore: TextReward) -> None:
+        """Texts are made and tokenized anew in each round, although the model, and so its candidates, stay the same."""
+        self._forget = [rewards.texts._target._text_of.cache_clear, bertscore._read.cache_clear]
+        rewards.texts = self._timed(rewards.texts, TEXT)
+        bertscore._ids = self._timed(bertscore._ids, TEXT)
 
     def seconds(self, criterion) -> float:
         """One update on each batch."""
@@ -56,6 +68,8 @@ class Updates:
         for batch in self._batches:
             self._model.train()
             self._optimizer.zero_grad()
+            for forget in self._forget:
+                forget()
             forward = self._now()
             loss, _, _ = criterion(self._model, batch)
             backward = self._now()
@@ -119,7 +133,7 @@ def main() -> None:
         parts.update({name: taken / cross_entropy / args.rounds for name, taken in updates.parts.items()})
     print(f"an update by risk takes {statistics.median(ratios):.2f} times one by cross-entropy "
           f"({min(ratios):.2f} to {max(ratios):.2f}, {args.rounds} rounds), of which")  # fmt: skip
-    for name in (*PARTS, MATCHED, REST, BACKWARD):
+    for name in (*PARTS, TEXT, MATCHED, REST, BACKWARD):
         print(f"  {parts[name]:.2f}  {name}")
 
 

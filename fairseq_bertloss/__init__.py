@@ -2,12 +2,21 @@
 
 fairseq-train DIR --user-dir fairseq_bertloss --criterion bertscore_loss --bert-model NAME ...
 
-from fairseq_bertloss import BERTScoreLoss
+from fairseq_bertloss import BERTScoreLoss, TextReward, minimum_risk
 """
 
+import importlib
 import sys
 
-__all__ = ["BERTScoreLoss", "register"]
+__all__ = ["BERTScoreLoss", "TextReward", "minimum_risk", "register"]
+
+PLACES = {
+    "BERTScoreLoss": "fairseq_bertloss.loss.bertscore_loss",
+    "TextReward": "fairseq_bertloss.loss.text_reward",
+    "minimum_risk": "fairseq_bertloss.loss.minimum_risk",
+}
+"""Where public names are that need no fairseq. They are loaded on first use: the `bertloss` command and
+fairseq-generate do without them."""
 
 
 def register() -> None:
@@ -16,7 +25,7 @@ def register() -> None:
     Importing the package beside fairseq does it, as --user-dir has it; a program that imports
     fairseq later calls it.
     """
-    from fairseq_bertloss import encoders, scorers  # noqa: F401
+    from fairseq_bertloss import encoders, mbart_task, scorers  # noqa: F401
     from fairseq_bertloss.checkpoints.loading import allow_fairseq_classes
     from fairseq_bertloss.training import criterion  # noqa: F401
 
@@ -28,9 +37,6 @@ if "fairseq" in sys.modules:
 
 
 def __getattr__(name: str):
-    # On first use: the `bertloss` command and fairseq-generate do without it.
-    if name == "BERTScoreLoss":
-        from fairseq_bertloss.loss.bertscore_loss import BERTScoreLoss
-
-        return BERTScoreLoss
+    if name in PLACES:
+        return getattr(importlib.import_module(PLACES[name]), name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

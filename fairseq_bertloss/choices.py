@@ -1,5 +1,12 @@
 """What an option may be, where it is one of a few names; importing it loads nothing."""
 
+
+def check_choice(option: str, value: str, choices: tuple[str, ...]) -> None:
+    """Raises ValueError unless the value of an option is one of its choices."""
+    if value not in choices:
+        raise ValueError(f"unknown {option} {value!r}: choose one of {', '.join(choices)}")
+
+
 SCORE_NAMES = ("precision", "recall", "f1")
 """Parts of BERTScore."""
 
@@ -21,3 +28,6 @@ SCALES = ("none", "min-max", "std")
 UNFINISHED = ("scored", "left-out", "lowest")
 """How candidates are treated that were cut at their longest length: scored as if they had ended there, left out, or
 given the lowest reward of their sentence."""
+
+CANDIDATES_AS = ("pieces", "text")
+"""How BERTScore reads candidates: their symbols, which are the language model's pieces, or their text."""

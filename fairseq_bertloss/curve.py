@@ -9,6 +9,7 @@ where it was interrupted.
 
 import os
 import re
+import shlex
 import subprocess
 import sys
 from collections.abc import Callable, Mapping, Sequence
@@ -17,12 +18,15 @@ from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
+from fairseq.data import Dictionary
 
 from fairseq_bertloss.checkpoints.loading import LAST, check_exists, load, options, progress, reading
 from fairseq_bertloss.evaluation.hypotheses import read_references, read_translations
 from fairseq_bertloss.evaluation.metrics import Evaluator
+from fairseq_bertloss.evaluation.pieces import has_pieces_alone
 from fairseq_bertloss.evaluation.results import HEADLINE, Curve, Point, Run
 from fairseq_bertloss.evaluation.same_test_set import check_belongs
+from fairseq_bertloss.evaluation.tokenized import warn_of_tokenized
 from fairseq_bertloss.files import whole
 
 KEPT = re.compile(r"checkpoint_\d+_\d+\.pt|checkpoint\d+\.pt")
@@ -60,6 +64,7 @@ def curves(
     word_pieces_lm: str,
     max_tokens: int = 4096,
     report: Callable[[str], None] = lambda line: None,
+    generation: str | None = None,
 ) -> list[Curve]:
     """Translates with every checkpoint of the fine-tunings, and scores the translations.
 
@@ -70,9 +75,11 @@ def curves(
         runs: name -> folder of its checkpoints.
         reference: file of the subset's references.
         evaluator: what scores.
-        word_pieces_lm: hub name or folder of the language model whose pieces the target is made of.
+        word_pieces_lm: hub name or folder of the language model whose pieces the target may be made of; they are joined
+            by its tokenizer then.
         max_tokens: symbols of a batch at the most.
         report: called with each line about the progress.
+        generation: more options of fairseq-generate, as a shell has them: how other symbols become text, the task.
 
     Raises:
         ValueError: a checkpoint, a folder of them or the reference is not what it should be.
@@ -83,14 +90,16 @@ def curves(
     checkpoints = {name: find_checkpoints(save_dir) for name, save_dir in runs.items()}
     for name, found in checkpoints.items():
         report(_summary(name, found))
+    added = split_options(generation) + text_options(data, baseline, word_pieces_lm, evaluator.tokenizer)
 
     paths = [baseline, *(checkpoint.path for found in checkpoints.values() for checkpoint in found)]
     translations = []
     for i, path in enumerate(paths, 1):
         report(f"translation {i} of {len(paths)}: {output_path(path, subset)}")
-        translate(data, subset, path, word_pieces_lm, max_tokens)
+        translate(data, subset, path, added, max_tokens)
         translations.append(read_translations(output_path(path, subset), evaluator.tokenizer))
         check_belongs(translations[-1], references, reference, evaluator.tokenizer)
+    warn_of_tokenized(translations, references, reference, evaluator.tokenizer)
     scored_runs, signatures, _ = evaluator.score(translations, references)
     scored = dict(zip(paths, scored_runs, strict=True))
     return [
@@ -166,11 +175,45 @@ def output_path(checkpoint: str, subset: str) -> str:
     return str(path.parent / subset / f"{path.stem}.out")
 
 
-def translate(data: str, subset: str, checkpoint: str, word_pieces_lm: str, max_tokens: int) -> None:
+def split_options(generation: str | None) -> list[str]:
+    """Options as a shell splits them.
+
+    Raises:
+        ValueError: a quotation mark is not closed.
+    """
+    try:
+        return shlex.split(generation or "")
+    except ValueError as error:
+        raise ValueError(f"--generation {generation}: {error}") from error
+
+
+def text_options(data: str, checkpoint: str, word_pieces_lm: str, tokenizer) -> list[str]:
+    """The options by which fairseq-generate joins the language model's pieces; none where the symbols are others.
+
+    Args:
+        data: the folder that has the dictionary.
+        checkpoint: of a model of that dictionary, which knows the target's language.
+        word_pieces_lm: hub name or folder of the language model.
+        tokenizer: its tokenizer.
+    """
+    language = options(load(checkpoint), "task").get("target_lang")
+    path = os.path.join(data, f"dict.{language}.txt")
+    if os.path.isfile(path):
+        symbols = Dictionary.load(path).symbols
+        if not has_pieces_alone(symbols, tokenizer):
+            return []
+    return ["--tokenizer", "word_pieces", "--word-pieces-lm", word_pieces_lm]
+
+
+def translate(data: str, subset: str, checkpoint: str, generation: Sequence[str], max_tokens: int) -> None:
     """Translates a subset with the stock fairseq-generate.
 
     Nothing is done where the same command did so since the checkpoint was written. The file appears whole or not at
     all, with the command in a file beside it.
+
+    Args:
+        data, subset, checkpoint, max_tokens: as of `curves`.
+        generation: more options of fairseq-generate.
 
     Raises:
         ChildProcessError: fairseq-generate failed.
@@ -178,7 +221,7 @@ def translate(data: str, subset: str, checkpoint: str, word_pieces_lm: str, max_
     output = output_path(checkpoint, subset)
     command = [sys.executable, "-m", "fairseq_cli.generate", data, "--user-dir", str(Path(__file__).parent)]
     command += ["--path", checkpoint, "--gen-subset", subset, "--max-tokens", str(max_tokens), *GENERATION.split()]
-    command += ["--tokenizer", "word_pieces", "--word-pieces-lm", word_pieces_lm]
+    command += generation
     record = Path(f"{output}.command")
     if os.path.isfile(output) and os.path.getmtime(output) >= os.path.getmtime(checkpoint):
         if record.exists() and record.read_text(encoding="utf-8") == " ".join(command):

@@ -14,7 +14,9 @@ import numpy as np
 import torch
 from fairseq import checkpoint_utils, utils
 from fairseq.data import data_utils
-from torch import Tensor
+from fairseq.dataclass.configs import GenerationConfig
+from omegaconf import OmegaConf
+from torch import Tensor, nn
 from tqdm import tqdm
 
 import fairseq_bertloss
@@ -34,7 +36,13 @@ Output = tuple[str, Generated]
 """A file that fairseq-generate printed, and what it holds."""
 
 
-def entropies(data: str, subset: str, systems: Sequence[tuple[str, str, str]], max_tokens: int = 4096) -> list[Entropy]:
+def entropies(
+    data: str,
+    subset: str,
+    systems: Sequence[tuple[str, str, str]],
+    max_tokens: int = 4096,
+    languages: tuple[str, str] | None = None,
+) -> list[Entropy]:
     """Distribution of the entropy at inference of each system.
 
     Args:
@@ -42,6 +50,7 @@ def entropies(data: str, subset: str, systems: Sequence[tuple[str, str, str]], m
         subset: the part of it that was translated.
         systems: name, checkpoint, and what fairseq-generate printed for that checkpoint and subset.
         max_tokens: symbols of a batch at the most, on the longer side and with padding.
+        languages: the codes of source and target, for models of several pairs.
 
     Raises:
         ValueError: a file cannot be read, or is not what it should be; the files do not belong together;
@@ -53,13 +62,18 @@ def entropies(data: str, subset: str, systems: Sequence[tuple[str, str, str]], m
         check_exists(checkpoint)
         outputs.append((path, _read_output(path)))
     return [
-        _entropy(data, subset, name, checkpoint, output, max_tokens)
+        _entropy(data, subset, name, checkpoint, output, max_tokens, languages)
         for (name, checkpoint, _), output in zip(systems, outputs, strict=True)
     ]
 
 
-def load_model(checkpoint: str, data: str):
+def load_model(checkpoint: str, data: str, languages: tuple[str, str] | None = None):
     """Loads a checkpoint's model, in evaluation mode and on the GPU if there is one, and its task with a data folder.
+
+    Args:
+        checkpoint: the file.
+        data: the folder.
+        languages: as of `entropies`.
 
     Raises:
         ValueError: the file is no checkpoint of fairseq-train, or the data is not what the model was trained for.
@@ -67,6 +81,8 @@ def load_model(checkpoint: str, data: str):
     fairseq_bertloss.register()
     # What validation by BLEU needs may be gone too, and the task would load it.
     overrides = {"data": data, "eval_bleu": False}
+    if languages:
+        overrides |= dict(zip(("source_lang", "target_lang"), languages, strict=True))
     with reading(checkpoint):
         state = checkpoint_utils.load_checkpoint_to_cpu(checkpoint, overrides)
     try:
@@ -98,12 +114,34 @@ def forced_samples(task, data: str, subset: str, output: Output) -> list[dict]:
             f"was it generated from another one? Or {WHY_MISSING}?"
         )
     samples = [dataset[i] for i in range(len(dataset))]
-    if generated.targets is not None and samples[0]["target"] is not None:
-        references = [dictionary.string(sample["target"], escape_unk=True) for sample in samples]
+    marks = _marks(task)
+    has_targets = samples[0]["target"] is not None
+    if generated.targets is not None and has_targets:
+        references = [dictionary.string(sample["target"], escape_unk=True, extra_symbols_to_ignore=marks)
+                      for sample in samples]  # fmt: skip
         check_same_targets(path, generated.targets, f"the subset {subset!r} of {data}", references)
+    before, after = _frame([sample["target"] for sample in samples] if has_targets else [], dictionary, marks)
     for i, sample in enumerate(samples):
-        sample["target"] = _symbol_ids(generated.hypotheses[i], dictionary, f"{path}: sentence {i}")
+        symbols = _symbol_ids(generated.hypotheses[i], dictionary, f"{path}: sentence {i}")
+        sample["target"] = torch.tensor([*before, *symbols, *after])
     return samples
+
+
+def _marks(task) -> set[int]:
+    """The symbols that fairseq-generate leaves out of what it prints: the end of a sentence, a language's."""
+    generator = task.build_generator([nn.Module()], OmegaConf.structured(GenerationConfig))
+    eos = task.target_dictionary.eos()
+    return {eos} | getattr(generator, "symbols_to_strip_from_output", set())
+
+
+def _frame(targets: Sequence[Tensor], dictionary, marks: set[int]) -> tuple[list[int], list[int]]:
+    """The marks before the text of the task's targets, and those after it; the first target with text has them."""
+    for target in targets:
+        ids = target.tolist()
+        text = [position for position, symbol in enumerate(ids) if symbol not in marks]
+        if text:
+            return ids[: text[0]], ids[text[-1] + 1 :]
+    return [], [dictionary.eos()]
 
 
 @torch.no_grad()
@@ -151,8 +189,16 @@ def distribution(system: str, subset: str, vocabulary: int, values: Sequence[flo
     )
 
 
-def _entropy(data: str, subset: str, name: str, checkpoint: str, output: Output, max_tokens: int) -> Entropy:
-    model, task = load_model(checkpoint, data)
+def _entropy(
+    data: str,
+    subset: str,
+    name: str,
+    checkpoint: str,
+    output: Output,
+    max_tokens: int,
+    languages: tuple[str, str] | None,
+) -> Entropy:
+    model, task = load_model(checkpoint, data, languages)
     samples = forced_samples(task, data, subset, output)
     longest = max(max(len(sample["source"]), len(sample["target"])) for sample in samples)
     if longest > max_tokens:
@@ -192,12 +238,12 @@ def _read_output(path: str) -> Generated:
     return generated
 
 
-def _symbol_ids(line: str, dictionary, where: str) -> Tensor:
-    """The ids of a line of symbols and of the end of the sentence, (symbols + 1,)."""
+def _symbol_ids(line: str, dictionary, where: str) -> list[int]:
+    """The ids of a line of symbols."""
     absent = [s for s in line.split() if s not in dictionary]
     if absent:
         raise ValueError(
             f"{where} has {absent[0]!r}, which is not in the target dictionary: was it generated by another model, "
-            "or with --post-process?"
+            "or with --post-process? (--bpe leaves the symbols in the H- lines)"
         )
-    return dictionary.encode_line(line, add_if_not_exist=False).long()
+    return [dictionary.index(symbol) for symbol in line.split()]

@@ -15,7 +15,9 @@ from fairseq.dataclass import ChoiceEnum, FairseqDataclass
 from fairseq.scoring import BaseScorer, register_scorer
 from omegaconf import II
 
-from fairseq_bertloss.evaluation.pieces import foreign_symbol
+from fairseq_bertloss.evaluation.pieces import are_pieces, foreign_symbol
+from fairseq_bertloss.evaluation.printed import joined
+from fairseq_bertloss.evaluation.unjoined import marks_in
 from fairseq_bertloss.language_model.vocabulary import (
     FAIRSEQS_UNKNOWN,
     FAIRSEQS_UNKNOWN_IN_REFERENCE,
@@ -23,6 +25,7 @@ from fairseq_bertloss.language_model.vocabulary import (
     detokenize,
     load_tokenizer,
 )
+from fairseq_bertloss.text.subwords import kind_of
 
 
 @dataclass
@@ -62,10 +65,10 @@ class MoverScoreScorerConfig(TextConfig):
 
 
 class LanguageModelScorer(BaseScorer):
-    """Collects the translations and references that fairseq-generate hands over, as text.
+    """Collects the translations and references that fairseq-generate hands over, and makes text of them.
 
-    They are text already where an option such as --tokenizer word_pieces made it so. Otherwise they are
-    word pieces, which must be those of the scoring language model.
+    They are text already where --bpe, --tokenizer or --post-process made it so. Otherwise they are word pieces of the
+    scoring language model or subwords whose marks cannot be mistaken.
 
     <unk> becomes the language model's own unknown token, on both sides: references that the dictionary cannot
     spell score otherwise than their raw text, which `bertloss score` reads.
@@ -86,33 +89,42 @@ class LanguageModelScorer(BaseScorer):
         self._lm = lm
         self._option = option
         self._tokenizer = load_tokenizer(lm)
-        self._are_pieces = not (cfg.tokenizer or cfg.bpe or cfg.post_process)
+        self._may_be_pieces = not (cfg.tokenizer or cfg.bpe or cfg.post_process)
 
     def add_string(self, ref: str, pred: str) -> None:
         """Adds a reference and its translation.
 
         Raises:
-            ValueError: the reference is made of something else than the language model's word pieces.
+            ValueError: the reference is made of subwords that are not the language model's, and nothing joined them.
         """
-        if self._are_pieces:
+        if self._may_be_pieces:
             self._check_reference(ref)
-        super().add_string(self._text(ref), self._text(pred))
+        super().add_string(ref, pred)
 
-    def _text(self, line: str) -> str:
-        if self._are_pieces:
-            line = detokenize(self._tokenizer, line.split())
-        for unknown in (FAIRSEQS_UNKNOWN_IN_REFERENCE, FAIRSEQS_UNKNOWN):
-            line = line.replace(unknown, UNKNOWN)
-        return line
+    def _text(self) -> tuple[list[str], list[str]]:
+        """The text of the translations and of the references."""
+        lines = [*self.pred, *self.ref]
+        if self._may_be_pieces and are_pieces(lines, self._tokenizer):
+            lines = [detokenize(self._tokenizer, line.split()) for line in lines]
+        else:
+            lines = joined(f"--scoring {self.cfg._name}", lines) or lines
+        text = list(map(_with_unknown, lines))
+        return text[: len(self.pred)], text[len(self.pred) :]
 
     def _check_reference(self, line: str) -> None:
         foreign = foreign_symbol(line, self._tokenizer)
-        if foreign is not None:
+        if foreign is not None and marks_in([line], least=1) and kind_of(line.split(), least=1) is None:
             raise ValueError(
                 f"a reference has {foreign!r}, which is no word piece of {self._option} {self._lm}: have the pieces "
                 "joined to text by --tokenizer word_pieces --word-pieces-lm NAME, where NAME is the language "
-                "model that the target side's pieces are of (--tokenizer space leaves words as they are)"
+                "model that the target side's pieces are of, or by the --bpe that undoes them"
             )
+
+
+def _with_unknown(line: str) -> str:
+    for unknown in (FAIRSEQS_UNKNOWN_IN_REFERENCE, FAIRSEQS_UNKNOWN):
+        line = line.replace(unknown, UNKNOWN)
+    return line
 
 
 @register_scorer("bertscore_lm", dataclass=BERTScoreScorerConfig)
@@ -127,7 +139,7 @@ class BERTScoreLMScorer(LanguageModelScorer):
 
     def score(self) -> float:
         """The corpus figure, in percent."""
-        return 100 * statistics.fmean(self._scorer.score(self.pred, self.ref).f_bert)
+        return 100 * statistics.fmean(self._scorer.score(*self._text()).f_bert)
 
     def result_string(self) -> str:
         """The figure with two digits, and bert-score's hash."""
@@ -146,7 +158,7 @@ class MoverScoreScorer(LanguageModelScorer):
 
     def score(self) -> float:
         """The corpus figure, in percent."""
-        return 100 * statistics.fmean(self._scorer.score(self.pred, self.ref))
+        return 100 * statistics.fmean(self._scorer.score(*self._text()))
 
     def result_string(self) -> str:
         """The figure with two digits, and its signature."""

@@ -327,7 +327,7 @@ def test_bad_input_is_one_line_and_status_2(arguments, message, bertloss, files,
         "other": write("other", "\n".join(GOOD[1:])),
         "shifted": write("shifted", "\n".join(GOOD[1:] + GOOD[:1])),
         "empty": write("empty", ""),
-        "pieces": write("pieces", "".join(f"H-{i}\t-1\t▁the ▁dog\n" for i in range(len(GOOD)))),
+        "pieces": write("pieces", "".join(f"H-{i}\t-1\tĠthe Ġdog\n" for i in range(len(GOOD)))),
         "latin1": write("latin1", b"one\n\xe9\n"),
     }
     path = tmp_path / "comparison.json"

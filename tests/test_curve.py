@@ -139,9 +139,9 @@ def test_an_interrupt_ends_the_translation(tuning, tmp_path):
     program = (
         # A shell's job in the background is born with the signal ignored.
         "import signal, sys; signal.signal(signal.SIGINT, signal.default_int_handler)\n"
-        "from fairseq_bertloss.curve import translate; translate(*sys.argv[1:5], 4000)"
+        "from fairseq_bertloss.curve import translate; translate(*sys.argv[1:4], [], 4000)"
     )
-    command = subprocess.Popen([sys.executable, "-c", program, tuning.data, "valid", checkpoint, tuning.lm],
+    command = subprocess.Popen([sys.executable, "-c", program, tuning.data, "valid", checkpoint],
                                stderr=subprocess.DEVNULL)  # fmt: skip
     partial = tmp_path / "valid" / "untrained.out.partial"
     children = []

@@ -9,11 +9,13 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 import torch
+from fairseq.data import Dictionary
 from lms import TEXT
 from training import fairseq, train
 
 from fairseq_bertloss.checkpoints.loading import allow_fairseq_classes
 from fairseq_bertloss.encoders import WordPieces, WordPiecesConfig
+from fairseq_bertloss.evaluation.generated import Generated
 from fairseq_bertloss.evaluation.hypotheses import read_generated
 from fairseq_bertloss.evaluation.same_test_set import check_same_targets
 from fairseq_bertloss.forced_decoding import (
@@ -233,3 +235,29 @@ def test_checkpoints_and_data_that_do_not_fit(translated, tmp_path):
         entropies(translated.data, "nosuch", [("s", translated.checkpoint, generated)])
     with pytest.raises(ValueError, match="--max-tokens must be at least"):
         entropies(translated.data, "test", [("s", translated.checkpoint, generated)], max_tokens=3)
+
+
+class Mbart:
+    """A task whose targets end with a language's symbol, which fairseq-generate does not print."""
+
+    def __init__(self):
+        self.target_dictionary = Dictionary()
+        self.symbols = [self.target_dictionary.add_symbol(symbol) for symbol in ("a", "dog", "[en_XX]")]
+
+    def load_dataset(self, subset):
+        pass
+
+    def dataset(self, subset):
+        a, dog, tag = self.symbols
+        return [{"target": torch.tensor([*text, 2, tag])} for text in ([], [a, dog])]
+
+    def build_generator(self, models, options):
+        return SimpleNamespace(symbols_to_strip_from_output={self.symbols[-1]})
+
+
+def test_what_the_targets_of_a_task_end_with():
+    task = Mbart()
+    a, dog, tag = task.symbols
+    generated = Generated(["dog", "a a"], ["", "a dog"], None)
+    samples = forced_samples(task, "data", "test", ("gen.out", generated))
+    assert [sample["target"].tolist() for sample in samples] == [[dog, 2, tag], [a, a, 2, tag]]

@@ -1,7 +1,5 @@
 """Minimum risk: candidates of real fairseq models, scored by a real (tiny) language model."""
 
-import math
-
 import pytest
 import torch
 from fairseq.logging import metrics
@@ -9,8 +7,7 @@ from test_criterion import PIECES, build, gradients, make_sample  # noqa: F401, 
 from training import MODELS, logged, rise, train
 
 from fairseq_bertloss.training.reading import Reader
-from fairseq_bertloss.training.rewards import SMALLEST_DEVIATION, SMALLEST_RANGE, scaled, without_unfinished
-from fairseq_bertloss.training.risk import cross_entropy_of_best, log_probabilities, risk_of, risk_sums
+from fairseq_bertloss.training.risk import log_probabilities
 from fairseq_bertloss.training.sums import RISK_SUMS
 from fairseq_bertloss.training.target_sides import TargetSides
 
@@ -27,76 +24,6 @@ def risk(build):  # noqa: F811
         return *made, make_sample(made[2], PIECES)
 
     return make
-
-
-def test_risk_and_its_gradient_by_hand():
-    log_p = torch.tensor([[-1.0, -2.0, -0.5], [-3.0, -1.0, -torch.inf]], dtype=torch.float64, requires_grad=True)
-    f = torch.tensor([[0.9, 0.5, -0.2], [0.3, 0.8, 0.0]], dtype=torch.float64)
-    unfinished = torch.tensor([[False, True, False], [True, False, True]])
-    value, sums = risk_of(log_p, f, alpha=2.0), risk_sums(log_p, f, unfinished, alpha=2.0)
-    expected, slopes = [], []
-    for scores, goodness in zip(log_p.tolist(), f.tolist(), strict=True):
-        weights = [math.exp(2.0 * score) for score in scores]
-        q = [weight / sum(weights) for weight in weights]
-        mean = sum(p * good for p, good in zip(q, goodness, strict=True))
-        expected.append(1 - mean)
-        slopes.append([-2.0 * p * (good - mean) for p, good in zip(q, goodness, strict=True)])
-    torch.testing.assert_close(value, torch.tensor(expected, dtype=torch.float64))
-    (gradient,) = torch.autograd.grad(value.sum(), log_p)
-    torch.testing.assert_close(gradient, torch.tensor(slopes, dtype=torch.float64))
-    assert sums["f_expected"].item() == pytest.approx(2 - sum(expected))
-    assert sums["f_first"].item() == pytest.approx(1.2) and sums["f_best"].item() == pytest.approx(1.7)
-    assert sums["candidates"].item() == 5 and sums["unfinished"].item() == 2
-
-
-def test_a_best_candidate_below_zero_is_not_the_padding():
-    log_p, f = torch.tensor([[-1.0, -torch.inf]]), torch.tensor([[-0.3, 0.0]])
-    assert risk_sums(log_p, f, f > 1, 1.0)["f_best"].item() == pytest.approx(-0.3)
-    torch.testing.assert_close(cross_entropy_of_best(log_p, f), torch.tensor([1.0]))
-
-
-NONE = -torch.inf
-
-
-def test_min_max_gives_every_sentence_the_same_range():
-    f = torch.tensor([[0.80, 0.90, 0.85], [0.10, 0.50, 9.0], [-0.2, -0.6, -0.4]])
-    drawn = torch.tensor([[True, True, True], [True, True, False], [True, True, True]])
-    found = scaled(f, drawn, "min-max").masked_fill(~drawn, 0.0)
-    torch.testing.assert_close(found, torch.tensor([[0.0, 1.0, 0.5], [0.0, 1.0, 0.0], [1.0, 0.0, 0.5]]))
-
-
-def test_std_gives_every_sentence_the_same_deviation():
-    f = torch.tensor([[0.80, 0.90, 0.85, 0.99], [0.10, 0.50, 9.0, 9.0]])
-    drawn = torch.tensor([[True] * 4, [True, True, False, False]])
-    found = scaled(f, drawn, "std")
-    for values, given, own in zip(found, f, drawn, strict=True):
-        torch.testing.assert_close(values[own].mean(), torch.tensor(0.0), atol=1e-5, rtol=0)
-        torch.testing.assert_close(values[own].std(correction=0), torch.tensor(1.0))
-        assert values[own].argsort().tolist() == given[own].argsort().tolist()
-
-
-@pytest.mark.parametrize("scale, smallest", [("min-max", SMALLEST_RANGE), ("std", SMALLEST_DEVIATION)])
-def test_candidates_that_hardly_differ_are_not_blown_up(scale, smallest):
-    """Nor is one candidate alone divided by nothing."""
-    f = torch.tensor([[0.8, 0.8 + smallest / 10], [0.7, 0.0]], dtype=torch.float64)
-    found = scaled(f, torch.tensor([[True, True], [True, False]]), scale)
-    assert 0.09 <= (found[0, 1] - found[0, 0]).item() <= 0.11
-    assert found[1, 0].item() == 0
-
-
-def test_unfinished_candidates():
-    log_p = torch.tensor([[-1.0, -2.0, -3.0], [-1.0, -2.0, NONE], [-1.0, -2.0, NONE]])
-    f = torch.tensor([[0.5, 0.9, 0.7], [0.8, 0.6, 0.0], [0.8, 0.6, 0.0]])
-    unfinished = torch.tensor([[False, True, False], [False, False, False], [True, True, False]])
-    kept, rewards = without_unfinished(log_p, f, unfinished, "scored")
-    assert kept is log_p and rewards is f
-    kept, rewards = without_unfinished(log_p, f, unfinished, "lowest")
-    assert kept is log_p and rewards[0].tolist() == pytest.approx([0.5, 0.5, 0.7])
-    assert torch.equal(rewards[1], f[1])
-    assert rewards[2, 0] == rewards[2, 1], "where none has ended, none is better"
-    kept, rewards = without_unfinished(log_p, f, unfinished, "left-out")
-    assert kept[0].tolist() == [-1, NONE, -3] and torch.equal(kept[1:], log_p[1:])
-    assert rewards[2, 0] == rewards[2, 1]
 
 
 def test_the_cut_candidates_are_those_that_did_not_end(risk):
@@ -187,8 +114,8 @@ def test_the_reward_is_by_one_to_one_matching_and_the_log_by_greedy(risk, monkey
     for name in RISK_SUMS:
         torch.testing.assert_close(log[name], expected_log[name], msg=lambda text, name=name: f"{name}: {text}")
 
-    reading = Reader(criterion.bertscore, learns_references=False)(network, sample, torch.arange(3), drawn)
-    log_p = log_probabilities(reading, chunk_tokens=None)
+    reading = Reader(criterion.bertscore.specials, learns_references=False)(network, sample, torch.arange(3), drawn)
+    log_p = log_probabilities(reading, chunk_tokens=None) / reading.sides.candidate_lengths
     own_reference = reading.sides.sentence_of_candidate
     reward = criterion.bertscore.score_candidates(reading.candidates, reading.references, own_reference).rewarded.f1
     expected, sentence = 0.0, torch.tensor(own_reference)

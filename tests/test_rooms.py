@@ -13,7 +13,7 @@ FLOORS = (
     {"language_model", "checkpoints"},
     {"loss", "evaluation", "corpus"},
     {"training", "report"},
-    {"encoders", "scorers", "curve", "forced_decoding"},
+    {"encoders", "mbart_task", "scorers", "curve", "forced_decoding"},
     {"", "commands"},
     {"cli"},
 )

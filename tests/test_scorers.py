@@ -143,3 +143,15 @@ def test_pieces_of_another_language_model_are_refused(build, tiny_lm):
         ValueError, match="a reference has '##ing', which is no word piece of --bertscore-lm .*--tokenizer word_pieces"
     ):
         scorer.add_string("##ing", "##ing")
+
+
+@pytest.mark.parametrize("options", [[], ["--tokenizer", "space"], ["--bpe", "bert"]])
+def test_marks_that_nothing_undid_are_said_once(build, tiny_lm, options, caplog):
+    """--tokenizer does not join them, nor does the wrong --bpe."""
+    lm = tiny_lm("bert")
+    scorer = build("--scoring", "bertscore_lm", "--bertscore-lm", lm, "--bertscore-lm-layer", "2", *options)
+    for reference, hypothesis in zip(REFERENCES, HYPOTHESES, strict=True):
+        scorer.add_string(reference.replace("on", "o@@ n"), hypothesis.replace("on", "o@@ n"))
+    assert scorer.score() == pytest.approx(bert_score(lm, 2, HYPOTHESES, REFERENCES), abs=1e-4)
+    (said,) = (message for message in caplog.messages if "--scoring bertscore_lm: " in message)
+    assert said.endswith("as --post-process subword_nmt does")

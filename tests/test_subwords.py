@@ -1,10 +1,12 @@
-"""subwords.py: text that is no text yet."""
+"""subwords.py and unjoined.py: text that is no text yet."""
 
 import pytest
+from fairseq.data.data_utils import post_process
 from prepared import PAIRS
 
 from fairseq_bertloss.evaluation.hypotheses import read_references, read_translations
-from fairseq_bertloss.language_model.vocabulary import load_tokenizer
+from fairseq_bertloss.language_model.vocabulary import UNKNOWN, UNKNOWN_IN_REFERENCE, load_tokenizer
+from fairseq_bertloss.text.subwords import join, kind_of
 
 GERMAN, ENGLISH = (list(side) for side in zip(*PAIRS, strict=True))
 SUBWORDS = {
@@ -16,6 +18,9 @@ SUBWORDS = {
     "￭": "Two un￭ leashed dogs are running ￭.",
     "■": "Two un■ leashed dogs are running ■.",
 }
+
+KINDS = {"@@": "subword_nmt", "▁": "sentencepiece"}
+SPECIALS = ["<s>", "<pad>", "</s>", "<unk>", "madeupword0000", "[en_XX]"]
 
 
 @pytest.mark.parametrize("read", [read_translations, read_references])
@@ -78,15 +83,73 @@ def generated(target: str, hypothesis: str) -> str:
     return f"T-0\t{target}\nH-0\t-1\t{hypothesis}\n"
 
 
-@pytest.mark.parametrize("line", [*SUBWORDS.values(), "ora@@ nge", "▁neither", "ora@@ <<unk>>"])
+FOREIGN = [
+    *(line for mark, line in SUBWORDS.items() if mark not in KINDS),
+    "the ##nge",
+    "Ġneither",
+    "ora</w> <<unk>>",
+]
+
+
+@pytest.mark.parametrize("line", FOREIGN)
 @pytest.mark.parametrize("family", ["roberta", "xlm-roberta", "electra"])
-def test_targets_of_other_pieces_are_refused(line, family, tiny_lm, write):
-    path = write("gen", generated(line, line.replace("<<unk>>", "<unk>")))
+@pytest.mark.parametrize("has_detokenized", [False, True])
+def test_targets_of_other_pieces_are_refused(line, family, has_detokenized, tiny_lm, write):
+    """D- lines that repeat the hypotheses make no text of them."""
+    hypothesis = line.replace("<<unk>>", "<unk>")
+    detokenized = f"D-0\t-1\t{hypothesis}\n" if has_detokenized else ""
+    path = write("gen", generated(line, hypothesis) + detokenized)
     for read in (read_translations, read_references):
         with pytest.raises(
             ValueError, match="gen: sentence 0 has '.*which is no piece of .*name the model .* --word-pieces-lm"
         ):
             read(path, load_tokenizer(tiny_lm(family)))
+
+
+JOINED = {
+    "Zwei un@@ gel@@ ein@@ te Hunde <<unk>> laufen .": f"Zwei ungeleinte Hunde {UNKNOWN_IN_REFERENCE} laufen .",
+    "▁Two ▁un leash ed ▁dogs ▁are ▁running .": "Two unleashed dogs are running.",
+    "ora@@ nge": "orange",
+    "▁neither": "neither",
+    "T w o ▁ d o g s 7": "Two dogs7",
+}
+
+
+@pytest.mark.parametrize("line", JOINED)
+@pytest.mark.parametrize("family", ["roberta", "xlm-roberta", "electra"])
+@pytest.mark.parametrize("has_detokenized", [False, True])
+def test_marks_that_cannot_be_mistaken_are_undone(line, family, has_detokenized, tiny_lm, write, caplog):
+    hypothesis = line.replace("<<unk>>", "<unk>")
+    detokenized = f"D-0\t-1\t{hypothesis}\n" if has_detokenized else ""
+    path = write("gen", generated(line, hypothesis) + detokenized)
+    tokenizer = load_tokenizer(tiny_lm(family))
+    assert read_references(path, tokenizer) == [JOINED[line]]
+    assert read_translations(path, tokenizer).text == [JOINED[line].replace(UNKNOWN_IN_REFERENCE, UNKNOWN)]
+    lines = "D" if has_detokenized else "H"
+    for kind, said in zip(("T", lines), caplog.messages, strict=True):
+        assert said.startswith(f"{path}, {kind}- lines: ") and "joined here, as --post-process " in said
+
+
+@pytest.mark.parametrize("kind", KINDS.values())
+def test_marks_are_undone_as_fairseq_does_it(kind):
+    for line in [*SUBWORDS.values(), *JOINED, "", " ora@@ nge  ora@@", "▁ ▁▁a"]:
+        assert join(line, kind) == post_process(line, kind)
+
+
+@pytest.mark.parametrize("detokenized", ["Two unleashed dogs aren't <unk>.", "two unlea"])
+def test_what_fairseq_detokenized_is_text(detokenized, minilm, write, caplog):
+    """Whatever the hypotheses are."""
+    for hypothesis in SUBWORDS["@@"], "zwei ungeleinte", SUBWORDS["</w>"]:
+        path = write("gen", generated("a dog", hypothesis) + f"D-0\t-1\t{detokenized}\n")
+        assert read_translations(path, load_tokenizer(minilm)).text == [detokenized.replace("<unk>", UNKNOWN)]
+    assert not caplog.text
+
+
+def test_pieces_of_gpt_2_are_numbers(minilm, write):
+    path = write("gen", generated("464 3290 <<unk>>", "464 3290 <unk>") + "D-0\t-1\t464 3290 <unk>\n")
+    for read, lines in (read_translations, "D"), (read_references, "T"):
+        with pytest.raises(ValueError, match=f"gen, {lines}- lines: these are numbers of pieces, .*--bpe gpt2"):
+            read(path, load_tokenizer(minilm))
 
 
 @pytest.mark.parametrize("hypothesis", [*SUBWORDS.values(), "Two dogs of -- unleashed -- kind run."])
@@ -102,3 +165,23 @@ def test_targets_of_other_pieces_than_the_hypotheses(hypothesis, minilm, write, 
     """No run prints that; what the targets are cannot be told."""
     read_references(write("gen", generated("zwei oran@@ ge hunde", hypothesis)), load_tokenizer(minilm))
     assert caplog.text.count("\n") == 1 and "the subword mark @@ (oran@@)" in caplog.text
+
+
+@pytest.mark.parametrize("mark", SUBWORDS)
+def test_what_fairseq_calls_the_marks(mark):
+    words = " ".join([*ENGLISH, *[SUBWORDS[mark]] * 5]).split()
+    assert kind_of(words) == KINDS.get(mark), "of a text"
+    assert kind_of([*SPECIALS, *dict.fromkeys(words)]) == KINDS.get(mark), "of a dictionary"
+
+
+def test_what_fairseq_calls_characters():
+    """Of a hundred symbols one is the space, which half of all words have."""
+    text = " ".join(GERMAN).replace(" ", "▁")
+    assert kind_of(text) == "sentencepiece"
+    assert kind_of([*SPECIALS, *dict.fromkeys(text)]) == "sentencepiece"
+    assert kind_of(dict.fromkeys(text.replace("▁", ""))) is None
+
+
+def test_words_have_no_marks():
+    assert kind_of(" ".join([*ENGLISH, "C@@ is no language"]).split()) is None
+    assert kind_of([]) is None

@@ -36,13 +36,14 @@ def test_a_task_without_cfg_trains(corpus, tiny_lm, tmp_path):
         ([*SIMPLE_EPOCH, "--langtoks", '{"main": [None, "tgt"], "mined": ("src.mined", None)}'], LANGTOK),
         ([*SIMPLE_EPOCH, "--langtoks", '{"mined": (None, "tgt.mined")}'], LANGTOK),
         (["--task", "translation_lev"], "do not predict from left to right: take --task translation"),
-        (["--task", "translation_from_pretrained_bart", "--langs", "de,en"], "ends sentences with a language's symbol"),
+        (["--task", "translation_from_mbart", "--langs", "de,en"], "ends sentences with a language's symbol"),
+        (["--task", "translation_from_pretrained_bart", "--langs", "de,en"], "take --task translation_from_mbart"),
     ],
 )
 @pytest.mark.parametrize("objective", ["soft", "risk"])
 def test_tasks_that_cannot_be_trained(build, arguments, objective, message):  # noqa: F811
     with pytest.raises(ValueError, match=message):
-        build(*arguments, "--objective", objective)
+        build(*arguments, "--objective", objective, *(["--candidates-as", "pieces"] if objective == "risk" else []))
 
 
 def test_a_model_for_each_language(corpus, tiny_lm, tmp_path):

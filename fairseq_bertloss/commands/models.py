@@ -21,6 +21,12 @@ def add_entropy(subparsers) -> None:
         help="name of a system, its checkpoint, and fairseq-generate's output with it; repeat the option for more "
         "systems",
     )
+    parser.add_argument(
+        "--languages",
+        nargs=2,
+        metavar=("SOURCE", "TARGET"),
+        help="codes of the two languages, for models of several pairs (translation_multi_simple_epoch)",
+    )
     parser.add_argument("--output", required=True, metavar="JSON", help=FOR_REPORT)
 
 
@@ -33,7 +39,7 @@ def run_entropy(args: argparse.Namespace) -> None:
     check_output(args.output)
     check_not_split(args.data)
     check_names([name for name, *_ in args.system])
-    distributions = entropies(args.data, args.gen_subset, args.system, args.max_tokens)
+    distributions = entropies(args.data, args.gen_subset, args.system, args.max_tokens, args.languages)
     results.write(args.output, distributions)
     for entropy in distributions:
         positions = sum(entropy.counts)
@@ -58,6 +64,12 @@ def add_curve(subparsers) -> None:
         "option for more trainings",
     )
     add_evaluator(parser)
+    parser.add_argument(
+        "--generation",
+        metavar="OPTIONS",
+        help="more options of fairseq-generate, in quotation marks: its task, or how symbols become text that are no "
+        'pieces of --word-pieces-lm ("--post-process sentencepiece"; "--tokenizer moses")',
+    )
     parser.add_argument("--output", required=True, metavar="JSON", help=FOR_REPORT)
 
 
@@ -78,7 +90,16 @@ def run_curve(args: argparse.Namespace) -> None:
         check_not_split(path)
     lm = args.word_pieces_lm or args.lm
     found = curves(
-        args.data, args.gen_subset, args.baseline, runs, args.reference, evaluator(args), lm, args.max_tokens, report
+        args.data,
+        args.gen_subset,
+        args.baseline,
+        runs,
+        args.reference,
+        evaluator(args),
+        lm,
+        args.max_tokens,
+        report,
+        args.generation,
     )
     results.write(args.output, found)
 

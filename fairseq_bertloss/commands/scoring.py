@@ -39,7 +39,8 @@ def add_evaluator(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--word-pieces-lm",
         metavar="NAME",
-        help="language model whose word pieces fairseq-generate's output consists of (default: that of --lm)",
+        help="language model whose word pieces fairseq-generate's output may consist of (default: that of --lm); other "
+        "output is text, or subwords with marks (@@, ▁), which are joined",
     )
     parser.add_argument(
         "--target-lang",

@@ -15,8 +15,7 @@ from tqdm import tqdm
 from fairseq_bertloss.language_model.pretrained import (
     encoder_config,
     load_encoder,
-    max_length,
-    position_table,
+    longest_text,
     scoring_layer,
     short_name,
 )
@@ -65,11 +64,7 @@ class FBertScorer:
         config.num_hidden_layers = self.layer
         self._device = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
         self._encoder = load_encoder(lm, config).to(self._device)
-        # bert-score cuts longer sentences where the tokenizer says so, which knows no end in some folders. Where
-        # positions are relative there need be none.
-        self._max_length = self._tokenizer.model_max_length
-        if position_table(self._encoder) is not None:
-            self._max_length = min(self._max_length, max_length(self._encoder, lm))
+        self._max_length = longest_text(self._encoder, lm, self._tokenizer)
 
     @property
     def signature(self) -> str:

@@ -24,14 +24,16 @@ class Generated(NamedTuple):
 
     Lists with an entry a sentence: hypotheses the best ones, as symbols of the target dictionary; targets the
     references as fairseq printed them, None where the test set has none; positions the scores of the hypothesis'
-    symbols, base-2 logarithms of their probabilities, as fairseq printed them, None where it did not.
-    language is the target's code, where it was printed.
+    symbols, base-2 logarithms of their probabilities, as fairseq printed them, None where it did not; detokenized what
+    --post-process, --bpe and --tokenizer made of the hypotheses, None where fairseq did not print it. language is the
+    target's code, where it was printed.
     """
 
     hypotheses: list[str]
     targets: list[str] | None
     positions: list[str] | None
     language: str | None = None
+    detokenized: list[str] | None = None
 
 
 def parse(path: str, lines: Sequence[str]) -> Generated | None:
@@ -51,8 +53,8 @@ def parse(path: str, lines: Sequence[str]) -> Generated | None:
     _check_one_run(path, numbers)
     _check_complete(path, numbers["H"])
     first = {(kind, number): text for kind, number, text in reversed(found)}
-    hypotheses, targets, positions = (_in_order(first, kind, len({*numbers["H"]})) for kind in "HTP")
-    return Generated(hypotheses, targets, positions, _language(lines))
+    hypotheses, targets, positions, detokenized = (_in_order(first, kind, len({*numbers["H"]})) for kind in "HTPD")
+    return Generated(hypotheses, targets, positions, _language(lines), detokenized)
 
 
 def _check_plain(path: str, lines: Sequence[str], numbers: dict[str, list[int]]) -> None:

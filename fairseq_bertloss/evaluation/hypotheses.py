@@ -3,8 +3,9 @@
 from typing import NamedTuple
 
 from fairseq_bertloss.evaluation.generated import Generated, parse
-from fairseq_bertloss.evaluation.pieces import check_pieces, check_targets, hypothesis_text, target_text
-from fairseq_bertloss.evaluation.subwords import warn_of_subwords
+from fairseq_bertloss.evaluation.pieces import are_pieces, hypothesis_text, target_text
+from fairseq_bertloss.evaluation.printed import targets_text, translations_text
+from fairseq_bertloss.evaluation.unjoined import warn_of_subwords
 from fairseq_bertloss.files import decoded_lines
 from fairseq_bertloss.text.canonical import composed
 
@@ -46,21 +47,23 @@ def read_translations(path: str, tokenizer) -> Translations:
     """One translation a sentence, in the order of the test set.
 
     Args:
-        path: plain text, or fairseq-generate's output: of that the best hypotheses (the first H- line of
-            each sentence) are taken, put in order and joined from word pieces to text.
-        tokenizer: the language model's, whose pieces the model was trained on.
+        path: plain text, or fairseq-generate's output: of that the best hypotheses are taken and put in order. Those
+            of the tokenizer's pieces (the first H- line of each sentence) are joined by it; of any other symbols the
+            D- line is the text.
+        tokenizer: the language model's, whose pieces the model may have been trained on.
 
     Raises:
         ValueError: the file cannot be read, or is fairseq-generate's output but not that of one run, whole and made of
-            the tokenizer's pieces.
+            the tokenizer's pieces or of text.
     """
     lines = text_lines(path)
     generated = parse(path, lines)
     if generated is None:
         warn_of_subwords(path, lines)
         return Translations(path, list(map(composed, lines)), None)
-    check_pieces(path, generated.hypotheses, tokenizer)
-    return Translations(path, [hypothesis_text(line, tokenizer) for line in generated.hypotheses], generated)
+    if are_pieces(generated.hypotheses, tokenizer):
+        return Translations(path, [hypothesis_text(line, tokenizer) for line in generated.hypotheses], generated)
+    return Translations(path, translations_text(path, generated, tokenizer), generated)
 
 
 def read_references(path: str, tokenizer) -> list[str]:
@@ -77,7 +80,8 @@ def read_references(path: str, tokenizer) -> list[str]:
         return list(map(composed, lines))
     if generated.targets is None:
         raise ValueError(f"{path} is fairseq-generate's output without targets (T- lines): pass the references as text")
-    check_targets(path, generated.targets, generated.hypotheses, tokenizer)
+    if not are_pieces(generated.hypotheses, tokenizer):
+        return targets_text(path, generated, tokenizer)
     text = [target_text(target, tokenizer) for target in generated.targets]
     warn_of_subwords(path, text, least=1)
     return text

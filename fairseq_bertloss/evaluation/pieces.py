@@ -3,9 +3,11 @@
 import functools
 from collections.abc import Sequence
 
-from fairseq_bertloss.evaluation.subwords import marks_in
-from fairseq_bertloss.language_model.spaces import line_mark
+from fairseq_bertloss.evaluation.unjoined import words_of
+from fairseq_bertloss.language_model.spaces import is_word_piece, line_mark
 from fairseq_bertloss.language_model.vocabulary import (
+    ADDED_SYMBOL,
+    FAIRSEQS_SPECIALS,
     FAIRSEQS_UNKNOWN,
     FAIRSEQS_UNKNOWN_IN_REFERENCE,
     UNKNOWN,
@@ -13,6 +15,7 @@ from fairseq_bertloss.language_model.vocabulary import (
     detokenize,
 )
 from fairseq_bertloss.text.canonical import composed
+from fairseq_bertloss.text.subwords import kind_of
 
 
 def hypothesis_text(hypothesis: str, tokenizer) -> str:
@@ -35,9 +38,25 @@ def foreign_symbol(line: str, tokenizer) -> str | None:
     return next((symbol for symbol in line.split() if symbol not in known), None)
 
 
+def has_pieces_alone(symbols: Sequence[str], tokenizer) -> bool:
+    """Whether a dictionary has the tokenizer's pieces and what fairseq adds by itself, and nothing else."""
+    own = {*FAIRSEQS_SPECIALS, *(symbol for symbol in symbols if ADDED_SYMBOL.fullmatch(symbol))}
+    return own.union(_known_symbols(tokenizer)).issuperset(symbols)
+
+
 @functools.lru_cache(maxsize=8)
 def _known_symbols(tokenizer) -> frozenset[str]:
     return frozenset((*tokenizer.get_vocab(), FAIRSEQS_UNKNOWN, FAIRSEQS_UNKNOWN_IN_REFERENCE))
+
+
+def are_pieces(lines: Sequence[str], tokenizer) -> bool:
+    """Whether lines are made of the tokenizer's pieces, and fairseq's unknown symbol, alone.
+
+    WordPiece may know every character of fairseq's --bpe characters, which only the sign for the space tells apart.
+    """
+    if any(foreign_symbol(line, tokenizer) for line in lines):
+        return False
+    return not (is_word_piece(tokenizer) and kind_of(words_of(lines)))
 
 
 def check_pieces(path: str, lines: Sequence[str], tokenizer) -> None:
@@ -50,18 +69,6 @@ def check_pieces(path: str, lines: Sequence[str], tokenizer) -> None:
         if foreign := foreign_symbol(line, tokenizer):
             raise ValueError(
                 f"{path}: sentence {number} has {foreign!r}, which is no piece of the language model "
-                f"{tokenizer.name_or_path!r}: name the model whose pieces these are with --word-pieces-lm, or pass text"
+                f"{tokenizer.name_or_path!r}: name the model whose pieces these are with --word-pieces-lm, or pass "
+                "text, or what fairseq-generate prints with the --bpe that joins them"
             )
-
-
-def check_targets(path: str, targets: Sequence[str], hypotheses: Sequence[str], tokenizer) -> None:
-    """Makes sure that targets are not pieces of another tokenizer; the hypotheses are such pieces then as well.
-
-    Targets without subword marks are text, as by --tokenizer or --remove-bpe, whatever the hypotheses are.
-
-    Raises:
-        ValueError: as of check_pieces.
-    """
-    shared_marks = marks_in(targets, least=1).keys() & marks_in(hypotheses, least=1).keys()
-    if shared_marks and any(foreign_symbol(line, tokenizer) for line in hypotheses):
-        check_pieces(path, targets, tokenizer)

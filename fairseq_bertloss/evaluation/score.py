@@ -11,6 +11,7 @@ from fairseq_bertloss.evaluation.results import METRICS, System
 from fairseq_bertloss.evaluation.same_test_set import check_belongs
 from fairseq_bertloss.evaluation.surface import SurfaceMetrics
 from fairseq_bertloss.evaluation.tables import score
+from fairseq_bertloss.evaluation.tokenized import warn_of_tokenized
 
 
 class ScoredSystems(NamedTuple):
@@ -40,6 +41,7 @@ def score_files(reference: str, files: dict[str, list[str]], evaluator: Evaluato
     everything = [run for runs in translations.values() for run in runs]
     for run in everything:
         check_belongs(run, references, reference, evaluator.tokenizer)
+    warn_of_tokenized(everything, references, reference, evaluator.tokenizer)
     runs, signatures, surface = evaluator.score(everything, references)
     remaining = iter(runs)
     systems = [System(name, [next(remaining) for _ in own]) for name, own in translations.items()]

@@ -11,6 +11,7 @@ from sacrebleu.metrics import BLEU, CHRF, TER
 
 from fairseq_bertloss.evaluation.health import health
 from fairseq_bertloss.evaluation.hypotheses import Translations
+from fairseq_bertloss.evaluation.pieces import are_pieces
 from fairseq_bertloss.evaluation.target_language import BLEU_TOKENIZERS, bleu_tokenizer
 from fairseq_bertloss.language_model.spaces import CONTINUES_WORD, loses_spaces
 from fairseq_bertloss.language_model.vocabulary import UNKNOWN_IN_REFERENCE, respaced, tokenize
@@ -29,7 +30,8 @@ class SurfaceMetrics:
     characters are counted in the place of words. Spaces beside ideographs and kana count nowhere then.
 
     Args:
-        tokenizer: of the language model whose pieces fairseq-generate's output is made of.
+        tokenizer: of the language model whose pieces fairseq-generate's output may be made of; other output is plain
+            text.
         language: written without spaces; None: any other.
         lowercase: BLEU and chrF without regard to case.
         tokenized: BLEU as multi-bleu.perl has it (see `bleu_text`).
@@ -57,7 +59,7 @@ class SurfaceMetrics:
 
     def score(self, system: Translations, references: Sequence[str]) -> tuple[dict[str, float], list[float]]:
         """Corpus figures by their names in results.METRICS, and each sentence's BLEU."""
-        if self._tokenized and self.by_character and system.generated is None:
+        if self._tokenized and self.by_character and self._pieces(system) is None:
             _check_segmented(system)
         words, reference_words = self.bleu_text(system, references)
         bleu = self.bleu.corpus_score(words, [reference_words])
@@ -86,15 +88,21 @@ class SurfaceMetrics:
         """
         if not self._tokenized:
             return self._lines(system.text), self._lines(self._spaced_alike(references, system))
-        if system.generated is None:
+        pieces = self._pieces(system)
+        if pieces is None:
             return system.text, list(references)
-        pieces = [line.split() for line in system.generated.hypotheses]
         unknown = {self._tokenizer.unk_token: UNKNOWN_IN_REFERENCE}  # which is not to match a translation's
         read = ([unknown.get(piece, piece) for piece in line] for line in tokenize(self._tokenizer, references))
         return self._words(pieces), self._words(read)
 
+    def _pieces(self, system: Translations) -> list[list[str]] | None:
+        """The hypotheses as pieces of the language model's; None where the text was not made of these."""
+        if system.generated is None or not are_pieces(system.generated.hypotheses, self._tokenizer):
+            return None
+        return [line.split() for line in system.generated.hypotheses]
+
     def _spaced_alike(self, references: Sequence[str], system: Translations) -> list[str]:
-        if system.generated is None:
+        if self._pieces(system) is None:
             return list(references)
         return [respaced(self._tokenizer, line) if unspaced.LETTER.search(line) else line for line in references]
 

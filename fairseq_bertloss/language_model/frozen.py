@@ -6,7 +6,7 @@ contextual = lm(lm.embedding_table[ids], mask)
 
 import csv
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING
 
 import torch
@@ -18,6 +18,7 @@ from fairseq_bertloss.language_model.pretrained import (
     encoder_config,
     fingerprint,
     load_encoder,
+    longest_text,
     max_length,
     scoring_layer,
 )
@@ -83,6 +84,10 @@ class FrozenLanguageModel:
     def hidden_size(self) -> int:
         """Values in a contextual embedding."""
         return self._encoder.config.hidden_size
+
+    def longest_text(self, tokenizer: "PreTrainedTokenizerBase") -> int:
+        """How many ids of a text BERTScore reads, sentence markers included; longer texts are cut there."""
+        return longest_text(self._encoder, self.name, tokenizer)
 
     @property
     def precision(self) -> str:
@@ -171,6 +176,12 @@ def idf_weights(path: str, tokenizer: "PreTrainedTokenizerBase") -> dict[int, fl
     if not any(references):
         raise ValueError(f"{path}: no references to compute idf weights from: the file has no text")
     return get_idf_dict(encode(tokenizer, references, tokenizer.model_max_length), None, nthreads=0)
+
+
+def symbol_weights(path: str, tokenizer: "PreTrainedTokenizerBase", ids: Iterable[int]) -> Tensor:
+    """The weights that idf_weights has for some of the language model's ids, (ids,)."""
+    weights = idf_weights(path, tokenizer)
+    return torch.tensor([weights[i] for i in ids])
 
 
 def rescaling_baseline(name: str, layer: int, lang: str | None, path: str | None = None) -> tuple[float, float, float]:

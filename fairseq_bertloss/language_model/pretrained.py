@@ -11,7 +11,7 @@ import torch
 from fairseq_bertloss.language_model.lm_config import is_hub_name, not_loadable, quiet_loading, read_config
 
 if TYPE_CHECKING:
-    from transformers import PretrainedConfig, PreTrainedModel
+    from transformers import PretrainedConfig, PreTrainedModel, PreTrainedTokenizerBase
 
 WITHOUT_EFFECT = ("_name_or_path", "transformers_version")
 """What a configuration has that no embedding depends on."""
@@ -118,6 +118,18 @@ def max_length(encoder: "PreTrainedModel", name: str) -> int:
             "choose another language model"
         )
     return room
+
+
+def longest_text(encoder: "PreTrainedModel", name: str, tokenizer: "PreTrainedTokenizerBase") -> int:
+    """How many ids of a text BERTScore reads, sentence markers included; bert-score cuts what is longer.
+
+    The tokenizer says it, which knows no end in some folders. Where positions are relative there need be none.
+
+    Raises:
+        ValueError: there are too few positions for a sentence; `name` is for the message.
+    """
+    longest = tokenizer.model_max_length
+    return longest if position_table(encoder) is None else min(longest, max_length(encoder, name))
 
 
 def fingerprint(encoder: "PreTrainedModel", layer: int, precision: str) -> str:

@@ -135,15 +135,7 @@ def align(
     absent = [f"{role}={name!r}" for role, name in specials._asdict().items() if name not in symbols]
     if absent:
         raise ValueError(f"the symbols lack the special {', '.join(absent)}; name all four: bos, pad, eos, unk")
-    vocabulary = tokenizer.get_vocab()
-    roles = special_ids(tokenizer)
-    by_role = {getattr(specials, role): token_id for role, token_id in roles._asdict().items()}
-
-    def id_of(symbol: str) -> int | None:
-        token_id = by_role.get(symbol, vocabulary.get(symbol))
-        return roles.unk if token_id is None and ADDED_SYMBOL.fullmatch(symbol) else token_id
-
-    ids = [id_of(symbol) for symbol in symbols]
+    ids = _ids(symbols, tokenizer, specials)
     unknown = [symbol for symbol, token_id in zip(symbols, ids, strict=True) if token_id is None]
     if unknown:
         raise ValueError(
@@ -151,9 +143,18 @@ def align(
             f"{tokenizer.name_or_path!r}, for example {', '.join(map(repr, unknown[:5]))}. The target side must be "
             "made of that model's own pieces. 'bertloss prepare' tokenizes a corpus so, and "
             f"'bertloss vocabulary --lm {tokenizer.name_or_path} --output dict.txt' writes the dictionary "
-            "for 'fairseq-preprocess --tgtdict dict.txt'"
+            "for 'fairseq-preprocess --tgtdict dict.txt'. Any other dictionary will do for --objective risk, with "
+            "candidates as text"
         )
     return torch.tensor(ids)
+
+
+def unaligned(
+    symbols: Sequence[str], tokenizer: "PreTrainedTokenizerBase", specials: Specials = FAIRSEQS_SPECIALS
+) -> list[str]:
+    """The symbols that `align` would refuse: no pieces of the language model."""
+    ids = _ids(symbols, tokenizer, specials)
+    return [symbol for symbol, token_id in zip(symbols, ids, strict=True) if token_id is None]
 
 
 def dictionary_symbols(tokenizer: "PreTrainedTokenizerBase") -> list[str]:
@@ -237,6 +238,19 @@ def respaced(tokenizer: "PreTrainedTokenizerBase", line: str) -> str:
     spans = (line[start:end] for start, end in encoding["offset_mapping"])
     spelt = [f"##{span}" if piece.startswith("##") else span for piece, span in zip(pieces, spans, strict=True)]
     return detokenize(tokenizer, spelt)
+
+
+def _ids(symbols: Sequence[str], tokenizer: "PreTrainedTokenizerBase", specials: Specials) -> list[int | None]:
+    """The language model's id of every symbol, None where it has none."""
+    vocabulary = tokenizer.get_vocab()
+    roles = special_ids(tokenizer)
+    by_role = {getattr(specials, role): token_id for role, token_id in roles._asdict().items()}
+
+    def id_of(symbol: str) -> int | None:
+        token_id = by_role.get(symbol, vocabulary.get(symbol))
+        return roles.unk if token_id is None and ADDED_SYMBOL.fullmatch(symbol) else token_id
+
+    return [id_of(symbol) for symbol in symbols]
 
 
 def _auto_tokenizer(name: str, **options: Any) -> "PreTrainedTokenizerBase":

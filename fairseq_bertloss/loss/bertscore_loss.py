@@ -4,14 +4,13 @@ loss = BERTScoreLoss.from_pretrained("bert-base-uncased", symbols)
 loss.objective(loss(logits, target)).mean().backward()
 """
 
-from collections.abc import Collection, Sequence
+from collections.abc import Sequence
 from typing import Any
 
-import torch
 from torch import Tensor
 
-from fairseq_bertloss.choices import END_OF_SENTENCE, SOFT_PREDICTIONS
-from fairseq_bertloss.language_model.frozen import FrozenLanguageModel, idf_weights, rescaling_baseline
+from fairseq_bertloss.choices import END_OF_SENTENCE, SOFT_PREDICTIONS, check_choice
+from fairseq_bertloss.language_model.frozen import FrozenLanguageModel, rescaling_baseline, symbol_weights
 from fairseq_bertloss.language_model.vocabulary import (
     Dictionary,
     SpecialIds,
@@ -23,7 +22,6 @@ from fairseq_bertloss.language_model.vocabulary import (
 from fairseq_bertloss.loss.expected_embeddings import TokenPredictions, check_vocabulary, expected_embeddings
 from fairseq_bertloss.loss.layout import SentenceLayout
 from fairseq_bertloss.loss.matching import BERTScore, Scores
-from fairseq_bertloss.loss.one_to_one import MATCHINGS
 from fairseq_bertloss.loss.output_layer import Projection
 from fairseq_bertloss.loss.reference_scorer import ReferenceScorer
 from fairseq_bertloss.loss.soft_predictions import DEFAULT_TEMPERATURE, SoftPrediction
@@ -74,14 +72,13 @@ class BERTScoreLoss(ReferenceScorer):
         Raises:
             ValueError: an option that is not among its choices.
         """
-        _check_choice("soft_prediction", soft_prediction, SOFT_PREDICTIONS)
-        _check_choice("score", score, BERTScore._fields)
-        _check_choice("matching", matching, MATCHINGS)
-        _check_choice("end_of_sentence", end_of_sentence, END_OF_SENTENCE)
+        check_choice("soft_prediction", soft_prediction, SOFT_PREDICTIONS)
+        check_choice("end_of_sentence", end_of_sentence, END_OF_SENTENCE)
         super().__init__(
             language_model,
             symbol_ids,
             specials,
+            score=score,
             matching=matching,
             end_of_sentence=end_of_sentence,
             idf=idf,
@@ -90,7 +87,6 @@ class BERTScoreLoss(ReferenceScorer):
         self.soft_prediction = soft_prediction
         self.temperature = DEFAULT_TEMPERATURE[soft_prediction] if temperature is None else temperature
         self.gumbel_hard = gumbel_hard
-        self.score = score
         self.chunk_tokens = chunk_tokens
 
     @classmethod
@@ -135,14 +131,9 @@ class BERTScoreLoss(ReferenceScorer):
             baseline = rescaling_baseline(lm, language_model.layer, lang, baseline_path)
         idf = None
         if idf_references is not None:
-            weights = idf_weights(idf_references, tokenizer)
-            idf = torch.tensor([weights[i] for i in symbol_ids.tolist()])
+            idf = symbol_weights(idf_references, tokenizer, symbol_ids.tolist())
         places = SpecialIds(*(names.index(special) for special in specials))
         return cls(language_model, symbol_ids, places, idf=idf, baseline=baseline, **options)
-
-    def maximised(self, score: BERTScore) -> Tensor:
-        """What training maximises: F1, precision or recall of each sentence, (batch,)."""
-        return getattr(score, self.score)
 
     def objective(self, score: BERTScore) -> Tensor:
         """What training minimises: -F1, -precision or -recall of each sentence, (batch,)."""
@@ -229,12 +220,6 @@ class BERTScoreLoss(ReferenceScorer):
         embeddings = probabilities.to(self.embedding_table.dtype) @ self.embedding_table
         weights = None if self.idf is None else probabilities @ self.idf.to(probabilities.dtype)
         return self._score(self._sentences(embeddings, weights, target, layout), target, layout).rewarded
-
-
-def _check_choice(option: str, value: str, choices: Collection[str]) -> None:
-    """Raises ValueError unless the value of an option is one of its choices."""
-    if value not in choices:
-        raise ValueError(f"unknown {option} {value!r}: choose one of {', '.join(choices)}")
 
 
 def _packed(predictions: Tensor, target: Tensor, layout: SentenceLayout) -> Tensor:

@@ -102,8 +102,13 @@ def greedy_match(pairs: Comparison) -> BERTScore:
 
 def score_of_sums(predicted: Tensor, reference: Tensor, pairs: Comparison) -> BERTScore:
     """Precision, recall and F1 of the matched cosines, summed by the weights of either side, (batch,) each."""
-    precision = _mean(predicted, pairs.predicted_weights)
-    recall = _mean(reference, pairs.reference_weights)
+    weights = (pairs.predicted_weights.sum(dim=-1), pairs.reference_weights.sum(dim=-1))
+    # What matches nothing but sentence markers would be worth something.
+    empty = (weights[0] == 0) | (weights[1] == 0)
+    precision, recall = (
+        _mean(total, weight).masked_fill(empty, 0.0)
+        for total, weight in zip((predicted, reference), weights, strict=True)
+    )
     return BERTScore(precision, recall, _harmonic_mean(precision, recall))
 
 
@@ -114,8 +119,7 @@ def _best_match(cosine: Tensor, admitted: Tensor) -> Tensor:
     return best.masked_fill(~admitted.any(dim=-1, keepdim=True), 0.0)
 
 
-def _mean(total: Tensor, weights: Tensor) -> Tensor:
-    weight = weights.sum(dim=-1)
+def _mean(total: Tensor, weight: Tensor) -> Tensor:
     # The rounding of a normalised vector's length can carry a mean of ones past 1.
     return (total / weight.masked_fill(weight == 0, 1.0)).clamp(-1.0, 1.0)
 

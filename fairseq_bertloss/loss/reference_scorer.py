@@ -6,6 +6,7 @@ from typing import Self
 import torch
 from torch import Tensor, nn
 
+from fairseq_bertloss.choices import MATCHING_NAMES, SCORE_NAMES, check_choice
 from fairseq_bertloss.language_model.frozen import FrozenLanguageModel
 from fairseq_bertloss.language_model.vocabulary import SpecialIds
 from fairseq_bertloss.loss.layout import SentenceLayout
@@ -25,22 +26,30 @@ class ReferenceScorer(nn.Module):
     def __init__(
         self,
         language_model: FrozenLanguageModel,
-        symbol_ids: Tensor,
+        symbol_ids: Tensor | None,
         specials: SpecialIds,
         *,
+        score: str,
         matching: str,
         end_of_sentence: str,
         idf: Tensor | None,
         baseline: tuple[float, float, float] | None,
     ):
-        """Arguments as BERTScoreLoss has them."""
+        """Arguments as BERTScoreLoss has them; without symbol_ids the symbols are the language model's own ids.
+
+        Raises:
+            ValueError: a score or a matching that is not among the choices.
+        """
+        check_choice("score", score, SCORE_NAMES)
+        check_choice("matching", matching, MATCHING_NAMES)
         super().__init__()
         self.language_model = language_model
         self.specials = specials
+        self.score = score
         self.matching = matching
         self.end_of_sentence = end_of_sentence
-        self._symbol_ids = symbol_ids.cpu()
-        self.register_buffer("embedding_table", self._table(), persistent=False)
+        self._symbol_ids = None if symbol_ids is None else symbol_ids.cpu()
+        self.embedding_table = self._table()  # no buffer: what follows the language model need not be moved itself
         self.idf = idf  # no buffer: half precision would round it
         self.baseline = baseline
         self.reference_caches: ReferenceCaches | None = None
@@ -49,6 +58,10 @@ class ReferenceScorer(nn.Module):
     def max_target_length(self) -> int:
         """The longest target that the language model has positions for, </s> included."""
         return self.language_model.max_length - 1
+
+    def maximised(self, score: BERTScore) -> Tensor:
+        """What training maximises: F1, precision or recall of each sentence, (batch,)."""
+        return getattr(score, self.score)
 
     def score_ids(self, hypothesis: Tensor, target: Tensor, reference_index: Sequence[int] | None = None) -> BERTScore:
         """The scores of score_candidates by the objective's matching alone."""
@@ -135,20 +148,25 @@ class ReferenceScorer(nn.Module):
 
     def _language_model_ids(self, ids: Tensor, layout: SentenceLayout) -> list[tuple[int, ...]]:
         """The language model's ids of each sentence, start marker included."""
-        start = int(self._symbol_ids[self.specials.bos])
-        tokens = self._symbol_ids[layout.packed(ids).cpu()]
+        tokens = layout.packed(ids).cpu()
+        start = self.specials.bos
+        if self._symbol_ids is not None:
+            tokens = self._symbol_ids[tokens]
+            start = int(self._symbol_ids[start])
         return [(start, *sentence.tolist()) for sentence in tokens.split(layout.lengths)]
 
     def _table(self) -> Tensor:
-        """The language model's embeddings in the order of the symbols."""
+        """The language model's embeddings in the order of the symbols; its own table, no copy, where they are its ids.
+
+        As exact as the language model, which may keep its precision.
+        """
         table = self.language_model.embedding_table.detach()
-        return table[self._symbol_ids.to(table.device)]
+        return table if self._symbol_ids is None else table[self._symbol_ids.to(table.device)]
 
     def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> Self:
         self.language_model.apply(fn)
         super()._apply(fn, recurse)
-        if self.language_model.dtype is not None:
-            self.embedding_table = self._table()  # as exact as the language model, which keeps its precision
+        self.embedding_table = self._table()
         if self.idf is not None:
             self.idf = self.idf.to(self.embedding_table.device)
         return self

@@ -1,6 +1,10 @@
 """From options to the objects that they describe."""
 
+import logging
+
+from fairseq_bertloss.language_model.vocabulary import SpecialIds
 from fairseq_bertloss.loss.bertscore_loss import BERTScoreLoss
+from fairseq_bertloss.loss.text_reward import TextReward
 from fairseq_bertloss.training.candidates import (
     Generations,
     Translator,
@@ -8,10 +12,21 @@ from fairseq_bertloss.training.candidates import (
     free_running_generations,
 )
 from fairseq_bertloss.training.config import BERTScoreCriterionConfig
+from fairseq_bertloss.training.detokenizer import source_detokenizer, symbols_without_piece, target_detokenizer
+from fairseq_bertloss.training.fitting import Fitting
+from fairseq_bertloss.training.judges import PieceJudge, TextJudge
 from fairseq_bertloss.training.objective import Objective
+from fairseq_bertloss.training.raw_references import RawReferences
+from fairseq_bertloss.training.reading import Reader
+from fairseq_bertloss.training.reward_functions import RewardFunction, bleu, chrf, moverscore, users_function
+from fairseq_bertloss.training.reward_weights import BERTSCORE, BUILT_IN, MOVERSCORE, reward_weights
+from fairseq_bertloss.training.rewards import Rewards
 from fairseq_bertloss.training.risk import Risk
 from fairseq_bertloss.training.soft import FreeRunning, TeacherForcing
-from fairseq_bertloss.training.suitable import target_language
+from fairseq_bertloss.training.suitable import check_untagged, language_tags, target_language
+from fairseq_bertloss.training.texts import TextReader
+
+logger = logging.getLogger(__name__)
 
 
 def build_generations(cfg: BERTScoreCriterionConfig, task) -> Generations | None:
@@ -25,45 +40,132 @@ def build_generations(cfg: BERTScoreCriterionConfig, task) -> Generations | None
     return free_running_generations(cfg, task) if cfg.free_running else None
 
 
-def build_bertscore(cfg: BERTScoreCriterionConfig, task) -> BERTScoreLoss:
-    """BERTScore of the task's target symbols, through the language model of --bert-model.
+def build_rewards(cfg: BERTScoreCriterionConfig, task) -> Rewards | None:
+    """What candidates earn; None where the objective has none.
+
+    The language model is loaded last, after all other mistakes in options were found.
 
     Raises:
-        ValueError: the language model cannot be loaded or used, or symbols are not in its vocabulary.
+        ValueError: there is no such function, an option of detokenization cannot be; as in build_bertscore.
     """
-    return BERTScoreLoss.from_pretrained(
-        cfg.bert_model,
-        task.target_dictionary,
-        cfg.bert_layer,
+    if str(cfg.objective) != "risk":
+        return None
+    weights = reward_weights(cfg.reward)
+    functions = {name: _function(name, cfg, task) for name in weights if name != BERTSCORE}
+    by_text = BERTSCORE in weights and _reads_text(cfg, task)
+    if cfg.raw_references and not (functions or by_text):
+        raise ValueError(
+            "--raw-references does nothing where candidates are read as pieces: leave it out, or add "
+            "--candidates-as text"
+        )
+    texts = _build_texts(cfg, task, functions) if functions or by_text else None
+    judge = None
+    if BERTSCORE in weights:
+        bertscore = build_bertscore(cfg, task, by_text)
+        judge = TextJudge(bertscore) if by_text else PieceJudge(bertscore)
+    return Rewards(weights, judge, functions, texts)
+
+
+def _reads_text(cfg: BERTScoreCriterionConfig, task) -> bool:
+    """Whether BERTScore reads candidates as text; the log has the reason."""
+    symbols = len(task.target_dictionary)
+    pieces = symbols - len(symbols_without_piece(task.target_dictionary, cfg.bert_model))
+    chosen = str(cfg.candidates_as or ("text" if language_tags(task) or pieces < symbols else "pieces"))
+    logger.info(
+        f"BERTScore reads candidates as {chosen} (--candidates-as): {pieces:,} of the target dictionary's {symbols:,} "
+        f"symbols are pieces of {cfg.bert_model}"
+    )
+    return chosen == "text"
+
+
+def build_bertscore(cfg: BERTScoreCriterionConfig, task, by_text: bool) -> BERTScoreLoss | TextReward:
+    """BERTScore through the language model of --bert-model: of text, or of the task's target symbols.
+
+    Raises:
+        ValueError: the language model cannot be loaded or used, or target symbols are not in its vocabulary.
+    """
+    options = dict(
         idf_references=cfg.bert_idf,
         rescale_with_baseline=cfg.rescale_with_baseline,
         baseline_path=cfg.baseline_path,
         lang=target_language(task),
-        soft_prediction=str(cfg.soft_prediction or "gumbel_softmax"),
-        gumbel_hard=cfg.gumbel_hard,
         score=str(cfg.score),
         matching=str(cfg.reward_matching),
+        lm_dtype=None if cfg.lm_dtype is None else str(cfg.lm_dtype),
+    )
+    if by_text:
+        return TextReward(cfg.bert_model, cfg.bert_layer, **options)
+    check_untagged(task)
+    return BERTScoreLoss.from_pretrained(
+        cfg.bert_model,
+        task.target_dictionary,
+        cfg.bert_layer,
+        soft_prediction=str(cfg.soft_prediction or "gumbel_softmax"),
+        gumbel_hard=cfg.gumbel_hard,
         end_of_sentence=str(cfg.end_of_sentence),
         chunk_tokens=cfg.chunk_tokens,
-        lm_dtype=None if cfg.lm_dtype is None else str(cfg.lm_dtype),
+        **options,
     )
 
 
+def _function(name: str, cfg: BERTScoreCriterionConfig, task) -> RewardFunction:
+    if name == "chrf":
+        return chrf()
+    if name == "bleu":
+        return bleu(target_language(task))
+    if name == MOVERSCORE:
+        return moverscore(cfg.bert_model, "cpu" if cfg.cpu else None)
+    return users_function(name)
+
+
+def _build_texts(cfg: BERTScoreCriterionConfig, task, functions: dict[str, RewardFunction]) -> TextReader:
+    target = target_detokenizer(cfg, task)
+    logger.info(f"text of candidates and references: symbols joined by {target}")
+    source = None if set(BUILT_IN).issuperset(functions) else source_detokenizer(cfg, task)
+    raw = RawReferences(cfg.raw_references, task) if cfg.raw_references else None
+    return TextReader(target, source, task.target_dictionary.pad(), raw)
+
+
 def build_objective(
-    cfg: BERTScoreCriterionConfig, task, bertscore: BERTScoreLoss, generations: Generations | None
+    cfg: BERTScoreCriterionConfig,
+    task,
+    bertscore: BERTScoreLoss | TextReward | None,
+    rewards: Rewards | None,
+    generations: Generations | None,
 ) -> Objective:
     """The objective that the options ask for.
 
     Args:
         cfg: the criterion's options, checked.
         task: fairseq's, which builds generators.
-        bertscore: what predictions and candidates are scored with.
-        generations: what build_generations makes of the options.
+        bertscore: scores candidates or soft predictions; None where BERTScore is no reward.
+        rewards: what build_rewards makes of them.
+        generations: what build_generations makes of them.
 
     Raises:
         ValueError: translations would be too long for the language model.
     """
     if generations is None:
         return TeacherForcing(cfg, bertscore)
-    translator = Translator(task, bertscore, generations)
-    return Risk(cfg, bertscore, translator) if str(cfg.objective) == "risk" else FreeRunning(cfg, bertscore, translator)
+    reader = Reader(target_specials(task), cfg.cross_entropy_weight > 0, cfg.chunk_tokens)
+    translator = Translator(task, rewards or bertscore, generations, longest_target(bertscore))
+    if rewards is None:
+        return FreeRunning(cfg, bertscore, translator, reader)
+    return Risk(cfg, rewards, translator, reader)
+
+
+def build_fitting(task, bertscore: BERTScoreLoss | TextReward | None, rewards: Rewards | None) -> Fitting:
+    """Which sentences are scored, by what scores them."""
+    texts = None if rewards is None else rewards.texts
+    return Fitting(task.target_dictionary.pad(), longest_target(bertscore), texts)
+
+
+def target_specials(task) -> SpecialIds:
+    """The target dictionary's four specials."""
+    dictionary = task.target_dictionary
+    return SpecialIds(dictionary.bos(), dictionary.pad(), dictionary.eos(), dictionary.unk())
+
+
+def longest_target(bertscore: BERTScoreLoss | TextReward | None) -> int | None:
+    """Symbols of the longest target that can be scored; None: any, as text is cut like bert-score's."""
+    return bertscore.max_target_length if isinstance(bertscore, BERTScoreLoss) else None

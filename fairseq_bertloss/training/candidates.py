@@ -9,7 +9,6 @@ from fairseq.dataclass.configs import GenerationConfig
 from omegaconf import DictConfig, OmegaConf
 from torch import Tensor, nn
 
-from fairseq_bertloss.loss.bertscore_loss import BERTScoreLoss
 from fairseq_bertloss.training.config import BERTScoreCriterionConfig
 from fairseq_bertloss.training.generation import (
     check_generation,
@@ -110,23 +109,24 @@ class Translator:
 
     Args:
         task: fairseq's, which builds the generator.
-        bertscore: whose positions and mode count: in training mode it draws as training does.
+        mode: in training mode translations are drawn as training does.
         generations: how translations are drawn.
+        room: symbols that a translation may have, </s> included; None: as many as the model has positions for.
 
     Raises:
-        ValueError: translations would be too long for the language model.
+        ValueError: there is no room for translations.
     """
 
-    def __init__(self, task, bertscore: BERTScoreLoss, generations: Generations):
+    def __init__(self, task, mode: nn.Module, generations: Generations, room: int | None):
         self._task = task
-        self._bertscore = bertscore
+        self._mode = mode
         self._generations = generations
         self._lengths = generations.training[0]
-        room = bertscore.max_target_length - 1
-        if self._lengths.min_len > room:
+        self._room = room
+        if room is not None and self._lengths.min_len > room - 1:
             raise ValueError(
-                f"{OPTION}: min_len {self._lengths.min_len} is more than the {room} symbols that the language model "
-                "has room for"
+                f"{OPTION}: min_len {self._lengths.min_len} is more than the {room - 1} symbols that the language "
+                "model has room for"
             )
 
     def draw(self, model: nn.Module, sample: dict) -> list[list[list[int]]]:
@@ -145,10 +145,9 @@ class Translator:
         found = [[] for _ in sample["target"]]
         if torch.stack([parameter.isnan().any() for parameter in model.parameters()]).any():
             return found
-        room = self._bertscore.max_target_length
         with evaluating(model):
-            for config in self._generations.training if self._bertscore.training else self._generations.validation:
-                for own, more in zip(found, translations(self._task, model, sample, config, room), strict=True):
+            for config in self._generations.training if self._mode.training else self._generations.validation:
+                for own, more in zip(found, translations(self._task, model, sample, config, self._room), strict=True):
                     own += [one["tokens"] for one in more]
         # Older torch would take the half-precision weights of this pass for those that learn, without gradients
         # (pytorch#112583).
@@ -163,4 +162,4 @@ class Translator:
         </s> comes then, whether the model chose it or not.
         """
         sources = sample["net_input"]["src_lengths"][chosen]
-        return longest_lengths(self._lengths, model, sources, self._bertscore.max_target_length)
+        return longest_lengths(self._lengths, model, sources, self._room)

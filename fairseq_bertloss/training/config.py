@@ -1,13 +1,13 @@
-"""The options of the criterion `bertscore_loss`, and which of them cannot be, alone or together."""
+"""The options of the criterion `bertscore_loss`."""
 
-import math
-from dataclasses import dataclass, field, fields
-from typing import Optional  # fairseq's argument parser cannot read `str | None`
+from dataclasses import dataclass, field
+from typing import Any, Optional  # fairseq's argument parser cannot read `str | None`
 
 from fairseq.dataclass import ChoiceEnum, FairseqDataclass
 from omegaconf import II
 
 from fairseq_bertloss.choices import (
+    CANDIDATES_AS,
     DTYPE_NAMES,
     END_OF_SENTENCE,
     MATCHING_NAMES,
@@ -16,22 +16,8 @@ from fairseq_bertloss.choices import (
     SOFT_PREDICTIONS,
     UNFINISHED,
 )
-from fairseq_bertloss.loss.temperature import TemperatureSchedule
-from fairseq_bertloss.training.sums import not_logged
-
-OPTIONS_OF = {
-    "soft": ("soft_prediction", "soft_temperature", "gumbel_hard", "free_running"),
-    "risk": (
-        "candidates",
-        "sampled_candidates",
-        "reference_among_candidates",
-        "risk_alpha",
-        "reward_scale",
-        "unfinished_candidates",
-        "best_candidate",
-    ),
-}
-"""The objectives, and the options that have an effect with one of them alone."""
+from fairseq_bertloss.training.reward_weights import BERTSCORE
+from fairseq_bertloss.training.sums import OBJECTIVE_SUMS
 
 
 @dataclass
@@ -89,7 +75,7 @@ class BERTScoreCriterionConfig(FairseqDataclass):
     )
 
     # What is minimised.
-    objective: ChoiceEnum(tuple(OPTIONS_OF)) = field(
+    objective: ChoiceEnum(tuple(OBJECTIVE_SUMS)) = field(
         default="soft",
         metadata={
             "help": "what learns from BERTScore: 'soft', soft predictions of the reference, as in BERTTune, or 'risk', "
@@ -152,12 +138,34 @@ class BERTScoreCriterionConfig(FairseqDataclass):
     risk_alpha: float = field(
         default=1.0, metadata={"help": "--objective risk: candidates weigh softmax(alpha * log-probability / length)"}
     )
+    reward: str = field(
+        default=BERTSCORE,
+        metadata={
+            "help": "--objective risk: what candidates earn: 'bertscore', 'chrf', 'bleu', 'moverscore', or "
+            "MODULE:FUNCTION, a function of (hypotheses, references, sources), lists of text, that returns scores; or "
+            "several with their weights, such as bertscore:1,chrf:0.5"
+        },
+    )
     reward_scale: ChoiceEnum(SCALES) = field(
         default="none",
         metadata={
             "help": "--objective risk: brings the rewards of a sentence's candidates to one scale, so that every "
             "sentence counts and --cross-entropy-weight has something to weigh: 'min-max' to the range from 0 to 1, "
             "'std' to mean 0 and standard deviation 1"
+        },
+    )
+    candidates_as: Optional[ChoiceEnum(CANDIDATES_AS)] = field(
+        default=None,
+        metadata={
+            "help": "--objective risk: what BERTScore reads of a candidate: its symbols as 'pieces' of --bert-model, "
+            "or its 'text', which any dictionary has (default: pieces where the dictionary is made of them)"
+        },
+    )
+    raw_references: Optional[str] = field(
+        default=None,
+        metadata={
+            "help": "--objective risk: file of the training set's references as text, one a line, in the place of the "
+            "text of their symbols (for candidates as text)"
         },
     )
     unfinished_candidates: ChoiceEnum(UNFINISHED) = field(
@@ -179,6 +187,17 @@ class BERTScoreCriterionConfig(FairseqDataclass):
             "help": "--objective risk and --free-running: fairseq-generate's options for the model's own translations, "
             'as JSON, such as \'{"sampling": true, "sampling_topk": 10}\' (default: beam search for candidates, '
             "sampling for --free-running)"
+        },
+    )
+
+    # From symbols to text; beside these fairseq's own --bpe and --tokenizer.
+    post_process: Optional[str] = field(
+        default=None,
+        metadata={
+            "argparse_alias": "--remove-bpe",
+            "argparse_const": "subword_nmt",
+            "help": "how symbols are joined to words, as in fairseq-generate: 'subword_nmt', 'sentencepiece', ... "
+            "(default: by --bpe, or else by the marks of the dictionary)",
         },
     )
 
@@ -208,70 +227,9 @@ class BERTScoreCriterionConfig(FairseqDataclass):
     )
 
     # fairseq's own.
+    text_bpe: Any = II("bpe")  # under its own name it would be what --bpe says, without its options
+    text_tokenizer: Any = II("tokenizer")
+    cpu: bool = II("common.cpu")
     sentence_avg: bool = II("optimization.sentence_avg")
     ddp_backend: str = II("distributed_training.ddp_backend")
     best_checkpoint_metric: str = II("checkpoint.best_checkpoint_metric")
-
-
-def check(cfg: BERTScoreCriterionConfig) -> None:
-    """Raises ValueError for options that cannot be, or that have no effect beside the others."""
-    _check_values(cfg)
-    _check_effects(cfg)
-    _check_best_checkpoint_metric(cfg)
-    _check_candidates(cfg)
-    if cfg.soft_temperature:
-        TemperatureSchedule.parse(cfg.soft_temperature)  # raises for what it cannot read
-
-
-def _check_values(cfg: BERTScoreCriterionConfig) -> None:
-    if not cfg.bert_model:
-        raise ValueError("--criterion bertscore_loss needs --bert-model: a hub name or a folder")
-    if not 0 <= cfg.cross_entropy_weight <= 1:
-        raise ValueError(f"--cross-entropy-weight must lie between 0 and 1, not {cfg.cross_entropy_weight}")
-    if not 0 <= cfg.label_smoothing < 1:
-        raise ValueError(f"--label-smoothing must lie between 0 and 1, not {cfg.label_smoothing}")
-    if cfg.chunk_tokens is not None and cfg.chunk_tokens < 1:
-        raise ValueError(f"--chunk-tokens must be at least 1, not {cfg.chunk_tokens}")
-    if str(cfg.ddp_backend) == "fully_sharded":
-        raise ValueError(
-            "--ddp-backend fully_sharded is not supported: the loss reads the output layer, of which each worker would "
-            "hold a part; take legacy_ddp or c10d"
-        )
-
-
-def _check_effects(cfg: BERTScoreCriterionConfig) -> None:
-    """Raises ValueError for an option of another objective that is not at its default."""
-    chosen = str(cfg.objective)
-    without_effect = {
-        name: f"--objective {objective}"
-        for objective, names in OPTIONS_OF.items()
-        if objective != chosen
-        for name in names
-    }
-    if chosen == "soft" and not cfg.free_running:
-        without_effect["candidate_generation_args"] = "--objective risk or --free-running"
-    options = {option.name: option for option in fields(BERTScoreCriterionConfig)}
-    for name, others in without_effect.items():
-        if getattr(cfg, name) != options[name].default:
-            option = options[name].metadata.get("argparse_alias", f"--{name.replace('_', '-')}")
-            raise ValueError(f"{option} does nothing with --objective {chosen}: leave it out, or add {others}")
-
-
-def _check_best_checkpoint_metric(cfg: BERTScoreCriterionConfig) -> None:
-    """Raises ValueError for a metric that only another objective logs."""
-    chosen = str(cfg.objective)
-    translated = ("f_bert", "p_bert", "r_bert") if cfg.eval_f_bert else ()
-    if cfg.best_checkpoint_metric in not_logged(chosen).difference(translated):
-        raise ValueError(
-            f"--best-checkpoint-metric {cfg.best_checkpoint_metric} is not logged with --objective {chosen}: add "
-            "--eval-f-bert and take f_bert, or take another metric of the log"
-        )
-
-
-def _check_candidates(cfg: BERTScoreCriterionConfig) -> None:
-    if cfg.candidates < 2:
-        raise ValueError(f"--candidates must be at least 2, to compare, not {cfg.candidates}")
-    if cfg.sampled_candidates < 0:
-        raise ValueError(f"--sampled-candidates must not be negative, as {cfg.sampled_candidates} is")
-    if not 0 < cfg.risk_alpha < math.inf:
-        raise ValueError(f"--risk-alpha must be positive and finite, not {cfg.risk_alpha}")

@@ -12,10 +12,19 @@ from fairseq.criterions import FairseqCriterion, register_criterion
 from torch import Tensor
 
 from fairseq_bertloss.loss.cross_entropy import TokenStatistics
-from fairseq_bertloss.training.build import build_bertscore, build_generations, build_objective
-from fairseq_bertloss.training.config import BERTScoreCriterionConfig, check
+from fairseq_bertloss.loss.text_reward import TextReward
+from fairseq_bertloss.training.build import (
+    build_bertscore,
+    build_fitting,
+    build_generations,
+    build_objective,
+    build_rewards,
+    target_specials,
+)
+from fairseq_bertloss.training.config import BERTScoreCriterionConfig
 from fairseq_bertloss.training.learning import CrossEntropyAlone, Mixture
 from fairseq_bertloss.training.log import log_means
+from fairseq_bertloss.training.option_checks import check
 from fairseq_bertloss.training.suitable import check_model, check_task
 from fairseq_bertloss.training.sums import COMMON_SUMS
 from fairseq_bertloss.training.validation import TranslationMetrics
@@ -32,8 +41,8 @@ class BERTScoreCriterion(FairseqCriterion):
     workers or --update-freq) weigh by their sentences; the logged loss has both means exact. With w = 1 the loss and
     sample_size are those of label_smoothed_cross_entropy.
 
-    Targets that the language model has no positions for are counted as `skipped`. They are left out of the objective
-    and, unless w = 1, of the cross-entropy and the statistics of tokens.
+    Targets that cannot be scored, as those that the language model has no positions for, are counted as `skipped`. They
+    are left out of the objective and, unless w = 1, of the cross-entropy and the statistics of tokens.
     """
 
     def __init__(self, cfg: BERTScoreCriterionConfig, task):
@@ -43,17 +52,18 @@ class BERTScoreCriterion(FairseqCriterion):
         self.cross_entropy_weight = cfg.cross_entropy_weight
         self.label_smoothing = cfg.label_smoothing
         generations = build_generations(cfg, task)  # a mistake in options must not cost the language model's loading
-        self.bertscore = build_bertscore(cfg, task)
-        self.objective = build_objective(cfg, task, self.bertscore, generations)
+        self.rewards = build_rewards(cfg, task)
+        self.bertscore = self.rewards.bertscore if self.rewards else build_bertscore(cfg, task, by_text=False)
+        self.objective = build_objective(cfg, task, self.bertscore, self.rewards, generations)
+        self._fitting = build_fitting(task, self.bertscore, self.rewards)
         self._learning = (
-            CrossEntropyAlone(self.objective, self.bertscore, cfg.label_smoothing > 0, cfg.sentence_avg)
+            CrossEntropyAlone(self.objective, target_specials(task), cfg)
             if cfg.cross_entropy_weight == 1
-            else Mixture(self.objective, self.bertscore.specials)
+            else Mixture(self.objective, target_specials(task))
         )
         self._cache_folder = cfg.cache_references
         self._cache_limit = int(cfg.cache_references_limit * 1e9)
         self.translation_metrics = TranslationMetrics(cfg, task) if cfg.eval_f_bert or cfg.eval_moverscore else None
-        self._warned_of_skipping = False
 
     @classmethod
     def build_criterion(cls, cfg: BERTScoreCriterionConfig, task):
@@ -75,7 +85,7 @@ class BERTScoreCriterion(FairseqCriterion):
         return loss, sample_size, logging_output
 
     def _scored(self, model, sample, reduce: bool) -> tuple[Tensor, int, dict]:
-        chosen = self._fitting(sample["target"])
+        chosen = self._fitting(sample, self.training)
         self._prepare_cache(sample["target"].device)
         scored, references, unit, size = self._learning(model, sample, chosen)
         real = references.ne(self.padding_idx)
@@ -98,24 +108,14 @@ class BERTScoreCriterion(FairseqCriterion):
         }
         return loss.sum() if reduce else loss, size, logging_output
 
-    def _fitting(self, target: Tensor) -> Tensor:
-        """Indices of the sentences that the language model has positions for."""
-        fits = target.ne(self.padding_idx).sum(dim=1) <= self.bertscore.max_target_length
-        if not self._warned_of_skipping and not fits.all():
-            self._warned_of_skipping = True
-            logger.warning(
-                "skipping targets of more than %d symbols, which the language model has no positions for; "
-                "'skipped' in the log counts them (said once)",
-                self.bertscore.max_target_length,
-            )
-        return fits.nonzero().squeeze(1)
-
     def _prepare_cache(self, device: torch.device) -> None:
         """Opens the cache of references, once data are loaded and the language model has its device and precision."""
         if self._cache_folder is None or self.bertscore.reference_caches is not None:
             return
         self.bertscore.to(device)
         cache = self.bertscore.cache_references(self._cache_folder, self._cache_limit).current()
+        if isinstance(self.bertscore, TextReward):
+            return  # how long a text is for the language model is known when it is read
         counted = [
             sizes for data in self.task.datasets.values() if (sizes := getattr(data, "tgt_sizes", None)) is not None
         ]
@@ -134,7 +134,7 @@ class BERTScoreCriterion(FairseqCriterion):
         if self.label_smoothing == 0:
             return tokens.nll
         # A symbol that the model rules out takes no part in the smoothing, which it would make infinite.
-        share = self.label_smoothing / (len(self.bertscore.embedding_table) - 1)
+        share = self.label_smoothing / (len(self.task.target_dictionary) - 1)
         return (1 - self.label_smoothing - share) * tokens.nll + share * tokens.uniform
 
     def _mixed(self, objective: Tensor, cross_entropy: Tensor) -> Tensor:

@@ -7,11 +7,16 @@ from collections.abc import Iterator, Mapping, Sequence
 
 import torch
 from fairseq.dataclass.configs import GenerationConfig
+from fairseq.models.bart import BARTModel
 from fairseq.search import Sampling, Search
 from fairseq.sequence_generator import SequenceGenerator
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import DictConfig, OmegaConf, open_dict
 from omegaconf.errors import OmegaConfBaseException
 from torch import Tensor, nn
+
+from fairseq_bertloss.training.decoder_output import unwrapped
+from fairseq_bertloss.training.suitable import tags_begin_sentences
+from fairseq_bertloss.training.target_sides import first_symbols
 
 _ELSEWHERE = (
     "beam_mt", "constraints", "decoding_format", "diverse_beam_strength", "eos_token", "iter_decode_eos_penalty",
@@ -68,10 +73,20 @@ def generation_config(
     return config
 
 
+def build_generator(task, models: Sequence[nn.Module], config: DictConfig):
+    """fairseq's generator of the given options."""
+    if not tags_begin_sentences(task):
+        return task.build_generator(models, config)
+    config = config.copy()
+    with open_dict(config):
+        config.keep_inference_langtok = True  # else the task wants to know the one target language
+    return task.build_generator(models, config)
+
+
 def check_generation(option: str, config: DictConfig, task) -> None:
     """Raises ValueError unless fairseq makes a generator of these options that has a translation of every source."""
     try:
-        generator = task.build_generator([nn.Module()], config)
+        generator = build_generator(task, [nn.Module()], config)
     except (AssertionError, ValueError) as error:
         raise ValueError(f"{option}: {error}") from error
     if not isinstance(generator, SequenceGenerator):
@@ -157,7 +172,7 @@ def translations(task, model: nn.Module, sample: dict, config: DictConfig, room:
         ValueError: match_source_len is given, and a source is longer than the translations that the model has positions
             for.
     """
-    generator = task.build_generator([model], config)
+    generator = build_generator(task, [model], config)
     sources = sample["net_input"]["src_lengths"]
     longest = longest_lengths(config, model, sources, room)
     if config.match_source_len and max(longest) < sources.max():
@@ -173,7 +188,32 @@ def translations(task, model: nn.Module, sample: dict, config: DictConfig, room:
     generator.search = _OwnLengths(generator.search, dictionary, generator.eos, longest, sources)
     # The search would get the sentences' numbers in the data.
     places = torch.arange(len(longest), device=sources.device)
-    return task.inference_step(generator, [model], sample | {"id": places}, prefix_tokens=None)
+    try:
+        return _generated(task, generator, model, sample | {"id": places})
+    finally:
+        _forget_beam(model)
+
+
+def _forget_beam(model: nn.Module) -> None:
+    """Has BART's decoder read one source a target side again, where a generator had it read one a beam."""
+    model, _ = unwrapped(model)
+    if isinstance(model, BARTModel):
+        model.set_beam_size(1)
+        vars(model.encoder).pop("reorder_encoder_out", None)
+
+
+def _generated(task, generator: SequenceGenerator, model: nn.Module, sample: dict) -> list[list[dict]]:
+    """What the generator finds; a translation begins with its reference's language tag, where references have one.
+
+    translation_multi_simple_epoch itself knows one target language at most, and none in training.
+    """
+    if not tags_begin_sentences(task):
+        return task.inference_step(generator, [model], sample, prefix_tokens=None)
+    if not task.args.lang_tok_replacing_bos_eos:
+        tags = first_symbols(sample["target"], task.target_dictionary.pad())
+        return task.inference_step(generator, [model], sample, prefix_tokens=tags[:, None])
+    tags = first_symbols(sample["net_input"]["prev_output_tokens"], task.target_dictionary.pad())
+    return generator.generate([model], sample, bos_token=tags.repeat_interleave(generator.beam_size))
 
 
 class _OwnLengths(Search):

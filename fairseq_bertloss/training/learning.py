@@ -6,9 +6,9 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
-from fairseq_bertloss.language_model.vocabulary import Specials
-from fairseq_bertloss.loss.bertscore_loss import BERTScoreLoss
+from fairseq_bertloss.language_model.vocabulary import SpecialIds
 from fairseq_bertloss.loss.cross_entropy import TokenStatistics, token_statistics
+from fairseq_bertloss.training.config import BERTScoreCriterionConfig
 from fairseq_bertloss.training.decoder_output import DecoderOutput, decoder_output
 from fairseq_bertloss.training.objective import Objective, Scored, sentences
 
@@ -29,10 +29,10 @@ class Mixture:
 
     Args:
         objective: what is minimised beside cross-entropy.
-        specials: the target's symbols.
+        specials: of the target's symbols.
     """
 
-    def __init__(self, objective: Objective, specials: Specials):
+    def __init__(self, objective: Objective, specials: SpecialIds):
         self._objective = objective
         self._specials = specials
 
@@ -66,16 +66,16 @@ class CrossEntropyAlone:
 
     Args:
         objective: whose sums are logged.
-        bertscore: whose symbols count.
-        with_uniform: whether TokenStatistics.uniform is wanted, for label smoothing.
-        sentence_average: whether fairseq divides by the sentences, not by the tokens.
+        specials: of the target's symbols.
+        cfg: the criterion's options.
     """
 
-    def __init__(self, objective: Objective, bertscore: BERTScoreLoss, with_uniform: bool, sentence_average: bool):
+    def __init__(self, objective: Objective, specials: SpecialIds, cfg: BERTScoreCriterionConfig):
         self._objective = objective
-        self._bertscore = bertscore
-        self._with_uniform = with_uniform
-        self._sentence_average = sentence_average
+        self._specials = specials
+        self._with_uniform = cfg.label_smoothing > 0
+        self._sentence_average = cfg.sentence_avg
+        self._chunk_tokens = cfg.chunk_tokens
 
     def __call__(self, model: nn.Module, sample: dict, chosen: Tensor) -> Learned:
         """As Mixture, but learned from all of the batch's sentences."""
@@ -92,15 +92,14 @@ class CrossEntropyAlone:
 
     def _statistics(self, forced: DecoderOutput, target: Tensor) -> TokenStatistics:
         """Statistics of the references' real tokens."""
-        specials = self._bertscore.specials
-        real = target.ne(specials.pad)
+        real = target.ne(self._specials.pad)
         return token_statistics(
             forced.features[real],
             target[real],
             forced.projection,
-            eos=specials.eos,
+            eos=self._specials.eos,
             with_uniform=self._with_uniform,
-            chunk_tokens=self._bertscore.chunk_tokens,
+            chunk_tokens=self._chunk_tokens,
         )
 
     @torch.no_grad()

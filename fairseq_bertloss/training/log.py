@@ -6,6 +6,7 @@ from typing import NamedTuple
 from fairseq import utils
 from fairseq.logging import metrics
 
+from fairseq_bertloss.training.sums import REWARD
 from fairseq_bertloss.training.validation import log_translation_scores
 
 
@@ -44,9 +45,10 @@ COUNTS = ("nsentences_scored", "skipped")
 def log_means(logging_outputs: list[dict]) -> None:
     """Logs the means over workers, accumulated batches and validation batches."""
     known = {key for log in logging_outputs for key in log}
-    total = {key: utils.item(sum(log.get(key, 0) for log in logging_outputs)) for key in (*SUMS, *COUNTS)}
+    means = MEANS | {name: Mean("candidates") for name in sorted(known) if name.startswith(REWARD)}
+    total = {key: utils.item(sum(log.get(key, 0) for log in logging_outputs)) for key in {*SUMS, *COUNTS, *means}}
     translated = log_translation_scores(logging_outputs)
-    for name, mean in MEANS.items():
+    for name, mean in means.items():
         if name not in known:
             continue  # of another objective
         denominator = total[mean.denominator]

@@ -7,12 +7,12 @@ import torch
 from fairseq.data.data_utils import collate_tokens
 from torch import Tensor, nn
 
-from fairseq_bertloss.loss.bertscore_loss import BERTScoreLoss
+from fairseq_bertloss.language_model.vocabulary import SpecialIds
 from fairseq_bertloss.loss.cross_entropy import TokenStatistics, token_statistics
 from fairseq_bertloss.loss.layout import batches, cost_of_a_batch
 from fairseq_bertloss.loss.output_layer import Projection
 from fairseq_bertloss.training.decoder_output import TargetBatch, decoder_outputs, one_pass_an_update
-from fairseq_bertloss.training.target_sides import TargetSides
+from fairseq_bertloss.training.target_sides import TargetSides, first_symbols
 
 
 class Reading(NamedTuple):
@@ -43,14 +43,15 @@ class Reader:
     """Has a model decode candidates as if they were references, and the references beside them.
 
     Args:
-        bertscore: whose symbols count.
+        specials: of the target's symbols.
         learns_references: whether anything learns from the references' probabilities, as cross-entropy does.
+        chunk_tokens: as for token_statistics.
     """
 
-    def __init__(self, bertscore: BERTScoreLoss, learns_references: bool):
-        self._bertscore = bertscore
-        self._specials = bertscore.specials
+    def __init__(self, specials: SpecialIds, learns_references: bool, chunk_tokens: int | None = None):
+        self._specials = specials
         self._learns_references = learns_references
+        self._chunk_tokens = chunk_tokens
 
     def __call__(
         self,
@@ -84,7 +85,7 @@ class Reader:
                 reading.projection,
                 eos=self._specials.eos,
                 with_uniform=with_uniform,
-                chunk_tokens=self._bertscore.chunk_tokens,
+                chunk_tokens=self._chunk_tokens,
             )
 
     def _features(
@@ -99,7 +100,8 @@ class Reader:
             sides: of whose sentences the encoder reads each source once.
         """
         groups = self._groups(model, source_index, sides)
-        read = [self._batch(group, source_index, sides) for group in groups]
+        starts = first_symbols(net_input["prev_output_tokens"], self._specials.pad)[source_index].tolist()
+        read = [self._batch(group, source_index, sides, starts) for group in groups]
         outputs = decoder_outputs(model, net_input, read)
         packed = torch.cat([
             output.features[batch.prev_output_tokens.ne(self._specials.pad)]
@@ -126,16 +128,17 @@ class Reader:
             *(Group(own, learns=False) for own in _of_like_lengths(sorted(unlearned), sides, cost)),
         ]
 
-    def _batch(self, group: Group, source_index: Tensor, sides: TargetSides) -> TargetBatch:
+    def _batch(self, group: Group, source_index: Tensor, sides: TargetSides, starts: Sequence[int]) -> TargetBatch:
+        """What the decoder reads: the symbols without the last, after the one that the sentence starts with."""
         device = source_index.device
-        sentence = torch.tensor([sides.distinct[side].sentence for side in group.members])
-        prev_output_tokens = self._padded(sides, group.members, move_eos_to_beginning=True)
-        return TargetBatch(prev_output_tokens.to(device), source_index[sentence.to(device)], group.learns)
+        distinct = [sides.distinct[side] for side in group.members]
+        read = [torch.tensor((starts[side.sentence], *side.symbols[:-1])) for side in distinct]
+        sentence = torch.tensor([side.sentence for side in distinct]).to(device)
+        return TargetBatch(collate_tokens(read, self._specials.pad).to(device), source_index[sentence], group.learns)
 
-    def _padded(self, sides: TargetSides, some: Sequence[int], **options) -> Tensor:
+    def _padded(self, sides: TargetSides, some: Sequence[int]) -> Tensor:
         """Symbols of some target sides, (sides, length), padded on the right; on the CPU."""
-        symbols = [torch.tensor(sides.distinct[side].symbols) for side in some]
-        return collate_tokens(symbols, self._specials.pad, self._specials.eos, **options)
+        return collate_tokens([torch.tensor(sides.distinct[side].symbols) for side in some], self._specials.pad)
 
 
 def _of_like_lengths(some: Sequence[int], sides: TargetSides, cost: int) -> list[list[int]]:

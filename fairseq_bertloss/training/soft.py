@@ -80,12 +80,13 @@ class FreeRunning(SoftObjective):
         cfg: the criterion's options.
         bertscore: makes the soft predictions and scores them.
         translator: draws one translation of each sentence.
+        reader: has the model decode it.
     """
 
-    def __init__(self, cfg: BERTScoreCriterionConfig, bertscore: BERTScoreLoss, translator: Translator):
+    def __init__(self, cfg: BERTScoreCriterionConfig, bertscore: BERTScoreLoss, translator: Translator, reader: Reader):
         super().__init__(cfg, bertscore)
         self.translator = translator
-        self._reader = Reader(bertscore, learns_references=cfg.cross_entropy_weight > 0)
+        self._reader = reader
 
     def __call__(self, model: nn.Module, sample: dict, chosen: Tensor) -> Scored:
         drawn = self.translator.draw(model, sample)

@@ -21,8 +21,6 @@ UNSUITABLE = {
     TranslationLevenshteinTask: f"trains models that do not predict from left to right: {AUTOREGRESSIVE}",
     MultilingualTranslationTask: "has a model and a dictionary for each language: take "
     "--task translation_multi_simple_epoch",
-    TranslationFromPretrainedBARTTask: "ends sentences with a language's symbol, which is no piece of a language "
-    "model's: take --task translation",
     LanguageModelingTask: f"has no translations that references could be compared with: {AUTOREGRESSIVE}",
 }
 """Tasks that the criterion cannot train, and why."""
@@ -36,14 +34,37 @@ def check_task(task) -> None:
     for unsuitable, why in UNSUITABLE.items():
         if isinstance(task, unsuitable):
             raise ValueError(f"--criterion bertscore_loss: {type(task).__name__} {why}")
+    if isinstance(task, TranslationFromPretrainedBARTTask) and not hasattr(task, "args"):
+        raise ValueError(
+            "--task translation_from_pretrained_bart cannot be started by this fairseq (fairseq#3169): take "
+            "--task translation_from_mbart, the same with its mistake put right"
+        )
     if getattr(task, "target_dictionary", None) is None:
         name = type(task).__name__
         raise ValueError(f"--criterion bertscore_loss: {name} has no target dictionary: {AUTOREGRESSIVE}")
+
+
+def language_tags(task) -> str | None:
+    """What to do about languages' symbols among the task's target symbols, to be without them; None: it is without."""
+    if isinstance(task, TranslationFromPretrainedBARTTask):
+        return f"{type(task).__name__} ends sentences with a language's symbol: take --task translation"
+    if tags_begin_sentences(task):
+        return "leave out --decoder-langtok, and the second of each pair in --langtoks"
+    return None
+
+
+def tags_begin_sentences(task) -> bool:
+    """Whether target sides begin with a language's symbol, or the decoder reads one in the place of </s>."""
     langtoks = getattr(getattr(task, "args", None), "langtoks", None) or {}
-    if any(target_side for _, target_side in langtoks.values()):
+    return any(target_side for _, target_side in langtoks.values())
+
+
+def check_untagged(task) -> None:
+    """Raises ValueError where languages' symbols are among the target symbols."""
+    if tags := language_tags(task):
         raise ValueError(
-            "leave out --decoder-langtok, and the second of each pair in --langtoks: a language's symbol is no piece "
-            "of a language model's"
+            f"{tags}: a language's symbol is no piece of a language model's; or take --objective risk with "
+            "--candidates-as text"
         )
 
 

@@ -17,11 +17,21 @@ COMMON_SUMS = (
 SOFT_SUMS = ("f_bert", "p_bert", "r_bert", "entropy", "support", "ntokens_predicted")
 """F, precision and recall of the soft predictions, their entropy and support, and the number of predicted tokens."""
 
-RISK_SUMS = ("f_expected", "f_first", "f_best", "candidates", "unfinished")
-"""F under Q, of the first candidate and of the best one; the number of candidates, and of those that were cut."""
+F_SUMS = ("f_expected", "f_first", "f_best")
+"""F_BERT under Q, of the first candidate and of the best one; with BERTScore among the rewards."""
 
-OBJECTIVE_SUMS = {"soft": SOFT_SUMS, "risk": RISK_SUMS}
-"""The same by the objectives' names, for what is checked before an objective exists: it says the same as its `sums`."""
+CANDIDATE_SUMS = ("candidates", "unfinished")
+"""The number of candidates, and of those that were cut."""
+
+RISK_SUMS = (*F_SUMS, *CANDIDATE_SUMS)
+"""What is logged of candidates beside their rewards."""
+
+REWARD = "reward_"
+"""Before a reward's name: its sum over the candidates."""
+
+OBJECTIVE_SUMS = {"soft": SOFT_SUMS, "risk": (*RISK_SUMS, f"{REWARD}bertscore")}
+"""The same by the objectives' names, for what is checked before an objective exists: it says the same as its `sums`,
+where the reward is BERTScore."""
 
 
 def not_logged(objective: str) -> set[str]:

@@ -78,6 +78,11 @@ class TargetSides:
         return [self.distinct[side].sentence for side in self.candidates]
 
     @cached_property
+    def candidate_lengths(self) -> Tensor:
+        """Symbols of each candidate, (candidates,)."""
+        return torch.tensor([self.lengths[side] for side in self.candidates])
+
+    @cached_property
     def _ends(self) -> list[int]:
         return list(itertools.accumulate(self.lengths))
 
@@ -127,3 +132,8 @@ class TargetSides:
             for side, sentence in zip(self.candidates, self.sentence_of_candidate, strict=True)
         ]
         return self.table(torch.tensor(longer), False)
+
+
+def first_symbols(symbols: Tensor, pad: int) -> Tensor:
+    """The first symbol of each sentence that is no padding, (sentences,), of (sentences, length)."""
+    return symbols.gather(1, symbols.ne(pad).int().argmax(dim=1, keepdim=True)).squeeze(1)

@@ -10,13 +10,13 @@ import math
 import torch
 from fairseq import utils
 from fairseq.logging import metrics
-from torch import Tensor
 
 from fairseq_bertloss.evaluation.f_bert import FBertScorer
 from fairseq_bertloss.evaluation.moverscore import MoverScorer
 from fairseq_bertloss.language_model.pretrained import encoder_config, scoring_layer
-from fairseq_bertloss.language_model.vocabulary import UNKNOWN, detokenize, load_tokenizer
+from fairseq_bertloss.language_model.vocabulary import load_tokenizer
 from fairseq_bertloss.training.config import BERTScoreCriterionConfig
+from fairseq_bertloss.training.detokenizer import target_detokenizer
 from fairseq_bertloss.training.generation import check_generation, check_positions, generation_config, translations
 
 logger = logging.getLogger(__name__)
@@ -29,8 +29,8 @@ SENTENCES = f"{PREFIX}sentences"
 class TranslationMetrics:
     """Translates validation batches and sums their scores.
 
-    All sentences count, also those too long for the loss. Text comes from the ids of both sides through the
-    tokenizer of --bert-model, whose pieces they are. <unk> becomes vocabulary.UNKNOWN, which the scoring model reads
+    All sentences count, also those too long for the loss. Text comes from the symbols of both sides, as that of
+    candidates does (`target_detokenizer`). <unk> becomes vocabulary.UNKNOWN, which the scoring model reads
     as its unknown token: references that the dictionary cannot spell (it may hold no more than the pieces seen in
     training) score otherwise than their raw text. F_BERT is without idf and rescaling, MoverScore is its version v2,
     without idf.
@@ -50,7 +50,7 @@ class TranslationMetrics:
         self._task = task
         self._generation = generation_config(OPTION, cfg.eval_generation_args)
         check_generation(OPTION, self._generation, task)
-        self._tokenizer = load_tokenizer(cfg.bert_model)
+        self._text = target_detokenizer(cfg, task)
         self._wants_f_bert = cfg.eval_f_bert
         self._wants_moverscore = cfg.eval_moverscore
         self._lm, self._layer = _scoring_model(cfg)
@@ -89,12 +89,9 @@ class TranslationMetrics:
                 f"{OPTION}: {without} of a batch's {len(found)} sentences have no translation: the model or an option "
                 "rules </s> out, or the model has NaN among its parameters"
             )
-        return [self._text(own[0]["tokens"]) for own in found], list(map(self._text, sample["target"]))
-
-    def _text(self, ids: Tensor) -> str:
-        dictionary = self._task.target_dictionary
-        symbols = dictionary.string(utils.strip_pad(ids.cpu(), dictionary.pad()), unk_string=UNKNOWN)
-        return detokenize(self._tokenizer, symbols.split())
+        references = (utils.strip_pad(target, self._task.target_dictionary.pad()) for target in sample["target"])
+        hypotheses = [self._text(own[0]["tokens"].tolist()) for own in found]
+        return hypotheses, [self._text(reference.tolist()) for reference in references]
 
     def _load(self, device: torch.device) -> None:
         if self._wants_f_bert and not self._f_bert_scorer:

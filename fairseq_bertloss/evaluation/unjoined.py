@@ -1,34 +1,13 @@
 """Warnings of subwords and of fairseq's unknown symbol in what should be text: every metric takes them for words."""
 
 import logging
-import re
 from collections.abc import Sequence
-from typing import NamedTuple
 
 from fairseq_bertloss.language_model.vocabulary import FAIRSEQS_UNKNOWN
+from fairseq_bertloss.text.subwords import LEAST, Mark, marked_words
 
 logger = logging.getLogger(__name__)
 
-
-class Mark(NamedTuple):
-    """How a tool marks subwords: its sign, the pattern of a word with it, and the least share of such words."""
-
-    sign: str
-    word: re.Pattern
-    share: float
-
-
-MARKS = (
-    Mark("@@", re.compile(r"\S+@@"), 0.02),
-    Mark("##", re.compile(r"##\S+"), 0.02),
-    Mark("▁", re.compile(r"▁\S*"), 0.02),
-    Mark("</w>", re.compile(r"\S+</w>"), 0.02),
-    Mark("￭", re.compile(r"￭\S*|\S+￭"), 0.02),
-    Mark("■", re.compile(r"■\S+|\S+■"), 0.02),  # alone it heads an item of a list
-    Mark("Ġ", re.compile(r"\S*Ġ\S*"), 0.1),  # a letter of Maltese too
-)
-LEAST = 2
-"""Fewer words with a mark may be what the text is about."""
 SHOWN = 30
 """Characters of a word in a message; where marks stand for spaces it may be a line."""
 
@@ -40,7 +19,7 @@ def warn_of_subwords(path: str, lines: Sequence[str], least: int = LEAST) -> Non
             f"{path}: {found} and are scored as they stand: join the subwords to words first, or pass all that "
             "fairseq-generate printed"
         )
-    words = [word for line in lines for word in line.split()]
+    words = words_of(lines)
     unknown = [word for word in words if FAIRSEQS_UNKNOWN in word]
     if len(unknown) >= least:
         logger.warning(
@@ -56,11 +35,15 @@ def marks_in(lines: Sequence[str], least: int = LEAST) -> dict[str, str]:
         lines: the text.
         least: words with the mark that are needed, whatever their share.
     """
-    words = [word for line in lines for word in line.split()]
-    said = {}
-    for mark in MARKS:
-        found = [word for word in words if mark.word.fullmatch(word)]
-        if len(found) >= max(least, mark.share * len(words)):
-            shown = f"{mark.sign} ({found[0][:SHOWN]})"
-            said[mark.sign] = f"{len(found):,} of {len(words):,} words have the subword mark {shown}"
-    return said
+    words = words_of(lines)
+    return {mark.sign: found_mark(mark, found, words) for mark, found in marked_words(words, least).items()}
+
+
+def found_mark(mark: Mark, found: Sequence[str], words: Sequence[str]) -> str:
+    """What is to be said of the words, of all words, that have a mark."""
+    return f"{len(found):,} of {len(words):,} words have the subword mark {mark.sign} ({found[0][:SHOWN]})"
+
+
+def words_of(lines: Sequence[str]) -> list[str]:
+    """What stands between spaces."""
+    return [word for line in lines for word in line.split()]
