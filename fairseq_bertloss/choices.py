@@ -19,6 +19,9 @@ END_OF_SENTENCE = ("scored", "context", "gold")
 DTYPE_NAMES = ("float32", "bfloat16", "float16")
 """Precisions of the language model."""
 
+AUTO = "auto"
+"""Of these, the one that the device is fast in: bfloat16 or float32."""
+
 SOFT_PREDICTIONS = ("softmax", "sparsemax", "entmax15", "gumbel_softmax")
 """Kinds of soft predictions."""
 

@@ -13,7 +13,7 @@ TOKENS, WIDTH = 256, 768
 
 
 def is_faster_in_bfloat16(device: torch.device) -> bool:
-    """Whether products in bfloat16 take less time than in float32 on this device; a CPU takes some milliseconds to tell.
+    """Whether products in bfloat16 take less time on this device than in float32; a CPU is timed for some milliseconds.
 
     Processors that are made for bfloat16 are about twice as fast in it, others take five times as long or more.
     """

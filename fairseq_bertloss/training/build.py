@@ -2,6 +2,10 @@
 
 import logging
 
+import torch
+
+from fairseq_bertloss.choices import AUTO
+from fairseq_bertloss.language_model.precision import is_faster_in_bfloat16
 from fairseq_bertloss.language_model.vocabulary import SpecialIds
 from fairseq_bertloss.loss.bertscore_loss import BERTScoreLoss
 from fairseq_bertloss.loss.text_reward import TextReward
@@ -91,7 +95,7 @@ def build_bertscore(cfg: BERTScoreCriterionConfig, task, by_text: bool) -> BERTS
         lang=target_language(task),
         score=str(cfg.score),
         matching=str(cfg.reward_matching),
-        lm_dtype=None if cfg.lm_dtype is None else str(cfg.lm_dtype),
+        lm_dtype=_lm_dtype(cfg),
     )
     if by_text:
         return TextReward(cfg.bert_model, cfg.bert_layer, **options)
@@ -106,6 +110,16 @@ def build_bertscore(cfg: BERTScoreCriterionConfig, task, by_text: bool) -> BERTS
         chunk_tokens=cfg.chunk_tokens,
         **options,
     )
+
+
+def _lm_dtype(cfg: BERTScoreCriterionConfig) -> str | None:
+    """The language model's own precision, if it has one; the log says what was found."""
+    if cfg.lm_dtype is None or str(cfg.lm_dtype) != AUTO:
+        return None if cfg.lm_dtype is None else str(cfg.lm_dtype)
+    device = torch.device("cpu" if cfg.cpu or not torch.cuda.is_available() else "cuda")
+    found = "bfloat16" if is_faster_in_bfloat16(device) else "float32"
+    logger.info(f"the language model computes in {found}, which is faster on this {device.type.upper()}")
+    return found
 
 
 def _function(name: str, cfg: BERTScoreCriterionConfig, task) -> RewardFunction:

@@ -7,6 +7,7 @@ from fairseq.dataclass import ChoiceEnum, FairseqDataclass
 from omegaconf import II
 
 from fairseq_bertloss.choices import (
+    AUTO,
     CANDIDATES_AS,
     DTYPE_NAMES,
     END_OF_SENTENCE,
@@ -56,9 +57,12 @@ class BERTScoreCriterionConfig(FairseqDataclass):
     baseline_path: Optional[str] = field(
         default=None, metadata={"help": "baseline file for --rescale-with-baseline, in bert-score's format"}
     )
-    lm_dtype: Optional[ChoiceEnum(DTYPE_NAMES)] = field(
+    lm_dtype: Optional[ChoiceEnum((*DTYPE_NAMES, AUTO))] = field(
         default=None,
-        metadata={"help": "precision of the language model alone (default: float32, or the training's half precision)"},
+        metadata={
+            "help": "precision of the language model alone; 'auto' is bfloat16 where the device is faster in it, else "
+            "float32 (default: float32, or the training's half precision)"
+        },
     )
     cache_references: Optional[str] = field(
         default=None,
