@@ -104,3 +104,24 @@ def test_tasks_with_language_tags(tagged, tiny_lm, tmp_path, name):
     path = ["--path", tmp_path / "checkpoint_last.pt", "-s", languages[0], "-t", languages[1]]
     generated = fairseq("generate", corpus.data, *path, *task, *corpus.undo, *LENGTHS, *ONE, "--cpu").stdout
     assert sum(line.startswith("D-") for line in generated.splitlines()) == 7
+
+
+def test_each_candidate_begins_with_its_own_target_language(tagged):
+    arguments = [*RISK, *MULTILINGUAL, "--lang-pairs", "de-en,en-de", "--reward", "chrf"]
+    criterion, network, task, sample = tagged("multilingual").build(*arguments)
+    drawn = criterion.objective.translator.draw(network, sample)
+    tags = sample["target"][:, 0].tolist()
+    assert {task.target_dictionary[tag] for tag in tags} == {"__de__", "__en__"}
+    assert [[one[0] for one in own] for own in drawn] == [[tag] * 3 for tag in tags]
+    assert criterion(network, sample)[0].isfinite()
+
+
+def test_cached_references(foreign, tiny_lm, tmp_path):  # noqa: F811
+    corpus = foreign("subword_nmt")
+    cached, network, _, sample = corpus.build(*RISK, "--cache-references", str(tmp_path), lm=tiny_lm("bert"))
+    plain = corpus.build(*RISK, lm=tiny_lm("bert"))[0]
+    expected = plain(network, sample)[2]
+    for _ in range(2):
+        log = cached(network, sample)[2]
+        torch.testing.assert_close(log["f_expected"], expected["f_expected"], atol=1e-3, rtol=0)
+    assert any(path.stat().st_size for path in tmp_path.rglob("*.data"))

@@ -40,17 +40,50 @@ def build_generations(cfg: BERTScoreCriterionConfig, task) -> Generations | None
     return free_running_generations(cfg, task) if cfg.free_running else None
 
 
-def build_bertscore(cfg: BERTScoreCriterionConfig, task) -> BERTScoreLoss | TextReward | None:
-    """BERTScore through the language model of --bert-model: of the task's target symbols, or of text.
+def build_rewards(cfg: BERTScoreCriterionConfig, task) -> Rewards | None:
+    """What candidates earn; None where the objective has none.
 
-    Returns:
-        None where BERTScore is no reward.
+    The language model is loaded last, after all other mistakes in options were found.
 
     Raises:
-        ValueError: the language model cannot be loaded or used, or symbols are not in its vocabulary and have to be.
+        ValueError: there is no such function, an option of detokenization cannot be; as in build_bertscore.
     """
-    if str(cfg.objective) == "risk" and BERTSCORE not in reward_weights(cfg.reward):
+    if str(cfg.objective) != "risk":
         return None
+    weights = reward_weights(cfg.reward)
+    functions = {name: _function(name, cfg, task) for name in weights if name != BERTSCORE}
+    by_text = BERTSCORE in weights and _reads_text(cfg, task)
+    if cfg.raw_references and not (functions or by_text):
+        raise ValueError(
+            "--raw-references does nothing where candidates are read as pieces: leave it out, or add "
+            "--candidates-as text"
+        )
+    texts = _build_texts(cfg, task, functions) if functions or by_text else None
+    judge = None
+    if BERTSCORE in weights:
+        bertscore = build_bertscore(cfg, task, by_text)
+        judge = TextJudge(bertscore) if by_text else PieceJudge(bertscore)
+    return Rewards(weights, judge, functions, texts)
+
+
+def _reads_text(cfg: BERTScoreCriterionConfig, task) -> bool:
+    """Whether BERTScore reads candidates as text; the log has the reason."""
+    symbols = len(task.target_dictionary)
+    pieces = symbols - len(symbols_without_piece(task.target_dictionary, cfg.bert_model))
+    chosen = str(cfg.candidates_as or ("text" if language_tags(task) or pieces < symbols else "pieces"))
+    logger.info(
+        f"BERTScore reads candidates as {chosen} (--candidates-as): {pieces:,} of the target dictionary's {symbols:,} "
+        f"symbols are pieces of {cfg.bert_model}"
+    )
+    return chosen == "text"
+
+
+def build_bertscore(cfg: BERTScoreCriterionConfig, task, by_text: bool) -> BERTScoreLoss | TextReward:
+    """BERTScore through the language model of --bert-model: of text, or of the task's target symbols.
+
+    Raises:
+        ValueError: the language model cannot be loaded or used, or target symbols are not in its vocabulary.
+    """
     options = dict(
         idf_references=cfg.bert_idf,
         rescale_with_baseline=cfg.rescale_with_baseline,
@@ -60,7 +93,7 @@ def build_bertscore(cfg: BERTScoreCriterionConfig, task) -> BERTScoreLoss | Text
         matching=str(cfg.reward_matching),
         lm_dtype=None if cfg.lm_dtype is None else str(cfg.lm_dtype),
     )
-    if _reads_text(cfg, task):
+    if by_text:
         return TextReward(cfg.bert_model, cfg.bert_layer, **options)
     check_untagged(task)
     if str(cfg.symbols_as) == "spelling":
@@ -87,48 +120,6 @@ def _say_spelling(cfg: BERTScoreCriterionConfig, task) -> None:
         if foreign
         else f"all of the target dictionary's {symbols:,} symbols are pieces of {cfg.bert_model} and read as such"
     )
-
-
-def _reads_text(cfg: BERTScoreCriterionConfig, task) -> bool:
-    """Whether BERTScore reads candidates as text; the log has the reason."""
-    if str(cfg.objective) == "soft":
-        return False
-    symbols = len(task.target_dictionary)
-    pieces = symbols - len(symbols_without_piece(task.target_dictionary, cfg.bert_model))
-    chosen = str(cfg.candidates_as or ("text" if language_tags(task) or pieces < symbols else "pieces"))
-    logger.info(
-        f"BERTScore reads candidates as {chosen} (--candidates-as): {pieces:,} of the target dictionary's {symbols:,} "
-        f"symbols are pieces of {cfg.bert_model}"
-    )
-    return chosen == "text"
-
-
-def build_rewards(cfg: BERTScoreCriterionConfig, task, bertscore: BERTScoreLoss | TextReward | None) -> Rewards | None:
-    """What candidates earn; None where the objective has none.
-
-    Args:
-        cfg: the criterion's options, checked.
-        task: fairseq's.
-        bertscore: what build_bertscore makes of the options.
-
-    Raises:
-        ValueError: there is no such function, or an option of detokenization cannot be.
-    """
-    if str(cfg.objective) != "risk":
-        return None
-    weights = reward_weights(cfg.reward)
-    functions = {name: _function(name, cfg, task) for name in weights if name != BERTSCORE}
-    if isinstance(bertscore, BERTScoreLoss):
-        judge = PieceJudge(bertscore)
-    else:
-        judge = None if bertscore is None else TextJudge(bertscore)
-    reads_text = functions or isinstance(bertscore, TextReward)
-    if cfg.raw_references and not reads_text:
-        raise ValueError(
-            "--raw-references does nothing where candidates are read as pieces: leave it out, or add "
-            "--candidates-as text"
-        )
-    return Rewards(weights, judge, functions, _build_texts(cfg, task, functions) if reads_text else None)
 
 
 def _function(name: str, cfg: BERTScoreCriterionConfig, task) -> RewardFunction:
@@ -161,7 +152,7 @@ def build_objective(
     Args:
         cfg: the criterion's options, checked.
         task: fairseq's, which builds generators.
-        bertscore: what build_bertscore makes of the options.
+        bertscore: scores candidates or soft predictions; None where BERTScore is no reward.
         rewards: what build_rewards makes of them.
         generations: what build_generations makes of them.
 

@@ -52,8 +52,8 @@ class BERTScoreCriterion(FairseqCriterion):
         self.cross_entropy_weight = cfg.cross_entropy_weight
         self.label_smoothing = cfg.label_smoothing
         generations = build_generations(cfg, task)  # a mistake in options must not cost the language model's loading
-        self.bertscore = build_bertscore(cfg, task)
-        self.rewards = build_rewards(cfg, task, self.bertscore)
+        self.rewards = build_rewards(cfg, task)
+        self.bertscore = self.rewards.bertscore if self.rewards else build_bertscore(cfg, task, by_text=False)
         self.objective = build_objective(cfg, task, self.bertscore, self.rewards, generations)
         self._fitting = build_fitting(task, self.bertscore, self.rewards)
         self._learning = (

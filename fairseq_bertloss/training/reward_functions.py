@@ -11,6 +11,7 @@ from torch import Tensor
 from fairseq_bertloss.evaluation.moverscore import MoverScorer
 from fairseq_bertloss.evaluation.target_language import bleu_tokenizer
 from fairseq_bertloss.text.languages import language_of
+from fairseq_bertloss.training.texts import Texts
 
 RewardFunction = Callable[[list[str], list[str], list[str]], Sequence[float] | Tensor]
 
@@ -50,14 +51,15 @@ def users_function(name: str) -> RewardFunction:
     return found
 
 
-def scores_of(
-    name: str, function: RewardFunction, hypotheses: list[str], references: list[str], sources: list[str]
-) -> Tensor:
+def scores_of(name: str, function: RewardFunction, texts: Texts) -> Tensor:
     """What a function says of candidates, (candidates,) in float32 on the CPU.
 
     Raises:
         ValueError: it fails, or returns something else than a finite number for each candidate.
     """
+    hypotheses = texts.hypotheses
+    references = texts.by_candidate(texts.references)
+    sources = texts.by_candidate(texts.sources)
     try:
         scores = torch.as_tensor(function(hypotheses, references, sources), dtype=torch.float32).detach().cpu()
     except Exception as error:  # a user's function may raise anything

@@ -5,13 +5,15 @@ from typing import NamedTuple
 
 from torch import Tensor, nn
 
+from fairseq_bertloss.loss.bertscore_loss import BERTScoreLoss
 from fairseq_bertloss.loss.minimum_risk import scaled
+from fairseq_bertloss.loss.text_reward import TextReward
 from fairseq_bertloss.training.judges import PieceJudge, TextJudge
 from fairseq_bertloss.training.reading import Reading
 from fairseq_bertloss.training.reward_functions import RewardFunction, scores_of
 from fairseq_bertloss.training.reward_weights import BERTSCORE, label
 from fairseq_bertloss.training.sums import REWARD
-from fairseq_bertloss.training.texts import TextReader, Texts
+from fairseq_bertloss.training.texts import TextReader
 
 
 class Earned(NamedTuple):
@@ -46,6 +48,11 @@ class Rewards(nn.Module):
         self._functions = functions
 
     @property
+    def bertscore(self) -> BERTScoreLoss | TextReward | None:
+        """What gives BERTScore; None where that is no reward."""
+        return None if self.judge is None else self.judge.bertscore
+
+    @property
     def sums(self) -> tuple[str, ...]:
         """The names of what is logged of them."""
         return tuple(REWARD + label(name) for name in self._weights)
@@ -64,23 +71,15 @@ class Rewards(nn.Module):
         sides = reading.sides
         texts = None if self.texts is None else self.texts(reading, sample, chosen, self.training)
         scores = None if self.judge is None else self.judge(reading, texts)
-        earned = {
-            name: self.judge.bertscore.maximised(scores.rewarded)
-            if name == BERTSCORE
-            else self._by_function(name, texts).to(reading.features.device)
-            for name in self._weights
-        }
-        drawn = sides.table(sides.candidate_lengths, 0).to(reading.features.device) > 0
-        tables = {name: sides.table(values, 0.0) for name, values in earned.items()}
-        return Earned(
-            combined(tables, self._weights, drawn),
-            None if scores is None else sides.table(self.judge.bertscore.maximised(scores.reported), 0.0),
-            {REWARD + label(name): values.sum() for name, values in earned.items()},
-        )
-
-    def _by_function(self, name: str, texts: Texts) -> Tensor:
-        references, sources = texts.by_candidate(texts.references), texts.by_candidate(texts.sources)
-        return scores_of(name, self._functions[name], texts.hypotheses, references, sources)
+        device = reading.features.device
+        values = {name: scores_of(name, function, texts).to(device) for name, function in self._functions.items()}
+        f = None
+        if scores is not None:
+            values[BERTSCORE] = self.bertscore.maximised(scores.rewarded)
+            f = sides.table(self.bertscore.maximised(scores.reported), 0.0)
+        drawn = sides.table(sides.candidate_lengths, 0).to(device) > 0
+        reward = combined({name: sides.table(own, 0.0) for name, own in values.items()}, self._weights, drawn)
+        return Earned(reward, f, {REWARD + label(name): own.sum() for name, own in values.items()})
 
 
 def combined(rewards: Mapping[str, Tensor], weights: Mapping[str, float], drawn: Tensor) -> Tensor:

@@ -39,7 +39,7 @@ class Risk(Objective):
     """
 
     def __init__(self, cfg: BERTScoreCriterionConfig, rewards: Rewards, translator: Translator, reader: Reader):
-        self.sums = (*(RISK_SUMS if rewards.judge else CANDIDATE_SUMS), *rewards.sums)
+        self.sums = (*(RISK_SUMS if rewards.bertscore else CANDIDATE_SUMS), *rewards.sums)
         self.translator = translator
         self._rewards = rewards
         self._reader = reader
