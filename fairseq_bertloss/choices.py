@@ -34,3 +34,7 @@ given the lowest reward of their sentence."""
 
 CANDIDATES_AS = ("pieces", "text")
 """How BERTScore reads candidates: their symbols, which are the language model's pieces, or their text."""
+
+SYMBOLS_AS = ("pieces", "spelling")
+"""How soft predictions read the symbols: as the language model's pieces, or as the mean of the pieces that spell
+each."""

@@ -144,7 +144,7 @@ def align(
             "made of that model's own pieces. 'bertloss prepare' tokenizes a corpus so, and "
             f"'bertloss vocabulary --lm {tokenizer.name_or_path} --output dict.txt' writes the dictionary "
             "for 'fairseq-preprocess --tgtdict dict.txt'. Any other dictionary will do for --objective risk, with "
-            "candidates as text"
+            "candidates as text, and roughly for --objective soft with --symbols-as spelling"
         )
     return torch.tensor(ids)
 

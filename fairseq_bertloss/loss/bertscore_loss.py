@@ -11,11 +11,11 @@ from torch import Tensor
 
 from fairseq_bertloss.choices import END_OF_SENTENCE, SOFT_PREDICTIONS, check_choice
 from fairseq_bertloss.language_model.frozen import FrozenLanguageModel, rescaling_baseline, symbol_weights
+from fairseq_bertloss.language_model.symbol_pieces import SymbolPieces, pieces_of
 from fairseq_bertloss.language_model.vocabulary import (
     Dictionary,
     SpecialIds,
     Specials,
-    align,
     load_tokenizer,
     symbol_names,
 )
@@ -38,7 +38,7 @@ class BERTScoreLoss(ReferenceScorer):
     def __init__(
         self,
         language_model: FrozenLanguageModel,
-        symbol_ids: Tensor,
+        pieces: SymbolPieces,
         specials: SpecialIds,
         *,
         soft_prediction: str = "gumbel_softmax",
@@ -55,7 +55,7 @@ class BERTScoreLoss(ReferenceScorer):
 
         Args:
             language_model: the frozen encoder.
-            symbol_ids: the language model's id of every target symbol, (vocabulary,).
+            pieces: the language model's, of every target symbol.
             specials: indices of the four specials among the symbols.
             soft_prediction: "gumbel_softmax" (default), "softmax", "sparsemax" or "entmax15".
             temperature: of the soft prediction; 0.1 by default for gumbel_softmax, 1.0 for the others.
@@ -76,7 +76,7 @@ class BERTScoreLoss(ReferenceScorer):
         check_choice("end_of_sentence", end_of_sentence, END_OF_SENTENCE)
         super().__init__(
             language_model,
-            symbol_ids,
+            pieces,
             specials,
             score=score,
             matching=matching,
@@ -102,6 +102,7 @@ class BERTScoreLoss(ReferenceScorer):
         baseline_path: str | None = None,
         lang: str | None = None,
         lm_dtype: str | None = None,
+        symbols_as: str = "pieces",
         **options: Any,
     ) -> "BERTScoreLoss":
         """The loss through a pretrained language model.
@@ -116,6 +117,8 @@ class BERTScoreLoss(ReferenceScorer):
             baseline_path: a baseline file of one's own, in bert-score's format.
             lang: the target language, for bert-score's baselines.
             lm_dtype: precision of the language model, as for FrozenLanguageModel; None: that of this module.
+            symbols_as: "pieces" (default): every symbol is a piece of the language model. "spelling": where one is not,
+                each is read as the mean of the pieces that spell it, which is no longer exact (docs/any_model.md).
             options: soft_prediction and the other options of the constructor.
 
         Raises:
@@ -124,16 +127,16 @@ class BERTScoreLoss(ReferenceScorer):
         names, own_specials = symbol_names(symbols)
         specials = specials or own_specials
         tokenizer = load_tokenizer(lm)
-        symbol_ids = align(names, tokenizer, specials)
+        pieces = pieces_of(names, tokenizer, specials, symbols_as)
         language_model = FrozenLanguageModel.from_pretrained(lm, layer, lm_dtype)
         baseline = None
         if rescale_with_baseline:
             baseline = rescaling_baseline(lm, language_model.layer, lang, baseline_path)
         idf = None
         if idf_references is not None:
-            idf = symbol_weights(idf_references, tokenizer, symbol_ids.tolist())
+            idf = pieces.mean(symbol_weights(idf_references, tokenizer, range(len(language_model.embedding_table))))
         places = SpecialIds(*(names.index(special) for special in specials))
-        return cls(language_model, symbol_ids, places, idf=idf, baseline=baseline, **options)
+        return cls(language_model, pieces, places, idf=idf, baseline=baseline, **options)
 
     def objective(self, score: BERTScore) -> Tensor:
         """What training minimises: -F1, -precision or -recall of each sentence, (batch,)."""

@@ -8,6 +8,7 @@ from torch import Tensor, nn
 
 from fairseq_bertloss.choices import MATCHING_NAMES, SCORE_NAMES, check_choice
 from fairseq_bertloss.language_model.frozen import FrozenLanguageModel
+from fairseq_bertloss.language_model.symbol_pieces import SymbolPieces
 from fairseq_bertloss.language_model.vocabulary import SpecialIds
 from fairseq_bertloss.loss.layout import SentenceLayout
 from fairseq_bertloss.loss.matching import BERTScore, Scores
@@ -21,12 +22,12 @@ class ReferenceScorer(nn.Module):
     changes of device and precision on.
     """
 
-    embedding_table: Tensor  # (vocabulary, embedding size), the language model's, in the order of the symbols
+    embedding_table: Tensor  # (vocabulary, embedding size), what the language model reads at each symbol
 
     def __init__(
         self,
         language_model: FrozenLanguageModel,
-        symbol_ids: Tensor | None,
+        pieces: SymbolPieces | None,
         specials: SpecialIds,
         *,
         score: str,
@@ -35,7 +36,7 @@ class ReferenceScorer(nn.Module):
         idf: Tensor | None,
         baseline: tuple[float, float, float] | None,
     ):
-        """Arguments as BERTScoreLoss has them; without symbol_ids the symbols are the language model's own ids.
+        """Arguments as BERTScoreLoss has them; without pieces the symbols are the language model's own ids.
 
         Raises:
             ValueError: a score or a matching that is not among the choices.
@@ -48,7 +49,7 @@ class ReferenceScorer(nn.Module):
         self.score = score
         self.matching = matching
         self.end_of_sentence = end_of_sentence
-        self._symbol_ids = None if symbol_ids is None else symbol_ids.cpu()
+        self._pieces = pieces
         self.embedding_table = self._table()  # no buffer: what follows the language model need not be moved itself
         self.idf = idf  # no buffer: half precision would round it
         self.baseline = baseline
@@ -90,7 +91,15 @@ class ReferenceScorer(nn.Module):
         Args:
             folder: where caches are kept; any number of processes may share it.
             limit: bytes that this language model's may take there, in each precision.
+
+        Raises:
+            ValueError: a symbol is several pieces, so that the pieces of a sentence do not say what was read.
         """
+        if self._pieces is not None and not self._pieces.are_symbols:
+            raise ValueError(
+                "a cache of references needs a dictionary of the language model's own pieces: leave out "
+                "--cache-references"
+            )
         self.reference_caches = ReferenceCaches(self.language_model, folder, limit)
         return self.reference_caches
 
@@ -150,18 +159,18 @@ class ReferenceScorer(nn.Module):
         """The language model's ids of each sentence, start marker included."""
         tokens = layout.packed(ids).cpu()
         start = self.specials.bos
-        if self._symbol_ids is not None:
-            tokens = self._symbol_ids[tokens]
-            start = int(self._symbol_ids[start])
+        if self._pieces is not None:
+            tokens = self._pieces.ids[tokens]
+            start = int(self._pieces.ids[start])
         return [(start, *sentence.tolist()) for sentence in tokens.split(layout.lengths)]
 
     def _table(self) -> Tensor:
-        """The language model's embeddings in the order of the symbols; its own table, no copy, where they are its ids.
+        """The embeddings of the symbols, in their order; the language model's table, no copy, where they are its ids.
 
         As exact as the language model, which may keep its precision.
         """
         table = self.language_model.embedding_table.detach()
-        return table if self._symbol_ids is None else table[self._symbol_ids.to(table.device)]
+        return table if self._pieces is None else self._pieces.mean(table)
 
     def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> Self:
         self.language_model.apply(fn)

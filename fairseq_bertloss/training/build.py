@@ -100,6 +100,8 @@ def build_bertscore(cfg: BERTScoreCriterionConfig, task, by_text: bool) -> BERTS
     if by_text:
         return TextReward(cfg.bert_model, cfg.bert_layer, **options)
     check_untagged(task)
+    if str(cfg.symbols_as) == "spelling":
+        _say_spelling(cfg, task)
     return BERTScoreLoss.from_pretrained(
         cfg.bert_model,
         task.target_dictionary,
@@ -108,6 +110,7 @@ def build_bertscore(cfg: BERTScoreCriterionConfig, task, by_text: bool) -> BERTS
         gumbel_hard=cfg.gumbel_hard,
         end_of_sentence=str(cfg.end_of_sentence),
         chunk_tokens=cfg.chunk_tokens,
+        symbols_as=str(cfg.symbols_as),
         **options,
     )
 
@@ -120,6 +123,17 @@ def _lm_dtype(cfg: BERTScoreCriterionConfig) -> str | None:
     found = "bfloat16" if is_faster_in_bfloat16(device) else "float32"
     logger.info(f"the language model computes in {found}, which is faster on this {device.type.upper()}")
     return found
+
+
+def _say_spelling(cfg: BERTScoreCriterionConfig, task) -> None:
+    symbols = len(task.target_dictionary)
+    foreign = len(symbols_without_piece(task.target_dictionary, cfg.bert_model))
+    logger.info(
+        f"{foreign:,} of the target dictionary's {symbols:,} symbols are no pieces of {cfg.bert_model}: each symbol is "
+        "read as the mean of the pieces that spell it, and F is not that of the text (--symbols-as spelling)"
+        if foreign
+        else f"all of the target dictionary's {symbols:,} symbols are pieces of {cfg.bert_model} and read as such"
+    )
 
 
 def _function(name: str, cfg: BERTScoreCriterionConfig, task) -> RewardFunction:

@@ -15,6 +15,7 @@ from fairseq_bertloss.choices import (
     SCALES,
     SCORE_NAMES,
     SOFT_PREDICTIONS,
+    SYMBOLS_AS,
     UNFINISHED,
 )
 from fairseq_bertloss.training.reward_weights import BERTSCORE
@@ -112,6 +113,14 @@ class BERTScoreCriterionConfig(FairseqDataclass):
     gumbel_hard: bool = field(
         default=False,
         metadata={"help": "--objective soft: one-hot Gumbel samples with the gradient of soft ones (straight-through)"},
+    )
+    symbols_as: ChoiceEnum(SYMBOLS_AS) = field(
+        default="pieces",
+        metadata={
+            "help": "--objective soft: how the language model reads the target dictionary's symbols: 'pieces', which "
+            "all of them have to be, or, in any other dictionary, by their 'spelling', each as the mean of the pieces "
+            "that spell it, which is no longer exact"
+        },
     )
     free_running: bool = field(
         default=False,

@@ -9,7 +9,7 @@ from fairseq_bertloss.training.reward_weights import BERTSCORE, MOVERSCORE, rewa
 from fairseq_bertloss.training.sums import F_SUMS, not_logged
 
 OPTIONS_OF = {
-    "soft": ("soft_prediction", "soft_temperature", "gumbel_hard", "free_running"),
+    "soft": ("soft_prediction", "soft_temperature", "gumbel_hard", "free_running", "symbols_as"),
     "risk": (
         "candidates",
         "sampled_candidates",
