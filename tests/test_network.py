@@ -54,6 +54,17 @@ def test_offline_a_hub_name_is_not_looked_up(tmp_path):
     assert "NETWORK" not in done.stderr
 
 
+def test_without_a_network_the_hub_is_asked_once(tmp_path):
+    """transformers itself would ask six times for each of three files, and wait in between."""
+    done = run(
+        "from fairseq_bertloss.language_model.vocabulary import load_tokenizer; load_tokenizer('bert-base-uncased')",
+        HF_HOME=str(tmp_path),
+    )  # fmt: skip
+    assert done.returncode != 0
+    assert "cannot load the language model's tokenizer from 'bert-base-uncased': We couldn't connect to" in done.stderr
+    assert done.stderr.count("NETWORK") == 1
+
+
 def test_the_watch_sees_a_call():
     done = run("import urllib.request; urllib.request.urlopen('http://localhost:9/')")
     assert done.returncode != 0 and "NETWORK" in done.stderr

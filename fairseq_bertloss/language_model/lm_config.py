@@ -1,6 +1,7 @@
 """A language model's family: what its config.json says, never the letters of its name or path."""
 
 import contextlib
+import functools
 import json
 import os
 from collections.abc import Iterator
@@ -22,6 +23,9 @@ OTHER_BERT_KEYS = frozenset(
 BERT_SEGMENTS = 2
 """Kinds of segments that a BERT tells apart; a RoBERTa, whose old configurations look alike, has one."""
 
+HUB_SECONDS = 5
+"""How long the hub may take to answer before its cache alone is asked."""
+
 
 def read_config(name: str) -> "PretrainedConfig":
     """The configuration of a language model, hub name or folder.
@@ -37,9 +41,11 @@ def read_config(name: str) -> "PretrainedConfig":
 
     if os.path.isdir(name):
         _check_folder(name)
-    content, _ = PretrainedConfig.get_config_dict(name)  # the name is the user's, and may be a folder  # nosec B615
+    cached = is_out_of_reach(name)
+    # The name is the user's, and may be a folder.
+    content, _ = PretrainedConfig.get_config_dict(name, local_files_only=cached)  # nosec B615
     if content.get("model_type"):
-        return AutoConfig.from_pretrained(name, trust_remote_code=False)  # as above  # nosec B615
+        return AutoConfig.from_pretrained(name, trust_remote_code=False, local_files_only=cached)  # nosec B615
     if not _is_berts(content, BertConfig()):
         raise ValueError(
             'its config.json does not say which family it is of: add a line such as "model_type": "roberta"'
@@ -61,6 +67,26 @@ def not_loadable(part: str, name: str, error: Exception) -> str:
 def is_hub_name(name: str) -> bool:
     """Whether a name is the hub's and so says which model it is; a folder of that name may hold any."""
     return not os.path.exists(name)
+
+
+def is_out_of_reach(name: str) -> bool:
+    """Whether a name is the hub's, and the hub does not answer: transformers is to read its cache alone.
+
+    It would ask again for three quarters of a minute otherwise.
+    """
+    return is_hub_name(name) and not _hub_answers()
+
+
+@functools.cache
+def _hub_answers() -> bool:
+    from huggingface_hub import constants
+    from huggingface_hub.utils import get_session
+
+    try:
+        get_session().head(constants.ENDPOINT, timeout=HUB_SECONDS)
+    except Exception:  # of whichever HTTP library it uses
+        return False
+    return True
 
 
 @contextlib.contextmanager

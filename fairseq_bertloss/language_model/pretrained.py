@@ -8,7 +8,13 @@ from typing import TYPE_CHECKING
 
 import torch
 
-from fairseq_bertloss.language_model.lm_config import is_hub_name, not_loadable, quiet_loading, read_config
+from fairseq_bertloss.language_model.lm_config import (
+    is_hub_name,
+    is_out_of_reach,
+    not_loadable,
+    quiet_loading,
+    read_config,
+)
 
 if TYPE_CHECKING:
     from transformers import PretrainedConfig, PreTrainedModel, PreTrainedTokenizerBase
@@ -46,7 +52,8 @@ def load_encoder(name: str, config: "PretrainedConfig") -> "PreTrainedModel":
     try:
         with quiet_loading():
             # The name is the user's, and may be a folder.
-            encoder = AutoModel.from_pretrained(name, config=config).float()  # nosec B615
+            cached = is_out_of_reach(name)
+            encoder = AutoModel.from_pretrained(name, config=config, local_files_only=cached).float()  # nosec B615
     except Exception as error:  # safetensors and torch have errors of their own
         raise ValueError(not_loadable("weights", name, error)) from error
     if not (hasattr(encoder, "embeddings") and "inputs_embeds" in inspect.signature(encoder.forward).parameters):

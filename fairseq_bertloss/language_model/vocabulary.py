@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, runtime_checkable
 import torch
 
 from fairseq_bertloss.files import whole
-from fairseq_bertloss.language_model.lm_config import not_loadable, quiet_loading, read_config
+from fairseq_bertloss.language_model.lm_config import is_out_of_reach, not_loadable, quiet_loading, read_config
 from fairseq_bertloss.language_model.spaces import loses_spaces
 from fairseq_bertloss.text import unspaced
 from fairseq_bertloss.text.canonical import composed
@@ -258,7 +258,8 @@ def _auto_tokenizer(name: str, **options: Any) -> "PreTrainedTokenizerBase":
     from transformers import AutoTokenizer
     from transformers.models.auto.tokenization_auto import get_tokenizer_config
 
-    if not get_tokenizer_config(name).get("tokenizer_class"):
+    options["local_files_only"] = is_out_of_reach(name)
+    if not get_tokenizer_config(name, local_files_only=options["local_files_only"]).get("tokenizer_class"):
         options["config"] = read_config(name)
     # The name is the user's, and may be a folder.
     return AutoTokenizer.from_pretrained(name, trust_remote_code=False, **options)  # nosec B615
