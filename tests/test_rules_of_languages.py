@@ -164,7 +164,7 @@ def test_extract_says_an_unknown_code(tmp_path, capfd):
 def test_folders_of_an_earlier_version(tiny_lm, tmp_path, capfd):
     """It took the letters of the code for the language: where that came to the same, its folders stay good."""
     assert recorded_rules(source="de") == {} and recorded_rules(source="de_DE") == {"source_rules": "de"}
-    for code, status in (("de", 0), ("tl", 0), ("de_DE", 2)):
+    for code, status in (("de", 0), ("de_DE", 2)):
         (tmp_path / code).mkdir()
         arguments = prepare(tmp_path / code, tiny_lm("bert"), code, PAIRS[0][0])
         assert cli.main(arguments) == 0
