@@ -59,10 +59,21 @@ def test_several_rewards_are_brought_to_one_scale():
     drawn = torch.tensor([[True, True, True], [True, True, False]])
     f = torch.tensor([[0.80, 0.90, 0.85], [0.5, 0.505, 0.0]])
     chrf = torch.tensor([[0.60, 0.20, 0.40], [0.3, 0.1, 0.0]])
-    assert combined({"f": f}, {"f": 3.0}, drawn) is f
-    both = combined({"f": f, "chrf": chrf}, {"f": 3.0, "chrf": 1.0}, drawn)
+    ended = torch.zeros_like(drawn)
+    assert combined({"f": f}, {"f": 3.0}, drawn, ended, "scored")[1] is f
+    counted, both = combined({"f": f, "chrf": chrf}, {"f": 3.0, "chrf": 1.0}, drawn, ended, "scored")
+    assert counted is drawn
     expected = torch.tensor([[0.25, 0.75, 0.5], [0.25, 0.75 * 0.25, 0.0]])  # 0.005 is a quarter of the least range
     torch.testing.assert_close(both.masked_fill(~drawn, 0.0), expected)
+
+
+@pytest.mark.parametrize("treatment, expected", [("left-out", [0.5, 0.5]), ("lowest", [0.5, 0.5, 0.0])])
+def test_a_candidate_that_was_cut_is_no_measure_of_the_others(treatment, expected):
+    f, chrf = torch.tensor([[0.90, 0.86, 0.50]]), torch.tensor([[0.50, 0.56, 0.55]])
+    unfinished = torch.tensor([[False, False, True]])
+    rewards, weights = {"f": f, "chrf": chrf}, {"f": 1.0, "chrf": 1.0}
+    counted, both = combined(rewards, weights, torch.ones_like(unfinished), unfinished, treatment)
+    torch.testing.assert_close(both[counted], torch.tensor(expected))
 
 
 def scores_of_text(texts, function):
@@ -77,7 +88,8 @@ def judged(made):
     chosen = torch.arange(len(drawn))
     reading = criterion.objective._reader(network, sample, chosen, drawn)
     texts = criterion.rewards.texts(reading, sample, chosen, True)
-    return reading, texts, criterion.rewards(reading, sample, chosen)
+    unfinished = reading.sides.longer_than(criterion.objective.translator.longest(network, sample, chosen))
+    return reading, texts, criterion.rewards(reading, sample, chosen, unfinished)
 
 
 def test_rewards_of_sacrebleu_are_its_sentence_scores(foreign):

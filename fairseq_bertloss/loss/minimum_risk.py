@@ -6,6 +6,8 @@ a mask says where there is one.
 minimum_risk(log_probabilities, lengths, rewards, mask, scale="min-max").mean().backward()
 """
 
+from typing import NamedTuple
+
 import torch
 from torch import Tensor
 
@@ -106,7 +108,14 @@ def scaled(reward: Tensor, drawn: Tensor, scale: str) -> Tensor:
     return reward
 
 
-def without_unfinished(mask: Tensor, rewards: Tensor, unfinished: Tensor, treatment: str) -> tuple[Tensor, Tensor]:
+class Treated(NamedTuple):
+    """What without_unfinished makes of mask and rewards."""
+
+    mask: Tensor
+    rewards: Tensor
+
+
+def without_unfinished(mask: Tensor, rewards: Tensor, unfinished: Tensor, treatment: str) -> Treated:
     """Mask and rewards after unfinished candidates were treated.
 
     Where no candidate of a sentence has ended, all have the same reward.
@@ -118,11 +127,11 @@ def without_unfinished(mask: Tensor, rewards: Tensor, unfinished: Tensor, treatm
         treatment: one of choices.UNFINISHED.
     """
     if treatment == "scored":
-        return mask, rewards
+        return Treated(mask, rewards)
     finished = mask & ~unfinished
     any_finished = finished.any(dim=1, keepdim=True)
     lowest = torch.where(any_finished, rewards.masked_fill(~finished, torch.inf).amin(dim=1, keepdim=True), 0.0)
     rewards = torch.where(unfinished, lowest, rewards)
     if treatment == "left-out":
         mask = mask & ~(unfinished & any_finished)
-    return mask, rewards
+    return Treated(mask, rewards)

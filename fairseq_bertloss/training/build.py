@@ -67,7 +67,7 @@ def build_rewards(cfg: BERTScoreCriterionConfig, task) -> Rewards | None:
     if BERTSCORE in weights:
         bertscore = build_bertscore(cfg, task, by_text)
         judge = TextJudge(bertscore) if by_text else PieceJudge(bertscore)
-    return Rewards(weights, judge, functions, texts)
+    return Rewards(weights, judge, functions, texts, str(cfg.unfinished_candidates))
 
 
 def _reads_text(cfg: BERTScoreCriterionConfig, task) -> bool:
