@@ -1,5 +1,6 @@
 """--reward: what candidates earn by which names, alone and together."""
 
+import logging
 import re
 import sys
 from types import ModuleType, SimpleNamespace
@@ -174,7 +175,7 @@ def test_functions_that_are_not_there():
 @pytest.mark.parametrize(
     "arguments, message",
     [
-        (["--reward", "chrf", "--score", "recall"], "--score does nothing with --objective risk --reward chrf"),
+        (["--reward", "chrf", "--gumbel-hard"], "--gumbel-hard does nothing with --objective risk"),
         (["--reward", "chrf", "--best-checkpoint-metric", "f_first"], "f_first is not logged with"),
         (["--reward", "moverscore"], "needs --bert-model"),
     ],
@@ -182,6 +183,21 @@ def test_functions_that_are_not_there():
 def test_options_that_do_not_fit(foreign, arguments, message):
     with pytest.raises(ValueError, match=message):
         foreign("subword_nmt").build(*RISK, *arguments)
+
+
+def test_the_recipe_goes_with_any_reward(foreign, caplog, tmp_path):  # noqa: F811
+    recipe = (REPOSITORY / "configs" / "recipe.flags").read_text().split()
+    corpus = foreign("subword_nmt")
+    with caplog.at_level(logging.INFO):
+        criterion, network, _, sample = corpus.build(
+            *recipe, "--score", "recall", "--cache-references", str(tmp_path / "cache"), "--reward", "chrf"
+        )
+    idle = "--score, --reward-matching, --lm-dtype, --cache-references"
+    assert caplog.text.count(f"without effect, as BERTScore is no part of --reward chrf: {idle}\n") == 1
+    assert "reward_chrf" in criterion(network, sample)[2]
+    caplog.clear()
+    corpus.build(*RISK, "--reward", "chrf")
+    assert "without effect" not in caplog.text
 
 
 def test_the_example_of_comet(foreign, monkeypatch, tmp_path):  # noqa: F811
