@@ -7,6 +7,8 @@ all but the last checkpoints. The translations are kept in SAVE_DIR/SUBSET/, so 
 where it was interrupted.
 """
 
+import argparse
+import glob
 import os
 import re
 import shlex
@@ -19,6 +21,7 @@ from typing import NamedTuple
 
 import numpy as np
 from fairseq.data import Dictionary
+from fairseq.utils import split_paths
 
 from fairseq_bertloss.checkpoints.loading import LAST, check_exists, load, options, progress, reading
 from fairseq_bertloss.evaluation.hypotheses import read_references, read_translations
@@ -90,7 +93,8 @@ def curves(
     checkpoints = {name: find_checkpoints(save_dir) for name, save_dir in runs.items()}
     for name, found in checkpoints.items():
         report(_summary(name, found))
-    added = split_options(generation) + text_options(data, baseline, word_pieces_lm, evaluator.tokenizer)
+    added = split_options(generation)
+    added += text_options(data, baseline, added, word_pieces_lm, evaluator.tokenizer)
 
     paths = [baseline, *(checkpoint.path for found in checkpoints.values() for checkpoint in found)]
     translations = []
@@ -187,22 +191,43 @@ def split_options(generation: str | None) -> list[str]:
         raise ValueError(f"--generation {generation}: {error}") from error
 
 
-def text_options(data: str, checkpoint: str, word_pieces_lm: str, tokenizer) -> list[str]:
-    """The options by which fairseq-generate joins the language model's pieces; none where the symbols are others.
+def text_options(data: str, checkpoint: str, generation: Sequence[str], word_pieces_lm: str, tokenizer) -> list[str]:
+    """The options by which fairseq-generate joins the language model's pieces.
+
+    There are none where others say how symbols become text, or where the dictionary has other symbols or is not found.
 
     Args:
         data: the folder that has the dictionary.
-        checkpoint: of a model of that dictionary, which knows the target's language.
+        checkpoint: of a model of that dictionary, which may know the target's language.
+        generation: more options of fairseq-generate.
         word_pieces_lm: hub name or folder of the language model.
         tokenizer: its tokenizer.
     """
-    language = options(load(checkpoint), "task").get("target_lang")
-    path = os.path.join(data, f"dict.{language}.txt")
-    if os.path.isfile(path):
-        symbols = Dictionary.load(path).symbols
-        if not has_pieces_alone(symbols, tokenizer):
-            return []
+    given = _text_options_of(generation)
+    if given.tokenizer or given.bpe or given.post_process:
+        return []
+    language = given.target_lang or options(load(checkpoint), "task").get("target_lang")
+    path = _dictionary_path(data, language)
+    if path is None or not has_pieces_alone(Dictionary.load(str(path)).symbols, tokenizer):
+        return []
     return ["--tokenizer", "word_pieces", "--word-pieces-lm", word_pieces_lm]
+
+
+def _text_options_of(generation: Sequence[str]) -> argparse.Namespace:
+    """Those of fairseq-generate's options that say how symbols become text, and whose."""
+    parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
+    parser.add_argument("--tokenizer")
+    parser.add_argument("--bpe")
+    parser.add_argument("--post-process", "--remove-bpe", nargs="?", const="subword_nmt")
+    parser.add_argument("-t", "--target-lang")
+    return parser.parse_known_args(generation)[0]
+
+
+def _dictionary_path(data: str, language: str | None) -> Path | None:
+    """The target's dictionary; that of any language where the model has several, which all have the same."""
+    folder = Path(split_paths(data)[0])
+    name = "*" if language is None else glob.escape(language)
+    return min(folder.glob(f"dict.{name}.txt"), default=None)
 
 
 def translate(data: str, subset: str, checkpoint: str, generation: Sequence[str], max_tokens: int) -> None:

@@ -16,7 +16,7 @@ from training import logged, train
 from waiting import HANG, wait_for
 
 from fairseq_bertloss import curve
-from fairseq_bertloss.curve import Checkpoint, curves, epoch_ends, find_checkpoints
+from fairseq_bertloss.curve import Checkpoint, curves, epoch_ends, find_checkpoints, text_options
 from fairseq_bertloss.evaluation.hypotheses import read_translations
 from fairseq_bertloss.evaluation.metrics import Evaluation
 from fairseq_bertloss.evaluation.results import HEADLINE, Run
@@ -125,6 +125,37 @@ def test_what_is_translated_is_not_translated_again(tuning, curve_of, monkeypatc
     asked = ["--gen-subset valid", "--beam 5", "--required-batch-size-multiple 1", f"--path {checkpoint}"]
     assert all(options in commands[0] for options in asked)
     os.utime(checkpoint, (written,) * 2)
+
+
+@pytest.mark.parametrize(
+    "language, dictionaries, generation, joined",
+    [
+        ("en", {"en": "pieces", "de": "words"}, "", True),
+        ("de", {"en": "pieces", "de": "words"}, "", False),
+        ("de", {"en": "pieces", "de": "words"}, "-t en", True),
+        (None, {"en": "pieces", "de": "pieces"}, "--target-lang de", True),
+        (None, {"en": "pieces", "de": "pieces"}, "", True),
+        (None, {"en": "words", "de": "words"}, "", False),
+        (None, {}, "", False),
+        ("en", {}, "--fixed-dictionary dict.txt", False),
+        ("en", {"en": "pieces"}, "--tokenizer=moses --source-lang de", False),
+        ("en", {"en": "pieces"}, "--bpe sentencepiece", False),
+        ("en", {"en": "pieces"}, "--remove-bpe --beam 2", False),
+    ],
+)
+def test_pieces_are_joined_where_nothing_else_says_how(
+    tiny_lm, tmp_path, monkeypatch, language, dictionaries, generation, joined
+):
+    """A model of several languages, whose checkpoint knows none, has the same dictionary for all of them."""
+    tokenizer = load_tokenizer(tiny_lm("bert"))
+    pieces = "".join(f"{piece} 1\n" for piece in sorted(tokenizer.get_vocab())[:40])
+    symbols = {"pieces": pieces, "words": "Dachlawinen 1\n"}
+    for name, kind in dictionaries.items():
+        (tmp_path / f"dict.{name}.txt").write_text(symbols[kind], encoding="utf-8")
+    monkeypatch.setattr(curve, "load", lambda path: {})
+    monkeypatch.setattr(curve, "options", lambda state, section: {"target_lang": language})
+    found = text_options(str(tmp_path), "checkpoint.pt", generation.split(), "lm", tokenizer)
+    assert found == (["--tokenizer", "word_pieces", "--word-pieces-lm", "lm"] if joined else [])
 
 
 def test_a_translation_that_fails(tuning, curve_of):

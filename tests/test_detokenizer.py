@@ -12,6 +12,7 @@ from training import PACKAGE, fairseq
 
 from fairseq_bertloss.language_model.vocabulary import UNKNOWN
 from fairseq_bertloss.training.detokenizer import Detokenizer, Step, without_text
+from fairseq_bertloss.training.raw_references import RawReferences
 from fairseq_bertloss.training.unjoined_texts import warn_of_unjoined
 
 RISK = ["--candidates", "2", "--sampled-candidates", "0", "--objective", "risk"]
@@ -132,6 +133,13 @@ def test_raw_references(foreign, tiny_lm, write):
     criterion, network, _, _ = corpus.build(*RISK, "--raw-references", short, lm=tiny_lm("bert"))
     with pytest.raises(ValueError, match="short has 1 lines, and the training set 7 sentences"):
         criterion(network, sample)
+
+
+def test_raw_references_of_data_in_several_folders_are_refused(foreign, tiny_lm, write):
+    task = foreign("subword_nmt").build(*RISK, lm=tiny_lm("bert"))[2]
+    task.cfg.data = f"{task.cfg.data}:{task.cfg.data}"
+    with pytest.raises(ValueError, match="--raw-references: the training set lies in several folders, .*: leave"):
+        RawReferences(write("raw", "Words.\n" * 7), task)
 
 
 def test_empty_references_are_skipped_and_counted(foreign, tiny_lm, write, caplog):

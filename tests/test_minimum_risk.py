@@ -76,12 +76,26 @@ def test_rewards_have_no_gradient():
     assert rewards.grad is None
 
 
+@pytest.mark.parametrize("scale", ["none", "min-max", "std"])
+def test_rewards_of_any_number_type(scale):
+    log_p = torch.tensor([[-4.0, -2.0, -3.0], [-2.0, -5.0, 0.0]])
+    counts = torch.tensor([[3, 1, 2], [0, 1, 0]])
+    expected = minimum_risk(log_p, LENGTHS, counts.float(), MASK, scale=scale)
+    torch.testing.assert_close(minimum_risk(log_p, LENGTHS, counts, MASK, scale=scale), expected)
+    right = minimum_risk(log_p, LENGTHS, counts > 1, MASK, scale=scale)
+    torch.testing.assert_close(right, minimum_risk(log_p, LENGTHS, (counts > 1).float(), MASK, scale=scale))
+
+
 def test_bad_arguments():
     tensor = torch.zeros(2, 3)
     with pytest.raises(ValueError, match=r"rewards \(6,\) .* must agree on \(sentences, candidates\)"):
         minimum_risk(tensor, LENGTHS, torch.zeros(6), MASK)
     with pytest.raises(ValueError, match="alpha must be above 0, not 0"):
         minimum_risk(tensor, LENGTHS, tensor, MASK, alpha=0)
+    for wrong in (math.nan, math.inf):
+        rewards = torch.tensor([[0.5, wrong, 0.1], [0.2, 0.3, wrong]])  # the last is where no candidate is
+        with pytest.raises(ValueError, match="a candidate's reward must be a finite number: 1 of 5 is not"):
+            minimum_risk(tensor, LENGTHS, rewards, MASK)
     with pytest.raises(ValueError, match="unknown scale 'max': choose one of none, min-max, std"):
         minimum_risk(tensor, LENGTHS, tensor, MASK, scale="max")
 

@@ -1,5 +1,6 @@
 """--reward: what candidates earn by which names, alone and together."""
 
+import logging
 import re
 import sys
 from types import ModuleType, SimpleNamespace
@@ -59,10 +60,21 @@ def test_several_rewards_are_brought_to_one_scale():
     drawn = torch.tensor([[True, True, True], [True, True, False]])
     f = torch.tensor([[0.80, 0.90, 0.85], [0.5, 0.505, 0.0]])
     chrf = torch.tensor([[0.60, 0.20, 0.40], [0.3, 0.1, 0.0]])
-    assert combined({"f": f}, {"f": 3.0}, drawn) is f
-    both = combined({"f": f, "chrf": chrf}, {"f": 3.0, "chrf": 1.0}, drawn)
+    ended = torch.zeros_like(drawn)
+    assert combined({"f": f}, {"f": 3.0}, drawn, ended, "scored")[1] is f
+    counted, both = combined({"f": f, "chrf": chrf}, {"f": 3.0, "chrf": 1.0}, drawn, ended, "scored")
+    assert counted is drawn
     expected = torch.tensor([[0.25, 0.75, 0.5], [0.25, 0.75 * 0.25, 0.0]])  # 0.005 is a quarter of the least range
     torch.testing.assert_close(both.masked_fill(~drawn, 0.0), expected)
+
+
+@pytest.mark.parametrize("treatment, expected", [("left-out", [0.5, 0.5]), ("lowest", [0.5, 0.5, 0.0])])
+def test_a_candidate_that_was_cut_is_no_measure_of_the_others(treatment, expected):
+    f, chrf = torch.tensor([[0.90, 0.86, 0.50]]), torch.tensor([[0.50, 0.56, 0.55]])
+    unfinished = torch.tensor([[False, False, True]])
+    rewards, weights = {"f": f, "chrf": chrf}, {"f": 1.0, "chrf": 1.0}
+    counted, both = combined(rewards, weights, torch.ones_like(unfinished), unfinished, treatment)
+    torch.testing.assert_close(both[counted], torch.tensor(expected))
 
 
 def scores_of_text(texts, function):
@@ -77,7 +89,8 @@ def judged(made):
     chosen = torch.arange(len(drawn))
     reading = criterion.objective._reader(network, sample, chosen, drawn)
     texts = criterion.rewards.texts(reading, sample, chosen, True)
-    return reading, texts, criterion.rewards(reading, sample, chosen)
+    unfinished = reading.sides.longer_than(criterion.objective.translator.longest(network, sample, chosen))
+    return reading, texts, criterion.rewards(reading, sample, chosen, unfinished)
 
 
 def test_rewards_of_sacrebleu_are_its_sentence_scores(foreign):
@@ -162,7 +175,7 @@ def test_functions_that_are_not_there():
 @pytest.mark.parametrize(
     "arguments, message",
     [
-        (["--reward", "chrf", "--score", "recall"], "--score does nothing with --objective risk --reward chrf"),
+        (["--reward", "chrf", "--gumbel-hard"], "--gumbel-hard does nothing with --objective risk"),
         (["--reward", "chrf", "--best-checkpoint-metric", "f_first"], "f_first is not logged with"),
         (["--reward", "moverscore"], "needs --bert-model"),
     ],
@@ -170,6 +183,21 @@ def test_functions_that_are_not_there():
 def test_options_that_do_not_fit(foreign, arguments, message):
     with pytest.raises(ValueError, match=message):
         foreign("subword_nmt").build(*RISK, *arguments)
+
+
+def test_the_recipe_goes_with_any_reward(foreign, caplog, tmp_path):  # noqa: F811
+    recipe = (REPOSITORY / "configs" / "recipe.flags").read_text().split()
+    corpus = foreign("subword_nmt")
+    with caplog.at_level(logging.INFO):
+        criterion, network, _, sample = corpus.build(
+            *recipe, "--score", "recall", "--cache-references", str(tmp_path / "cache"), "--reward", "chrf"
+        )
+    idle = "--score, --reward-matching, --lm-dtype, --cache-references"
+    assert caplog.text.count(f"without effect, as BERTScore is no part of --reward chrf: {idle}\n") == 1
+    assert "reward_chrf" in criterion(network, sample)[2]
+    caplog.clear()
+    corpus.build(*RISK, "--reward", "chrf")
+    assert "without effect" not in caplog.text
 
 
 def test_the_example_of_comet(foreign, monkeypatch, tmp_path):  # noqa: F811

@@ -6,6 +6,8 @@ a mask says where there is one.
 minimum_risk(log_probabilities, lengths, rewards, mask, scale="min-max").mean().backward()
 """
 
+from typing import NamedTuple
+
 import torch
 from torch import Tensor
 
@@ -35,7 +37,7 @@ def minimum_risk(
     Args:
         log_probabilities: log p, the sum over a candidate's symbols, (sentences, candidates). Gradients flow.
         lengths: symbols of each candidate, its end included, the same shape.
-        rewards: what each candidate earns, the more the better, the same shape. No gradient flows.
+        rewards: what each candidate earns, the more the better, the same shape, of any number type. No gradient flows.
         mask: where there is a candidate, the same shape, bool; what stands elsewhere does not count.
         alpha: > 0, sharpness.
         scale: as for `scaled`; one of choices.SCALES.
@@ -44,16 +46,27 @@ def minimum_risk(
         (sentences,); 1, without a gradient, where a sentence has no candidate.
 
     Raises:
-        ValueError: shapes disagree, alpha is not above 0, or there is no such scale.
+        ValueError: shapes disagree, a candidate's reward is not finite, alpha is not above 0, or there is no such
+            scale.
     """
     if not log_probabilities.shape == lengths.shape == rewards.shape == mask.shape:
         raise ValueError(
             f"log_probabilities {tuple(log_probabilities.shape)}, lengths {tuple(lengths.shape)}, "
             f"rewards {tuple(rewards.shape)} and mask {tuple(mask.shape)} must agree on (sentences, candidates)"
         )
+    # Scales have fractions, which counts have not; rewards that are finer than log_probabilities stay so.
+    rewards = rewards.detach().to(torch.promote_types(rewards.dtype, log_probabilities.dtype))
+    _check_finite(rewards[mask])
     weights = candidate_weights(log_probabilities, lengths, mask, alpha)
-    gains = scaled(rewards.detach(), mask, scale).masked_fill(~mask, 0.0)  # NaN where a sentence has no candidate
+    gains = scaled(rewards, mask, scale).masked_fill(~mask, 0.0)  # NaN where a sentence has no candidate
     return 1 - (weights * gains).sum(dim=1)
+
+
+def _check_finite(rewards: Tensor) -> None:
+    bad = int((~rewards.isfinite()).sum())
+    if bad:
+        are = "is" if bad == 1 else "are"
+        raise ValueError(f"a candidate's reward must be a finite number: {bad} of {len(rewards)} {are} not")
 
 
 def candidate_weights(log_probabilities: Tensor, lengths: Tensor, mask: Tensor, alpha: float) -> Tensor:
@@ -106,7 +119,14 @@ def scaled(reward: Tensor, drawn: Tensor, scale: str) -> Tensor:
     return reward
 
 
-def without_unfinished(mask: Tensor, rewards: Tensor, unfinished: Tensor, treatment: str) -> tuple[Tensor, Tensor]:
+class Treated(NamedTuple):
+    """What without_unfinished makes of mask and rewards."""
+
+    mask: Tensor
+    rewards: Tensor
+
+
+def without_unfinished(mask: Tensor, rewards: Tensor, unfinished: Tensor, treatment: str) -> Treated:
     """Mask and rewards after unfinished candidates were treated.
 
     Where no candidate of a sentence has ended, all have the same reward.
@@ -118,11 +138,11 @@ def without_unfinished(mask: Tensor, rewards: Tensor, unfinished: Tensor, treatm
         treatment: one of choices.UNFINISHED.
     """
     if treatment == "scored":
-        return mask, rewards
+        return Treated(mask, rewards)
     finished = mask & ~unfinished
     any_finished = finished.any(dim=1, keepdim=True)
     lowest = torch.where(any_finished, rewards.masked_fill(~finished, torch.inf).amin(dim=1, keepdim=True), 0.0)
     rewards = torch.where(unfinished, lowest, rewards)
     if treatment == "left-out":
         mask = mask & ~(unfinished & any_finished)
-    return mask, rewards
+    return Treated(mask, rewards)

@@ -67,7 +67,7 @@ def build_rewards(cfg: BERTScoreCriterionConfig, task) -> Rewards | None:
     if BERTSCORE in weights:
         bertscore = build_bertscore(cfg, task, by_text)
         judge = TextJudge(bertscore) if by_text else PieceJudge(bertscore)
-    return Rewards(weights, judge, functions, texts)
+    return Rewards(weights, judge, functions, texts, str(cfg.unfinished_candidates))
 
 
 def _reads_text(cfg: BERTScoreCriterionConfig, task) -> bool:
@@ -116,12 +116,20 @@ def build_bertscore(cfg: BERTScoreCriterionConfig, task, by_text: bool) -> BERTS
 
 
 def _lm_dtype(cfg: BERTScoreCriterionConfig) -> str | None:
-    """The language model's own precision, if it has one; the log says what was found."""
+    """The language model's own precision; None: the training's. The log says what was found."""
     if cfg.lm_dtype is None or str(cfg.lm_dtype) != AUTO:
         return None if cfg.lm_dtype is None else str(cfg.lm_dtype)
     device = torch.device("cpu" if cfg.cpu or not torch.cuda.is_available() else "cuda")
-    found = "bfloat16" if is_faster_in_bfloat16(device) else "float32"
-    logger.info(f"the language model computes in {found}, which is faster on this {device.type.upper()}")
+    name = device.type.upper()
+    faster = is_faster_in_bfloat16(device)
+    if not faster and (cfg.fp16 or cfg.bf16 or cfg.amp):
+        logger.info(f"the language model computes in the training's precision: bfloat16 is not faster on this {name}")
+        return None
+    found = "bfloat16" if faster else "float32"
+    logger.info(
+        f"the language model computes in {found}, which is faster on this {name}: pass --lm-dtype {found} to have the "
+        "same elsewhere"
+    )
     return found
 
 

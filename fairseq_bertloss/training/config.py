@@ -62,7 +62,7 @@ class BERTScoreCriterionConfig(FairseqDataclass):
         default=None,
         metadata={
             "help": "precision of the language model alone; 'auto' is bfloat16 where the device is faster in it, else "
-            "float32 (default: float32, or the training's half precision)"
+            "what it is without the option (default: float32, or the training's half precision)"
         },
     )
     cache_references: Optional[str] = field(
@@ -243,6 +243,9 @@ class BERTScoreCriterionConfig(FairseqDataclass):
     text_bpe: Any = II("bpe")  # under its own name it would be what --bpe says, without its options
     text_tokenizer: Any = II("tokenizer")
     cpu: bool = II("common.cpu")
+    fp16: bool = II("common.fp16")
+    bf16: bool = II("common.bf16")
+    amp: bool = II("common.amp")
     sentence_avg: bool = II("optimization.sentence_avg")
     ddp_backend: str = II("distributed_training.ddp_backend")
     best_checkpoint_metric: str = II("checkpoint.best_checkpoint_metric")

@@ -61,7 +61,7 @@ class BERTScoreCriterion(FairseqCriterion):
             if cfg.cross_entropy_weight == 1
             else Mixture(self.objective, target_specials(task))
         )
-        self._cache_folder = cfg.cache_references
+        self._cache_folder = None if self.bertscore is None else cfg.cache_references
         self._cache_limit = int(cfg.cache_references_limit * 1e9)
         self.translation_metrics = TranslationMetrics(cfg, task) if cfg.eval_f_bert or cfg.eval_moverscore else None
 

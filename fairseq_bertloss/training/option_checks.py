@@ -1,12 +1,16 @@
 """Which options of the criterion cannot be, alone or together."""
 
+import logging
 import math
+from collections.abc import Iterable
 from dataclasses import fields
 
 from fairseq_bertloss.loss.temperature import TemperatureSchedule
 from fairseq_bertloss.training.config import BERTScoreCriterionConfig
 from fairseq_bertloss.training.reward_weights import BERTSCORE, MOVERSCORE, reward_weights
 from fairseq_bertloss.training.sums import F_SUMS, not_logged
+
+logger = logging.getLogger(__name__)
 
 OPTIONS_OF = {
     "soft": ("soft_prediction", "soft_temperature", "gumbel_hard", "free_running", "symbols_as"),
@@ -39,13 +43,17 @@ OPTIONS_OF_BERTSCORE = (
 
 
 def check(cfg: BERTScoreCriterionConfig) -> None:
-    """Raises ValueError for options that cannot be, or that have no effect beside the others."""
+    """Raises ValueError for options that cannot be, or that have no effect beside the others.
+
+    A recipe goes with any reward: BERTScore's options that have none are logged.
+    """
     _check_values(cfg)
     _check_effects(cfg)
     _check_best_checkpoint_metric(cfg)
     _check_candidates(cfg)
     if cfg.soft_temperature:
         TemperatureSchedule.parse(cfg.soft_temperature)  # raises for what it cannot read
+    _say_idle(cfg)
 
 
 def _check_values(cfg: BERTScoreCriterionConfig) -> None:
@@ -71,7 +79,7 @@ def needs_bert_model(cfg: BERTScoreCriterionConfig) -> bool:
 
 
 def _check_effects(cfg: BERTScoreCriterionConfig) -> None:
-    """Raises ValueError for an option of another objective or reward that is not at its default."""
+    """Raises ValueError for an option of another objective that is not at its default."""
     chosen = str(cfg.objective)
     without_effect = {
         name: f"--objective {objective}"
@@ -81,19 +89,27 @@ def _check_effects(cfg: BERTScoreCriterionConfig) -> None:
     }
     if chosen == "soft" and not cfg.free_running:
         without_effect["candidate_generation_args"] = "--objective risk or --free-running"
-    if BERTSCORE not in reward_weights(cfg.reward):
-        without_effect |= dict.fromkeys(OPTIONS_OF_BERTSCORE, f"{BERTSCORE} to --reward")
+    for name, option in _given(cfg, without_effect).items():
+        raise ValueError(
+            f"{option} does nothing with --objective {chosen}: leave it out, or add {without_effect[name]}"
+        )
+
+
+def _say_idle(cfg: BERTScoreCriterionConfig) -> None:
+    """Logs the options of BERTScore where that is no reward."""
+    idle = {} if BERTSCORE in reward_weights(cfg.reward) else _given(cfg, OPTIONS_OF_BERTSCORE)
+    if idle:
+        logger.info(f"without effect, as BERTScore is no part of --reward {cfg.reward}: {', '.join(idle.values())}")
+
+
+def _given(cfg: BERTScoreCriterionConfig, names: Iterable[str]) -> dict[str, str]:
+    """Those of some options that are not at their defaults: name -> as the command line has it."""
     options = {option.name: option for option in fields(BERTScoreCriterionConfig)}
-    for name, others in without_effect.items():
-        if getattr(cfg, name) != options[name].default:
-            option = options[name].metadata.get("argparse_alias", f"--{name.replace('_', '-')}")
-            raise ValueError(f"{option} does nothing with {_given(cfg)}: leave it out, or add {others}")
-
-
-def _given(cfg: BERTScoreCriterionConfig) -> str:
-    """The options that say what is maximised."""
-    reward = "" if BERTSCORE in reward_weights(cfg.reward) else f" --reward {cfg.reward}"
-    return f"--objective {cfg.objective}{reward}"
+    return {
+        name: options[name].metadata.get("argparse_alias", f"--{name.replace('_', '-')}")
+        for name in names
+        if getattr(cfg, name) != options[name].default
+    }
 
 
 def _check_best_checkpoint_metric(cfg: BERTScoreCriterionConfig) -> None:

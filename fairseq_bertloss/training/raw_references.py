@@ -1,6 +1,7 @@
 """--raw-references: the training set's references as text, from a file."""
 
 from fairseq.tasks.translation import TranslationTask
+from fairseq.utils import split_paths
 
 from fairseq_bertloss.evaluation.hypotheses import text_lines
 from fairseq_bertloss.text.canonical import composed
@@ -14,13 +15,19 @@ class RawReferences:
         task: fairseq's, whose training set is not loaded yet.
 
     Raises:
-        ValueError: the file cannot be read, or the task's sentences have other numbers than the lines of their files.
+        ValueError: the file cannot be read, or the task's sentences have other numbers than the lines of their files,
+            as in data of several folders, which number theirs each for itself.
     """
 
     def __init__(self, path: str, task):
         if not isinstance(task, TranslationTask):
             raise ValueError(
                 f"--raw-references: {type(task).__name__} numbers sentences in its own way: leave the option out"
+            )
+        if len(split_paths(task.cfg.data)) > 1:
+            raise ValueError(
+                f"--raw-references: the training set lies in several folders, {task.cfg.data}, each of which "
+                "numbers its own sentences: leave the option out, or make one folder of them"
             )
         self._path = path
         self._task = task

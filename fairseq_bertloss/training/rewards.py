@@ -6,7 +6,7 @@ from typing import NamedTuple
 from torch import Tensor, nn
 
 from fairseq_bertloss.loss.bertscore_loss import BERTScoreLoss
-from fairseq_bertloss.loss.minimum_risk import scaled
+from fairseq_bertloss.loss.minimum_risk import scaled, without_unfinished
 from fairseq_bertloss.loss.text_reward import TextReward
 from fairseq_bertloss.training.judges import PieceJudge, TextJudge
 from fairseq_bertloss.training.reading import Reading
@@ -20,6 +20,7 @@ class Earned(NamedTuple):
     """What candidates earn, (sentences, candidates) each."""
 
     reward: Tensor  # what trains
+    counted: Tensor  # bool, the candidates that it is of
     f: Tensor | None  # F_BERT by greedy matching (or precision or recall); None where BERTScore is no reward
     sums: dict[str, Tensor]  # over all candidates, for the log: each reward by its name
 
@@ -32,6 +33,7 @@ class Rewards(nn.Module):
         judge: gives BERTScore; None where that is none of them.
         functions: give the others.
         texts: makes the text that they read; None where nothing does.
+        treatment: of unfinished candidates, one of choices.UNFINISHED.
     """
 
     def __init__(
@@ -40,12 +42,14 @@ class Rewards(nn.Module):
         judge: PieceJudge | TextJudge | None,
         functions: Mapping[str, RewardFunction],
         texts: TextReader | None,
+        treatment: str,
     ):
         super().__init__()
         self.judge = judge
         self.texts = texts
         self._weights = weights
         self._functions = functions
+        self._treatment = treatment
 
     @property
     def bertscore(self) -> BERTScoreLoss | TextReward | None:
@@ -57,13 +61,14 @@ class Rewards(nn.Module):
         """The names of what is logged of them."""
         return tuple(REWARD + label(name) for name in self._weights)
 
-    def forward(self, reading: Reading, sample: dict, chosen: Tensor) -> Earned:
+    def forward(self, reading: Reading, sample: dict, chosen: Tensor, unfinished: Tensor) -> Earned:
         """What the candidates of some of a batch's sentences earn.
 
         Args:
             reading: the candidates.
             sample: the batch.
             chosen: indices of the sentences.
+            unfinished: the candidates that were cut, (sentences, candidates) bool.
 
         Raises:
             ValueError: a reward fails.
@@ -78,19 +83,25 @@ class Rewards(nn.Module):
             values[BERTSCORE] = self.bertscore.maximised(scores.rewarded)
             f = sides.table(self.bertscore.maximised(scores.reported), 0.0)
         drawn = sides.table(sides.candidate_lengths, 0).to(device) > 0
-        reward = combined({name: sides.table(own, 0.0) for name, own in values.items()}, self._weights, drawn)
-        return Earned(reward, f, {REWARD + label(name): own.sum() for name, own in values.items()})
+        rewards = {name: sides.table(own, 0.0) for name, own in values.items()}
+        counted, reward = combined(rewards, self._weights, drawn, unfinished, self._treatment)
+        return Earned(reward, counted, f, {REWARD + label(name): own.sum() for name, own in values.items()})
 
 
-def combined(rewards: Mapping[str, Tensor], weights: Mapping[str, float], drawn: Tensor) -> Tensor:
-    """One reward as it is; of several the weighted mean of what "min-max" makes of each.
+def combined(
+    rewards: Mapping[str, Tensor], weights: Mapping[str, float], drawn: Tensor, unfinished: Tensor, treatment: str
+) -> tuple[Tensor, Tensor]:
+    """Which candidates count, and one reward as it is; of several the weighted mean of what "min-max" makes of each.
 
     Args:
         rewards: (sentences, candidates) each, by name.
         weights: > 0, by name.
-        drawn: as for scaled.
+        drawn: where there is a candidate, (sentences, candidates) bool.
+        unfinished, treatment: as for without_unfinished; a candidate that does not count is on no scale either.
     """
-    if len(rewards) == 1:
-        return next(iter(rewards.values()))
-    weighted = (weights[name] * scaled(reward, drawn, "min-max") for name, reward in rewards.items())
-    return sum(weighted) / sum(weights.values())
+    treated = {name: without_unfinished(drawn, own, unfinished, treatment) for name, own in rewards.items()}
+    counted = next(iter(treated.values())).mask
+    if len(treated) == 1:
+        return counted, next(iter(treated.values())).rewards
+    weighted = (weights[name] * scaled(own.rewards, counted, "min-max") for name, own in treated.items())
+    return counted, sum(weighted) / sum(weights.values())

@@ -15,7 +15,6 @@ from fairseq_bertloss.loss.minimum_risk import (
     candidate_weights,
     cross_entropy_of_best,
     minimum_risk,
-    without_unfinished,
 )
 from fairseq_bertloss.training.candidates import Translator
 from fairseq_bertloss.training.config import BERTScoreCriterionConfig
@@ -46,7 +45,6 @@ class Risk(Objective):
         self._with_reference = cfg.reference_among_candidates
         self._alpha = cfg.risk_alpha
         self._scale = str(cfg.reward_scale)
-        self._treatment = str(cfg.unfinished_candidates)
         self._best = cfg.best_candidate
         self._with_uniform = cfg.label_smoothing > 0
         self._chunk_tokens = cfg.chunk_tokens
@@ -55,12 +53,12 @@ class Risk(Objective):
         drawn = self.translator.draw(model, sample)
         reading = self._reader(model, sample, chosen, drawn, self._with_reference)
         sides = reading.sides
-        earned = self._rewards(reading, sample, chosen)
+        unfinished = sides.longer_than(self.translator.longest(model, sample, chosen)).to(reading.features.device)
+        earned = self._rewards(reading, sample, chosen, unfinished)
         log_p = sides.table(log_probabilities(reading, self._chunk_tokens), 0.0)
         lengths = sides.table(sides.candidate_lengths, 0).to(log_p.device)
         mask = lengths > 0
-        unfinished = sides.longer_than(self.translator.longest(model, sample, chosen)).to(log_p.device)
-        risk = self._risk(log_p, lengths, *without_unfinished(mask, earned.reward, unfinished, self._treatment))
+        risk = self._risk(log_p, lengths, earned.counted, earned.reward)
         references = self._reader.statistics_of_references(reading, self._with_uniform)
         weights = candidate_weights(log_p.detach(), lengths, mask, self._alpha)
         return Scored(risk, references, earned.sums | risk_sums(weights, earned.f, mask, unfinished))
