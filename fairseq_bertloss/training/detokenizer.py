@@ -15,12 +15,11 @@ from fairseq_bertloss.language_model.vocabulary import (
     UNKNOWN,
     detokenize,
     load_tokenizer,
-    symbol_names,
-    unaligned,
 )
 from fairseq_bertloss.text.canonical import composed
 from fairseq_bertloss.text.subwords import kind_of
 from fairseq_bertloss.training.config import BERTScoreCriterionConfig
+from fairseq_bertloss.training.dictionary_pieces import is_made_of_pieces
 
 REMEMBERED = 2**16
 """Sentences whose text is kept in memory, the last ones used."""
@@ -100,17 +99,6 @@ def source_detokenizer(cfg: BERTScoreCriterionConfig, task) -> Detokenizer:
     joining = _joining(cfg, task) or _joining_by_marks(dictionary)
     steps = [*joining, *_finishing(cfg, task)]
     return Detokenizer(dictionary, steps, without_text(dictionary, task), dictionary.unk_word)
-
-
-def is_made_of_pieces(dictionary, lm: str | None) -> bool:
-    """Whether all symbols are pieces of a language model."""
-    return lm is not None and not symbols_without_piece(dictionary, lm)
-
-
-def symbols_without_piece(dictionary, lm: str) -> list[str]:
-    """The symbols that are no pieces of a language model."""
-    names, specials = symbol_names(dictionary)
-    return unaligned(names, load_tokenizer(lm), specials)
 
 
 def without_text(dictionary, task) -> set[int]:
