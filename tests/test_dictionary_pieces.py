@@ -6,7 +6,7 @@ import pytest
 import text_models
 from lms import make_tokenizer, save_tiny
 from prepared import PAIRS
-from text_models import Foreign, characters, foreign, sentence_piece  # noqa: F401, foreign is a fixture
+from text_models import Foreign, foreign, sentence_piece  # noqa: F401, foreign is a fixture
 from tokenizers import models
 
 from fairseq_bertloss.language_model.vocabulary import tokenize
@@ -30,13 +30,20 @@ def large(tmp_path_factory):
     return tokenizer, save_tiny("xlm-roberta", str(folder / "lm"), tokenizer)
 
 
+@pytest.fixture
+def own(large, tmp_path, monkeypatch):
+    """A corpus of that language model's pieces, on both sides."""
+    tokenizer, _ = large
+    pieces = (lambda line: " ".join(tokenize(tokenizer, [line])[0])), []
+    monkeypatch.setitem(text_models.KINDS, "own", lambda folder: pieces)
+    return Foreign("own", tmp_path)
+
+
 @pytest.mark.parametrize("kind, read_as", [("characters", "text"), ("sentencepiece", "text"), ("own", "pieces")])
-def test_pieces_are_what_the_language_model_splits_text_into(large, tmp_path, monkeypatch, caplog, kind, read_as):
+def test_pieces_are_what_the_language_model_splits_text_into(large, own, foreign, caplog, kind, read_as):  # noqa: F811
     caplog.set_level(logging.INFO)
-    tokenizer, lm = large
-    own = (lambda line: " ".join(tokenize(tokenizer, [line])[0])), []
-    monkeypatch.setitem(text_models.KINDS, "own", lambda folder: own)
-    criterion, network, task, sample = Foreign(kind, tmp_path).build(*RISK, lm=lm)
+    lm = large[1]
+    criterion, network, task, sample = (own if kind == "own" else foreign(kind)).build(*RISK, lm=lm)
     symbols = len(task.target_dictionary)
     assert f"reads candidates as {read_as} (--candidates-as): {symbols} of the target dictionary's {symbols}" in (
         caplog.text
@@ -52,3 +59,13 @@ def test_who_reads_them_as_pieces_all_the_same_is_warned(large, foreign, caplog)
     assert "splits the training set's references into other symbols than theirs: F is not that of the text" in (
         caplog.text
     )
+
+
+def test_sources_of_pieces_are_joined_by_the_language_model(large, own):
+    arguments = ["--reward", "bertscore,builtins:len", "--tokenizer", "moses", "-s", "de", "-t", "en"]
+    criterion, _, _, sample = own.build(*RISK, *arguments, lm=large[1])
+    texts = criterion.rewards.texts
+    assert str(texts._target) == f"the tokenizer of {large[1]} and --tokenizer moses"
+    assert str(texts._source) == f"the tokenizer of {large[1]}"
+    sources = texts._texts(texts._source, sample["net_input"]["src_tokens"])
+    assert sources == [PAIRS[i][0] for i in sample["id"].tolist()]

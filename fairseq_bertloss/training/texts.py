@@ -53,10 +53,11 @@ class TextReader:
         sides = reading.sides
         references = self.references(sample, training)
         hypotheses = [self._target(sides.distinct[side].symbols) for side in sides.candidates]
+        sources = self._texts(self._source, sample["net_input"]["src_tokens"][chosen]) if self._source else []
         if not self._checked:
             self._checked = True
             warn_of_unjoined(hypotheses + references, str(self._target))
-        sources = self._texts(self._source, sample["net_input"]["src_tokens"][chosen]) if self._source else []
+            warn_of_unjoined(sources, str(self._source), "sources")
         return Texts(
             hypotheses,
             [references[i] for i in chosen.tolist()],
