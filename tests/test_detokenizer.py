@@ -12,7 +12,7 @@ from training import PACKAGE, fairseq
 
 from fairseq_bertloss.language_model.vocabulary import UNKNOWN
 from fairseq_bertloss.training.detokenizer import Detokenizer, Step, _finishing_for_bleu, without_text
-from fairseq_bertloss.training.unjoined_texts import warn_of_unjoined
+from fairseq_bertloss.training.unjoined_texts import warn_of_tokens, warn_of_unjoined
 
 RISK = ["--candidates", "2", "--sampled-candidates", "0", "--objective", "risk"]
 MOSES = ["--eval-bleu-detok", "moses", "--eval-bleu-detok-args", '{"target_lang": "en"}']
@@ -188,6 +188,25 @@ def test_a_warning_of_texts_that_were_not_joined(caplog):
     assert "take --post-process sentencepiece" in caplog.text
     warn_of_unjoined(["262 313 11"], "nothing")
     assert "nothing but numbers, as in '262 313 11'" in caplog.text and "take --bpe gpt2" in caplog.text
+
+
+def test_a_few_words_with_marks_are_enough_for_a_warning(caplog):
+    """A large vocabulary has most words whole."""
+    warn_of_unjoined([*["the man is on the roof"] * 8, "two un ##lea ##shed dogs"], "nothing")
+    assert "1 of 9 texts of candidates and references still have the subword mark ##" in caplog.text
+
+
+def test_a_warning_of_tokens(caplog):
+    text = ["The man, who is tall, sits.", "A dog runs, and barks."] * 5
+    warn_of_tokens(text, "nothing")
+    assert not caplog.text
+    warn_of_tokens([line.replace(",", " ,").replace(".", " .") for line in text], "--remove-bpe")
+    assert (
+        "(25 of 25 commas and full stops stand apart, 0 escapes), as 'The man , who is tall , sits .' is" in caplog.text
+    )
+    assert (
+        "Symbols were joined by --remove-bpe: if words came from Moses' tokenizer, add --tokenizer moses" in caplog.text
+    )
 
 
 def test_the_warning_comes_once(foreign, caplog):
