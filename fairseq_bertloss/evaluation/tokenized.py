@@ -17,7 +17,8 @@ ESCAPES = re.compile(r"&(apos|quot|amp|lt|gt|bar|#91|#93|#124);|@-@")
 ENOUGH = 10
 """Fewer commas and full stops tell nothing."""
 MOST_DIFFERENCE = 0.5
-"""Between the shares of commas and full stops that stand apart, in text about none; few languages have spaces before them."""
+"""Between the shares of commas and full stops that stand apart: few languages have spaces before them, so that this is
+also the most that a text by itself has."""
 
 
 class Spacing(NamedTuple):
