@@ -11,9 +11,9 @@ from text_models import foreign  # noqa: F401, a fixture
 from training import PACKAGE, fairseq
 
 from fairseq_bertloss.language_model.vocabulary import UNKNOWN
-from fairseq_bertloss.training.detokenizer import Detokenizer, Step, without_text
+from fairseq_bertloss.training.detokenizer import Detokenizer, Step, _finishing_for_bleu, without_text
 from fairseq_bertloss.training.raw_references import RawReferences
-from fairseq_bertloss.training.unjoined_texts import warn_of_unjoined
+from fairseq_bertloss.training.unjoined_texts import warn_of_tokens, warn_of_unjoined
 
 RISK = ["--candidates", "2", "--sampled-candidates", "0", "--objective", "risk"]
 MOSES = ["--eval-bleu-detok", "moses", "--eval-bleu-detok-args", '{"target_lang": "en"}']
@@ -46,6 +46,13 @@ def test_options_of_bpe_and_tokenizer_come_first(foreign):
     assert str(criterion.rewards.texts._target) == "--bpe subword_nmt and --tokenizer moses"
 
 
+def test_sources_are_detokenized_as_targets_are(foreign):
+    criterion, _, task, sample = foreign("subword_nmt").build(*RISK, "--reward", "builtins:len", *MOSES)
+    assert str(criterion.rewards.texts._source) == "--post-process subword_nmt and --eval-bleu-detok moses"
+    (of_target,), (of_source,) = _finishing_for_bleu(task), _finishing_for_bleu(task, "fr")
+    assert (of_target.decode("l' homme"), of_source.decode("l' homme")) == ("l' homme", "l'homme")
+
+
 def test_options_reach_the_criterion_by_hydra(foreign, tiny_lm, tmp_path):
     corpus = foreign("sentencepiece")
     config = {
@@ -75,6 +82,8 @@ def test_options_reach_the_criterion_by_hydra(foreign, tiny_lm, tmp_path):
     [
         (["--post-process", "bpe"], "--post-process bpe: fairseq knows subword_nmt, sentencepiece, "),
         (["--bpe", "subword_nmt"], "--bpe subword_nmt: Missing mandatory value: bpe_codes"),
+        (["--eval-bleu-detok", "moses", "--eval-bleu-detok-args", "{"], "--eval-bleu-detok-args is not JSON: "),
+        (["--eval-bleu-detok", "moses", "--eval-bleu-detok-args", "3"], "args 3 is not a JSON object such as"),
         (["--raw-references", "no_such_file"], "cannot read no_such_file"),
         (["--candidates-as", "pieces"], "symbols are not in the vocabulary of .* Any other dictionary will do for"),
         (["--objective", "soft"], "Any other dictionary will do for --objective risk, with candidates as text"),
@@ -84,6 +93,12 @@ def test_bad_options(foreign, tiny_lm, arguments, message):
     start = [] if "soft" in arguments else RISK
     with pytest.raises(ValueError, match=message):
         foreign("subword_nmt").build(*start, *arguments, lm=tiny_lm("bert"))
+
+
+@pytest.mark.parametrize("kind", ["sentencepiece", "subword_nmt"])
+def test_a_post_process_of_other_marks_is_refused(build, kind):  # noqa: F811
+    with pytest.raises(ValueError, match=f"--post-process {kind} does not undo pieces of .*: leave it out"):
+        build(*RISK, "--reward", "bertscore,chrf", "--post-process", kind)
 
 
 def test_the_log_says_what_is_read(foreign, build, tiny_lm, caplog):  # noqa: F811
@@ -112,13 +127,15 @@ def test_pieces_read_as_text(build, tiny_lm):  # noqa: F811
 def test_what_is_in_no_text(foreign):
     task = foreign("subword_nmt").build(*RISK, "--reward", "chrf")[2]
     dictionary = task.target_dictionary
-    tags = [dictionary.add_symbol(symbol) for symbol in ("<mask>", "madeupword0001", "__de__", "[en_XX]")]
-    words = [dictionary.add_symbol(symbol) for symbol in ("a@@", "b", "[de_DE]")]
-    task.langs = ["en_XX"]
+    tags = [
+        dictionary.add_symbol(symbol) for symbol in ("<mask>", "madeupword0001", "__de__", "[en_XX]", "[en_XX_mined]")
+    ]
+    words = [dictionary.add_symbol(symbol) for symbol in ("a@@", "b", "[de_DE]", "__init__")]
+    task.langs = ["en_XX", "de"]
     ignored = without_text(dictionary, task)
     text = Detokenizer(dictionary, [Step("", lambda line: line.replace("@@ ", ""))], ignored, "<unk>")
     ids = [dictionary.bos(), *tags, *words, dictionary.unk(), dictionary.eos(), dictionary.pad()]
-    assert text(ids) == f"ab [de_DE] {UNKNOWN}"
+    assert text(ids) == f"ab [de_DE] __init__ {UNKNOWN}"
 
 
 def test_raw_references(foreign, tiny_lm, write):
@@ -172,10 +189,32 @@ def test_a_warning_of_texts_that_were_not_joined(caplog):
     warn_of_unjoined(["th@@ e man", "a d@@ og", "end"], "--bpe gpt2")
     assert "2 of 3 texts of candidates and references still have the subword mark @@, as in 'th@@ e man'" in caplog.text
     assert "Symbols were joined by --bpe gpt2: take --post-process subword_nmt (said once)" in caplog.text
+    warn_of_unjoined(["le ##rte ge", "dog ##s"], "nothing", "sources")
+    assert "2 of 2 texts of sources still have the subword mark ##" in caplog.text
+    assert "name the language model whose pieces they are with --bert-model" in caplog.text
     warn_of_unjoined(["▁the ▁man"], "nothing")
     assert "take --post-process sentencepiece" in caplog.text
     warn_of_unjoined(["262 313 11"], "nothing")
     assert "nothing but numbers, as in '262 313 11'" in caplog.text and "take --bpe gpt2" in caplog.text
+
+
+def test_a_few_words_with_marks_are_enough_for_a_warning(caplog):
+    """A large vocabulary has most words whole."""
+    warn_of_unjoined([*["the man is on the roof"] * 8, "two un ##lea ##shed dogs"], "nothing")
+    assert "1 of 9 texts of candidates and references still have the subword mark ##" in caplog.text
+
+
+def test_a_warning_of_tokens(caplog):
+    text = ["The man, who is tall, sits.", "A dog runs, and barks."] * 5
+    warn_of_tokens(text, "nothing")
+    assert not caplog.text
+    warn_of_tokens([line.replace(",", " ,").replace(".", " .") for line in text], "--remove-bpe")
+    assert (
+        "(25 of 25 commas and full stops stand apart, 0 escapes), as 'The man , who is tall , sits .' is" in caplog.text
+    )
+    assert (
+        "Symbols were joined by --remove-bpe: if words came from Moses' tokenizer, add --tokenizer moses" in caplog.text
+    )
 
 
 def test_the_warning_comes_once(foreign, caplog):

@@ -14,10 +14,11 @@ from text_models import foreign  # noqa: F401, a fixture
 
 from fairseq_bertloss.evaluation.moverscore import MoverScorer
 from fairseq_bertloss.loss.minimum_risk import minimum_risk
-from fairseq_bertloss.training.reward_functions import users_function
+from fairseq_bertloss.training.reward_functions import scores_of, users_function
 from fairseq_bertloss.training.reward_weights import reward_weights
 from fairseq_bertloss.training.rewards import combined
 from fairseq_bertloss.training.risk import log_probabilities
+from fairseq_bertloss.training.texts import Texts
 
 RISK = ["--candidates", "3", "--sampled-candidates", "0", "--objective", "risk"]
 
@@ -146,6 +147,10 @@ def test_bertscore_on_pieces_beside_a_reward_of_text(build):  # noqa: F811
     assert 0 < log["reward_chrf"] < log["candidates"]
 
 
+def _of_several_lines(*_):
+    raise RuntimeError("the first line\nthe second")
+
+
 @pytest.mark.parametrize(
     "function, message",
     [
@@ -153,6 +158,7 @@ def test_bertscore_on_pieces_beside_a_reward_of_text(build):  # noqa: F811
         (lambda hypotheses, *_: [float("nan")] * len(hypotheses), "--reward mine:good is nan for the candidate '"),
         (lambda *_: 1 / 0, "--reward mine:good: ZeroDivisionError: division by zero"),
         (lambda *_: None, "--reward mine:good: "),
+        (_of_several_lines, "--reward mine:good: RuntimeError: the first line$"),
     ],
 )
 def test_a_function_that_fails_is_told_in_one_line(foreign, users_module, function, message):
@@ -161,6 +167,24 @@ def test_a_function_that_fails_is_told_in_one_line(foreign, users_module, functi
     with pytest.raises(ValueError, match=message) as error:
         criterion(network, sample)
     assert "\n" not in str(error.value)
+
+
+TEXTS = Texts(["one", "two"], ["one"], [], [0, 0])
+
+
+def test_a_function_needs_no_gradients():
+    weight = torch.ones(2, requires_grad=True)
+    graphs = []
+    scores_of("good", lambda *_: graphs.append((2 * weight).grad_fn) or [0.0, 1.0], TEXTS)
+    assert graphs == [None]
+
+
+def test_fairseq_sees_that_memory_ran_out():
+    def good(*_):
+        raise torch.OutOfMemoryError("CUDA out of memory")
+
+    with pytest.raises(torch.OutOfMemoryError):
+        scores_of("good", good, TEXTS)
 
 
 def test_functions_that_are_not_there():
@@ -177,6 +201,8 @@ def test_functions_that_are_not_there():
     [
         (["--reward", "chrf", "--gumbel-hard"], "--gumbel-hard does nothing with --objective risk"),
         (["--reward", "chrf", "--best-checkpoint-metric", "f_first"], "f_first is not logged with"),
+        (["--reward", "chrf", "--best-checkpoint-metric", "reward_bertscore"], "is not logged with .* --reward chrf: "),
+        (["--reward", "chrf,a:good", "--best-checkpoint-metric", "reward_bad"], "reward_bad is not logged with"),
         (["--reward", "moverscore"], "needs --bert-model"),
     ],
 )

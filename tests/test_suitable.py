@@ -4,11 +4,13 @@ from types import SimpleNamespace
 
 import pytest
 import torch
+from fairseq.data import Dictionary
 from fairseq.distributed import ModuleProxyWrapper
 from test_criterion import PIECES, build, make_sample  # noqa: F401, build is a fixture
 from torch import nn
 from training import logged, train
 
+from fairseq_bertloss.training.generation import _generated
 from fairseq_bertloss.training.suitable import check_task, target_language
 
 SIMPLE_EPOCH = ["--task", "translation_multi_simple_epoch", "--langs", "de,en", "--lang-pairs", "de-en"]
@@ -90,6 +92,19 @@ def test_a_model_of_a_kind_of_its_own_is_not_judged(build):  # noqa: F811
     del own.module
     own.forward = network.forward
     torch.testing.assert_close(criterion(own, sample)[0], criterion(network, sample)[0])
+
+
+def test_a_translation_begins_with_no_word_of_its_reference():
+    """Of data without languages' symbols beside data with them."""
+    dictionary = Dictionary()
+    tag, mined, word = [dictionary.add_symbol(symbol) for symbol in ("__en__", "__en_mined__", "word")]
+    langtoks = {"main": ("src", "tgt"), "mined": ("src", None)}
+    args = SimpleNamespace(langtoks=langtoks, lang_tok_replacing_bos_eos=False)
+    task = SimpleNamespace(langs=["de", "en"], args=args, target_dictionary=dictionary)
+    task.inference_step = lambda generator, models, sample, prefix_tokens: prefix_tokens.tolist()
+    pad, unknown = dictionary.pad(), dictionary.unk()
+    target = torch.tensor([[tag, word, 2], [pad, mined, 2], [word, word, 2], [unknown, word, 2]])
+    assert _generated(task, None, None, {"target": target}) == [[tag], [mined], [pad], [pad]]
 
 
 def test_a_task_without_a_target_dictionary():

@@ -17,7 +17,8 @@ ESCAPES = re.compile(r"&(apos|quot|amp|lt|gt|bar|#91|#93|#124);|@-@")
 ENOUGH = 10
 """Fewer commas and full stops tell nothing."""
 MOST_DIFFERENCE = 0.5
-"""Between the shares of commas and full stops that stand apart; few languages have spaces before them."""
+"""Between the shares of commas and full stops that stand apart: few languages have spaces before them, so that this is
+also the most that a text by itself has."""
 
 
 class Spacing(NamedTuple):
@@ -70,6 +71,11 @@ def spacing(text: Sequence[str]) -> Spacing:
     marks = [word for word in words if word.endswith((",", "."))]
     escapes = sum(ESCAPES.search(word) is not None for word in words)
     return Spacing(len(marks), sum(len(mark) == 1 for mark in marks), escapes)
+
+
+def is_tokenized(found: Spacing) -> bool:
+    """Whether a text that has nothing beside it is tokenized."""
+    return (found.marks >= ENOUGH and found.share > MOST_DIFFERENCE) or found.escapes > 1
 
 
 def is_more_tokenized(one: Spacing, other: Spacing) -> bool:

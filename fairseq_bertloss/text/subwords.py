@@ -62,10 +62,15 @@ def kind_of(symbols: Iterable[str], least: int = LEAST) -> str | None:
         name.
     """
     symbols = list(symbols)
-    if _are_characters(symbols):
+    if are_characters(symbols):
         return "sentencepiece"
     most = most_marked(symbols, least)
     return most[0].post_process if most else None
+
+
+def are_characters(symbols: Sequence[str]) -> bool:
+    """Whether symbols are those of fairseq's --bpe characters; in a dictionary the space is only one of them."""
+    return SPACE in symbols and 2 * sum(len(symbol) == 1 for symbol in symbols) > len(symbols)
 
 
 def join(line: str, kind: str) -> str:
@@ -73,8 +78,3 @@ def join(line: str, kind: str) -> str:
     if kind == "sentencepiece":
         return line.replace(" ", "").replace(SPACE, " ").strip()
     return f"{line} ".replace("@@ ", "").rstrip()
-
-
-def _are_characters(symbols: Sequence[str]) -> bool:
-    """Whether symbols are those of fairseq's --bpe characters; in a dictionary the space is only one of them."""
-    return SPACE in symbols and 2 * sum(len(symbol) == 1 for symbol in symbols) > len(symbols)

@@ -16,7 +16,8 @@ from fairseq_bertloss.training.candidates import (
     free_running_generations,
 )
 from fairseq_bertloss.training.config import BERTScoreCriterionConfig
-from fairseq_bertloss.training.detokenizer import source_detokenizer, symbols_without_piece, target_detokenizer
+from fairseq_bertloss.training.detokenizer import source_detokenizer, target_detokenizer
+from fairseq_bertloss.training.dictionary_pieces import splits_otherwise, symbols_without_piece
 from fairseq_bertloss.training.fitting import Fitting
 from fairseq_bertloss.training.judges import PieceJudge, TextJudge
 from fairseq_bertloss.training.objective import Objective
@@ -74,10 +75,12 @@ def _reads_text(cfg: BERTScoreCriterionConfig, task) -> bool:
     """Whether BERTScore reads candidates as text; the log has the reason."""
     symbols = len(task.target_dictionary)
     pieces = symbols - len(symbols_without_piece(task.target_dictionary, cfg.bert_model))
-    chosen = str(cfg.candidates_as or ("text" if language_tags(task) or pieces < symbols else "pieces"))
+    otherwise = pieces == symbols and splits_otherwise(task, cfg.bert_model)
+    chosen = str(cfg.candidates_as or ("text" if language_tags(task) or pieces < symbols or otherwise else "pieces"))
+    but = ", but it splits the training set's references otherwise" if otherwise else ""
     logger.info(
         f"BERTScore reads candidates as {chosen} (--candidates-as): {pieces:,} of the target dictionary's {symbols:,} "
-        f"symbols are pieces of {cfg.bert_model}"
+        f"symbols are pieces of {cfg.bert_model}{but}"
     )
     return chosen == "text"
 
@@ -102,6 +105,11 @@ def build_bertscore(cfg: BERTScoreCriterionConfig, task, by_text: bool) -> BERTS
     check_untagged(task)
     if str(cfg.symbols_as) == "spelling":
         _say_spelling(cfg, task)
+    elif splits_otherwise(task, cfg.bert_model):
+        logger.warning(
+            f"{cfg.bert_model} splits the training set's references into other symbols than theirs: F is not that of "
+            "the text; --objective risk with --candidates-as text has that"
+        )
     return BERTScoreLoss.from_pretrained(
         cfg.bert_model,
         task.target_dictionary,

@@ -171,7 +171,7 @@ class BERTScoreCriterionConfig(FairseqDataclass):
         default=None,
         metadata={
             "help": "--objective risk: what BERTScore reads of a candidate: its symbols as 'pieces' of --bert-model, "
-            "or its 'text', which any dictionary has (default: pieces where the dictionary is made of them)"
+            "or its 'text', which any dictionary has (default: pieces where the data are made of them)"
         },
     )
     raw_references: Optional[str] = field(

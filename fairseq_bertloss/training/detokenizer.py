@@ -2,6 +2,7 @@
 
 import functools
 import json
+import re
 from argparse import Namespace
 from collections.abc import Callable, Sequence
 from typing import NamedTuple
@@ -10,17 +11,21 @@ from fairseq.data import encoders
 from fairseq.data.data_utils import post_process
 from omegaconf.errors import OmegaConfBaseException
 
+from fairseq_bertloss.language_model.spaces import space_mark
 from fairseq_bertloss.language_model.vocabulary import (
-    ADDED_SYMBOL,
     UNKNOWN,
     detokenize,
     load_tokenizer,
-    symbol_names,
-    unaligned,
 )
 from fairseq_bertloss.text.canonical import composed
-from fairseq_bertloss.text.subwords import kind_of
+from fairseq_bertloss.text.languages import language_of
+from fairseq_bertloss.text.subwords import SPACE, kind_of
 from fairseq_bertloss.training.config import BERTScoreCriterionConfig
+from fairseq_bertloss.training.dictionary_pieces import is_made_of_pieces
+from fairseq_bertloss.training.suitable import language_symbols, source_language
+
+ROUNDS_UP = re.compile(r"madeupword\d{4}")
+"""What fairseq adds to a dictionary to round its size up."""
 
 REMEMBERED = 2**16
 """Sentences whose text is kept in memory, the last ones used."""
@@ -69,9 +74,9 @@ class Detokenizer:
 def target_detokenizer(cfg: BERTScoreCriterionConfig, task) -> Detokenizer:
     """The target's, by what fairseq-generate would be told: --post-process, --bpe and --tokenizer.
 
-    Where nothing is given, pieces of --bert-model are joined by its tokenizer. In any other dictionary,
-    --eval-bleu-remove-bpe, or else the dictionary's own marks, say how symbols become words, and --eval-bleu-detok how
-    words become text.
+    Without the first two, pieces of --bert-model are joined by its tokenizer. In any other dictionary,
+    --eval-bleu-remove-bpe, or else the dictionary's own marks, say how symbols become words, and without --tokenizer
+    --eval-bleu-detok says how words become text.
 
     Raises:
         ValueError: an option cannot be.
@@ -81,9 +86,9 @@ def target_detokenizer(cfg: BERTScoreCriterionConfig, task) -> Detokenizer:
     joining = _joining(cfg, task)
     finishing = _finishing(cfg, task)
     if is_made_of_pieces(dictionary, cfg.bert_model):
-        if not joining and not finishing:
-            own = Step(f"the tokenizer of {cfg.bert_model}", functools.partial(_joined, load_tokenizer(cfg.bert_model)))
-            return Detokenizer(dictionary, [own], ignored, UNKNOWN)
+        _check_post_process_of_pieces(cfg)
+        if not joining and _name(cfg.text_tokenizer) != "word_pieces":  # which joins them itself
+            return Detokenizer(dictionary, [_joining_by_lm(cfg), *finishing], ignored, UNKNOWN)
     else:
         joining = joining or _joining_for_bleu(task) or _joining_by_marks(dictionary)
         finishing = finishing or _finishing_for_bleu(task)
@@ -91,32 +96,42 @@ def target_detokenizer(cfg: BERTScoreCriterionConfig, task) -> Detokenizer:
 
 
 def source_detokenizer(cfg: BERTScoreCriterionConfig, task) -> Detokenizer:
-    """The source's, by the same options as the target's; without them its own marks say how symbols become words.
+    """The source's: pieces of --bert-model are joined by its tokenizer, any other symbols as those of a target.
+
+    Of what validation by BLEU does, --eval-bleu-detok alone counts, by the rules of the source's language.
 
     Raises:
         ValueError: an option cannot be.
     """
     dictionary = task.source_dictionary
+    ignored = without_text(dictionary, task)
+    if is_made_of_pieces(dictionary, cfg.bert_model):
+        return Detokenizer(dictionary, [_joining_by_lm(cfg)], ignored, UNKNOWN)
     joining = _joining(cfg, task) or _joining_by_marks(dictionary)
-    steps = [*joining, *_finishing(cfg, task)]
-    return Detokenizer(dictionary, steps, without_text(dictionary, task), dictionary.unk_word)
-
-
-def is_made_of_pieces(dictionary, lm: str | None) -> bool:
-    """Whether all symbols are pieces of a language model."""
-    return lm is not None and not symbols_without_piece(dictionary, lm)
-
-
-def symbols_without_piece(dictionary, lm: str) -> list[str]:
-    """The symbols that are no pieces of a language model."""
-    names, specials = symbol_names(dictionary)
-    return unaligned(names, load_tokenizer(lm), specials)
+    finishing = _finishing(cfg, task) or _finishing_for_bleu(task, source_language(task))
+    return Detokenizer(dictionary, [*joining, *finishing], ignored, dictionary.unk_word)
 
 
 def without_text(dictionary, task) -> set[int]:
     """The symbols that are in no text, beside the markers of beginning and end: languages', <mask>, fairseq's own."""
-    tags = {"<mask>", dictionary.pad_word, *(f"[{language}]" for language in getattr(task, "langs", None) or ())}
-    return {i for i, symbol in enumerate(dictionary.symbols) if symbol in tags or ADDED_SYMBOL.fullmatch(symbol)}
+    own = {"<mask>", dictionary.pad_word, *language_symbols(task)}
+    return {i for i, symbol in enumerate(dictionary.symbols) if symbol in own or ROUNDS_UP.fullmatch(symbol)}
+
+
+def _joining_by_lm(cfg: BERTScoreCriterionConfig) -> Step:
+    """From pieces of --bert-model to text."""
+    return Step(f"the tokenizer of {cfg.bert_model}", functools.partial(_joined, load_tokenizer(cfg.bert_model)))
+
+
+def _check_post_process_of_pieces(cfg: BERTScoreCriterionConfig) -> None:
+    """Raises ValueError for a --post-process that does not undo pieces of --bert-model."""
+    kind = cfg.post_process or "none"
+    undone = "sentencepiece" if space_mark(load_tokenizer(cfg.bert_model)) == SPACE else "none"
+    if kind not in ("none", undone):
+        raise ValueError(
+            f"--post-process {kind} does not undo pieces of {cfg.bert_model}, which the target dictionary is made of: "
+            "leave it out, and its tokenizer joins them"
+        )
 
 
 def _joined(tokenizer, line: str) -> str:
@@ -156,14 +171,28 @@ def _finishing(cfg: BERTScoreCriterionConfig, task) -> list[Step]:
     return [] if tokenizer is None else [Step(f"--tokenizer {_name(cfg.text_tokenizer)}", tokenizer.decode)]
 
 
-def _finishing_for_bleu(task) -> list[Step]:
+def _finishing_for_bleu(task, language: str | None = None) -> list[Step]:
+    """From words to text, as validation by BLEU has it; a language takes the place of the target's."""
     options = getattr(task, "cfg", None)
     name = getattr(options, "eval_bleu_detok", "space")
     if name == "space":
         return []
-    arguments = json.loads(options.eval_bleu_detok_args or "{}")
+    arguments = _detok_arguments(options.eval_bleu_detok_args or "{}")
+    if language is not None:
+        arguments["target_lang"] = language_of(language) or language
     tokenizer = _built("--eval-bleu-detok", encoders.build_tokenizer, Namespace(tokenizer=name, **arguments))
     return [Step(f"--eval-bleu-detok {name}", tokenizer.decode)]
+
+
+def _detok_arguments(text: str) -> dict:
+    """What --eval-bleu-detok-args has."""
+    try:
+        arguments = json.loads(text)
+    except json.JSONDecodeError as error:
+        raise ValueError(f"--eval-bleu-detok-args is not JSON: {error}") from error
+    if not isinstance(arguments, dict):
+        raise ValueError(f'--eval-bleu-detok-args {text} is not a JSON object such as {{"target_lang": "de"}}')
+    return arguments
 
 
 def _name(options) -> str:

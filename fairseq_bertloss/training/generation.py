@@ -15,7 +15,7 @@ from omegaconf.errors import OmegaConfBaseException
 from torch import Tensor, nn
 
 from fairseq_bertloss.training.decoder_output import unwrapped
-from fairseq_bertloss.training.suitable import tags_begin_sentences
+from fairseq_bertloss.training.suitable import language_symbols, tags_begin_sentences
 from fairseq_bertloss.training.target_sides import first_symbols
 
 _ELSEWHERE = (
@@ -210,10 +210,20 @@ def _generated(task, generator: SequenceGenerator, model: nn.Module, sample: dic
     if not tags_begin_sentences(task):
         return task.inference_step(generator, [model], sample, prefix_tokens=None)
     if not task.args.lang_tok_replacing_bos_eos:
-        tags = first_symbols(sample["target"], task.target_dictionary.pad())
-        return task.inference_step(generator, [model], sample, prefix_tokens=tags[:, None])
+        return task.inference_step(generator, [model], sample, prefix_tokens=_tags(task, sample["target"])[:, None])
     tags = first_symbols(sample["net_input"]["prev_output_tokens"], task.target_dictionary.pad())
     return generator.generate([model], sample, bos_token=tags.repeat_interleave(generator.beam_size))
+
+
+def _tags(task, target: Tensor) -> Tensor:
+    """The language's symbol that each reference begins with, (sentences,); padding, which forces nothing, elsewhere.
+
+    With --langtoks references of some kinds of data may have one, and others none.
+    """
+    dictionary = task.target_dictionary
+    symbols = [dictionary.index(symbol) for symbol in language_symbols(task) if symbol in dictionary]
+    first = first_symbols(target, dictionary.pad())
+    return first.where(torch.isin(first, first.new_tensor(symbols)), dictionary.pad())
 
 
 class _OwnLengths(Search):

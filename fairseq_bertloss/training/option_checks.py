@@ -7,8 +7,8 @@ from dataclasses import fields
 
 from fairseq_bertloss.loss.temperature import TemperatureSchedule
 from fairseq_bertloss.training.config import BERTScoreCriterionConfig
-from fairseq_bertloss.training.reward_weights import BERTSCORE, MOVERSCORE, reward_weights
-from fairseq_bertloss.training.sums import F_SUMS, not_logged
+from fairseq_bertloss.training.reward_weights import BERTSCORE, MOVERSCORE, label, reward_weights
+from fairseq_bertloss.training.sums import F_SUMS, REWARD, not_logged
 
 logger = logging.getLogger(__name__)
 
@@ -113,15 +113,22 @@ def _given(cfg: BERTScoreCriterionConfig, names: Iterable[str]) -> dict[str, str
 
 
 def _check_best_checkpoint_metric(cfg: BERTScoreCriterionConfig) -> None:
-    """Raises ValueError for a metric that only another objective logs."""
+    """Raises ValueError for a metric that only another objective or reward logs."""
     chosen = str(cfg.objective)
+    metric = cfg.best_checkpoint_metric
     translated = ("f_bert", "p_bert", "r_bert") if cfg.eval_f_bert else ()
     without_bertscore = () if BERTSCORE in reward_weights(cfg.reward) else F_SUMS
-    if cfg.best_checkpoint_metric in not_logged(chosen).union(without_bertscore).difference(translated):
+    if metric in not_logged(chosen).union(without_bertscore).difference(translated) or _is_of_another_reward(cfg):
         raise ValueError(
-            f"--best-checkpoint-metric {cfg.best_checkpoint_metric} is not logged with --objective {chosen}: add "
-            "--eval-f-bert and take f_bert, or take another metric of the log"
+            f"--best-checkpoint-metric {metric} is not logged with {_given(cfg)}: add --eval-f-bert and take f_bert, "
+            "or take another metric of the log"
         )
+
+
+def _is_of_another_reward(cfg: BERTScoreCriterionConfig) -> bool:
+    """Whether the best checkpoint is to be chosen by a reward that is none of those that are given."""
+    logged = [REWARD + label(name) for name in reward_weights(cfg.reward)] if str(cfg.objective) == "risk" else []
+    return cfg.best_checkpoint_metric.startswith(REWARD) and cfg.best_checkpoint_metric not in logged
 
 
 def _check_candidates(cfg: BERTScoreCriterionConfig) -> None:

@@ -43,9 +43,7 @@ def users_function(name: str) -> RewardFunction:
     try:
         found = getattr(importlib.import_module(module), function)
     except Exception as error:  # a module may raise anything
-        raise ValueError(
-            f"--reward {name}: {type(error).__name__}: {error}; is the module's folder in PYTHONPATH?"
-        ) from error
+        raise ValueError(f"--reward {name}: {_in_one_line(error)}; is the module's folder in PYTHONPATH?") from error
     if not callable(found):
         raise ValueError(f"--reward {name} is no function")
     return found
@@ -56,20 +54,28 @@ def scores_of(name: str, function: RewardFunction, texts: Texts) -> Tensor:
 
     Raises:
         ValueError: it fails, or returns something else than a finite number for each candidate.
+        torch.OutOfMemoryError: the function does.
     """
     hypotheses = texts.hypotheses
     references = texts.by_candidate(texts.references)
     sources = texts.by_candidate(texts.sources)
     try:
-        scores = torch.as_tensor(function(hypotheses, references, sources), dtype=torch.float32).detach().cpu()
+        with torch.no_grad():
+            scores = torch.as_tensor(function(hypotheses, references, sources), dtype=torch.float32).cpu()
+    except torch.OutOfMemoryError:  # fairseq leaves out a batch that does not fit
+        raise
     except Exception as error:  # a user's function may raise anything
-        raise ValueError(f"--reward {name}: {type(error).__name__}: {error}") from error
+        raise ValueError(f"--reward {name}: {_in_one_line(error)}") from error
     if scores.shape != (len(hypotheses),):
         raise ValueError(f"--reward {name}: {tuple(scores.shape)} scores of {len(hypotheses)} candidates")
     if not scores.isfinite().all():
         place = int(scores.isfinite().logical_not().nonzero()[0])
         raise ValueError(f"--reward {name} is {scores[place].item()} for the candidate {hypotheses[place]!r}")
     return scores
+
+
+def _in_one_line(error: Exception) -> str:
+    return ": ".join([type(error).__name__, *str(error).splitlines()[:1]])
 
 
 def _sentence_scores(metric: BLEU | CHRF) -> RewardFunction:

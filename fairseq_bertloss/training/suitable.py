@@ -1,5 +1,8 @@
 """Which of fairseq's tasks and models the criterion can train: others are refused before anything is learned."""
 
+import itertools
+
+from fairseq.data.multilingual.multilingual_utils import LangTokStyle, get_lang_tok
 from fairseq.models import (
     BaseFairseqModel,
     FairseqEncoderModel,
@@ -24,6 +27,9 @@ UNSUITABLE = {
     LanguageModelingTask: f"has no translations that references could be compared with: {AUTOREGRESSIVE}",
 }
 """Tasks that the criterion cannot train, and why."""
+
+DATA_KINDS = ("main", "mono_dae", "mined")
+"""What translation_multi_simple_epoch has symbols for, beside the languages: kinds of training data."""
 
 UNSUITABLE_MODELS = (FairseqNATModel, FairseqEncoderModel, FairseqLanguageModel, FairseqMultiModel)
 """Models that are not an encoder and a decoder from left to right."""
@@ -59,6 +65,13 @@ def tags_begin_sentences(task) -> bool:
     return any(target_side for _, target_side in langtoks.values())
 
 
+def language_symbols(task) -> set[str]:
+    """The symbols of the task's languages, in all spellings of fairseq; none where the task has no list of them."""
+    languages = getattr(task, "langs", None) or ()
+    styles = [style.value for style in LangTokStyle]
+    return {get_lang_tok(*names, spec) for names in itertools.product(languages, styles) for spec in DATA_KINDS}
+
+
 def check_untagged(task) -> None:
     """Raises ValueError where languages' symbols are among the target symbols."""
     if tags := language_tags(task):
@@ -78,7 +91,16 @@ def check_model(model: nn.Module) -> None:
 
 def target_language(task) -> str | None:
     """The code of the language that the task translates into; None where there are several, or the task names none."""
+    return _language(task, "target")
+
+
+def source_language(task) -> str | None:
+    """The code of the language that the task translates from; None as for `target_language`."""
+    return _language(task, "source")
+
+
+def _language(task, side: str) -> str | None:
     options = getattr(task, "cfg", None) or getattr(task, "args", None)
-    given = getattr(options, "target_lang", None)
-    several = set(getattr(task, "target_langs", ()))
+    given = getattr(options, f"{side}_lang", None)
+    several = set(getattr(task, f"{side}_langs", ()))
     return given or (several.pop() if len(several) == 1 else None)

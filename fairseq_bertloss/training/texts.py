@@ -8,7 +8,7 @@ from torch import Tensor
 from fairseq_bertloss.training.detokenizer import Detokenizer
 from fairseq_bertloss.training.raw_references import RawReferences
 from fairseq_bertloss.training.reading import Reading
-from fairseq_bertloss.training.unjoined_texts import warn_of_unjoined
+from fairseq_bertloss.training.unjoined_texts import warn_of_tokens, warn_of_unjoined
 
 
 class Texts(NamedTuple):
@@ -53,10 +53,10 @@ class TextReader:
         sides = reading.sides
         references = self.references(sample, training)
         hypotheses = [self._target(sides.distinct[side].symbols) for side in sides.candidates]
+        sources = self._texts(self._source, sample["net_input"]["src_tokens"][chosen]) if self._source else []
         if not self._checked:
             self._checked = True
-            warn_of_unjoined(hypotheses + references, str(self._target))
-        sources = self._texts(self._source, sample["net_input"]["src_tokens"][chosen]) if self._source else []
+            self._check(hypotheses, references, sources)
         return Texts(
             hypotheses,
             [references[i] for i in chosen.tolist()],
@@ -69,6 +69,11 @@ class TextReader:
         if training and self._raw:
             return self._raw(sample)
         return self._texts(self._target, sample["target"])
+
+    def _check(self, hypotheses: list[str], references: list[str], sources: list[str]) -> None:
+        warn_of_unjoined(hypotheses + references, str(self._target))
+        warn_of_unjoined(sources, str(self._source), "sources")
+        warn_of_tokens(hypotheses if self._raw else references, str(self._target))
 
     def _texts(self, detokenizer: Detokenizer, symbols: Tensor) -> list[str]:
         return [detokenizer([symbol for symbol in row if symbol != self._pad]) for row in symbols.tolist()]
