@@ -11,7 +11,7 @@ from prepared import BERTLOSS, PAIRS, command, contents, run, write_corpus
 from waiting import wait_for
 
 from fairseq_bertloss.corpus.lines import read_lines
-from fairseq_bertloss.corpus.prepare import prepare
+from fairseq_bertloss.corpus.prepare import prepare, worthwhile_workers
 from fairseq_bertloss.corpus.settings import Settings
 from fairseq_bertloss.corpus.source import SourceText
 from fairseq_bertloss.language_model.vocabulary import align, load_tokenizer, symbol_names, tokenize
@@ -170,3 +170,12 @@ def test_no_training_pair_left_is_an_error(minilm, tmp_path):
 def test_impossible_settings(arguments, message):
     with pytest.raises(ValueError, match=message):
         Settings(**{"source_lang": "de", "target_lang": "en", "lm": "x", **arguments})
+
+
+def test_processes_are_started_where_there_is_text_for_them(tmp_path, monkeypatch):
+    monkeypatch.setattr(os, "cpu_count", lambda: 16)
+    side = tmp_path / "side"
+    for megabytes, workers in ((0, 1), (3, 1), (9, 4), (40, 8)):  # of a side
+        with open(side, "wb") as file:
+            file.truncate(megabytes * 2**20)
+        assert worthwhile_workers({"train": (str(side), str(side)), "valid": ("missing", "missing")}) == workers

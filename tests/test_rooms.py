@@ -26,7 +26,7 @@ REGISTERS = {("forced_decoding", "")}
 LIBRARIES = {
     "text": {"langcodes", "regex"},
     "loss": {"torch", "numpy", "scipy", "ot", "entmax"},
-    "language_model": {"torch", "numpy", "transformers", "tokenizers", "bert_score"},
+    "language_model": {"torch", "numpy", "transformers", "huggingface_hub", "tokenizers", "bert_score"},
 }
 """What the rooms below fairseq may import beside Python's own modules and what stands below them."""
 

@@ -1,7 +1,6 @@
 """Subcommands that prepare text for fairseq: vocabulary, prepare, homeassistant."""
 
 import argparse
-import os
 
 from fairseq_bertloss.commands.common import (
     add_command,
@@ -46,9 +45,8 @@ def add_prepare(subparsers) -> None:
     parser.add_argument(
         "--workers",
         type=int,
-        default=min(8, os.cpu_count() or 1),
         metavar="N",
-        help="number of processes; any number writes the same files (default: %(default)s)",
+        help="number of processes; any number writes the same files (default: as many as so much text is worth)",
     )
     add_treatment(parser)
 
@@ -100,7 +98,7 @@ def add_treatment(parser: argparse.ArgumentParser) -> None:
 
 def run_prepare(args: argparse.Namespace) -> None:
     """Prepares a corpus and reports how many pairs were read, kept and dropped."""
-    from fairseq_bertloss.corpus.prepare import prepare
+    from fairseq_bertloss.corpus.prepare import prepare, worthwhile_workers
     from fairseq_bertloss.corpus.source import rules_warning, spaces_warning
 
     corpora = {"train": (args.source, args.target)}
@@ -121,7 +119,8 @@ def run_prepare(args: argparse.Namespace) -> None:
         observed_vocabulary=args.observed_vocabulary,
     )
     warn(rules_warning(args.source_lang), spaces_warning(args.source_lang))
-    record, is_new = prepare(settings, corpora, args.destdir, args.workers, args.overwrite)
+    workers = worthwhile_workers(corpora) if args.workers is None else args.workers
+    record, is_new = prepare(settings, corpora, args.destdir, workers, args.overwrite)
     report_folder(args.destdir, is_new)
     for split, counts in record["counts"].items():
         report(split_summary(split, **counts))

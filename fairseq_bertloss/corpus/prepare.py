@@ -31,6 +31,12 @@ from fairseq_bertloss.language_model.vocabulary import dictionary_symbols, load_
 BATCH = 1000
 """Line pairs that a worker takes at a time."""
 
+WORTH_A_WORKER = 2**22
+"""Bytes of text: to start a process takes about as long as half of these take one that runs."""
+
+MOST_WORKERS = 8
+"""Processes, unless more are asked for."""
+
 TokenPair = tuple[list[str], list[str]]
 """Source words and target pieces of one line."""
 
@@ -74,6 +80,17 @@ def prepare(
         lambda folder, lock: {"counts": build(settings, corpora, folder, workers, lock)},
         overwrite,
     )
+
+
+def worthwhile_workers(corpora: Mapping[str, tuple[str, str]]) -> int:
+    """The number of processes that prepare a corpus fastest, about.
+
+    Args:
+        corpora: as for `prepare`; what is missing counts nothing.
+    """
+    files = [path for paths in corpora.values() for path in paths if os.path.isfile(path)]
+    size = sum(map(os.path.getsize, files))
+    return max(1, min(MOST_WORKERS, os.cpu_count() or 1, size // WORTH_A_WORKER))
 
 
 def check_possible(destdir: str, workers: int) -> None:

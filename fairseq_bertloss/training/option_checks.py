@@ -112,6 +112,12 @@ def _given(cfg: BERTScoreCriterionConfig, names: Iterable[str]) -> dict[str, str
     }
 
 
+def _maximised(cfg: BERTScoreCriterionConfig) -> str:
+    """The options that say what is maximised."""
+    reward = "" if BERTSCORE in reward_weights(cfg.reward) else f" --reward {cfg.reward}"
+    return f"--objective {cfg.objective}{reward}"
+
+
 def _check_best_checkpoint_metric(cfg: BERTScoreCriterionConfig) -> None:
     """Raises ValueError for a metric that only another objective or reward logs."""
     chosen = str(cfg.objective)
@@ -120,8 +126,8 @@ def _check_best_checkpoint_metric(cfg: BERTScoreCriterionConfig) -> None:
     without_bertscore = () if BERTSCORE in reward_weights(cfg.reward) else F_SUMS
     if metric in not_logged(chosen).union(without_bertscore).difference(translated) or _is_of_another_reward(cfg):
         raise ValueError(
-            f"--best-checkpoint-metric {metric} is not logged with {_given(cfg)}: add --eval-f-bert and take f_bert, "
-            "or take another metric of the log"
+            f"--best-checkpoint-metric {metric} is not logged with {_maximised(cfg)}: add --eval-f-bert and take "
+            "f_bert, or take another metric of the log"
         )
 
 
