@@ -26,11 +26,11 @@ from fairseq.utils import split_paths
 from fairseq_bertloss.checkpoints.loading import LAST, check_exists, load, options, progress, reading
 from fairseq_bertloss.evaluation.hypotheses import read_references, read_translations
 from fairseq_bertloss.evaluation.metrics import Evaluator
-from fairseq_bertloss.evaluation.pieces import has_pieces_alone
 from fairseq_bertloss.evaluation.results import HEADLINE, Curve, Point, Run
 from fairseq_bertloss.evaluation.same_test_set import check_belongs
 from fairseq_bertloss.evaluation.tokenized import warn_of_tokenized
 from fairseq_bertloss.files import whole
+from fairseq_bertloss.language_model.vocabulary import unaligned
 
 KEPT = re.compile(r"checkpoint_\d+_\d+\.pt|checkpoint\d+\.pt")
 """Names of checkpoints that fairseq does not overwrite: of --save-interval-updates, and of the ends of epochs."""
@@ -208,7 +208,7 @@ def text_options(data: str, checkpoint: str, generation: Sequence[str], word_pie
         return []
     language = given.target_lang or options(load(checkpoint), "task").get("target_lang")
     path = _dictionary_path(data, language)
-    if path is None or not has_pieces_alone(Dictionary.load(str(path)).symbols, tokenizer):
+    if path is None or unaligned(Dictionary.load(str(path)).symbols, tokenizer):
         return []
     return ["--tokenizer", "word_pieces", "--word-pieces-lm", word_pieces_lm]
 

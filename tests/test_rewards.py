@@ -91,7 +91,8 @@ def judged(made):
     reading = criterion.objective._reader(network, sample, chosen, drawn)
     texts = criterion.rewards.texts(reading, sample, chosen, True)
     unfinished = reading.sides.longer_than(criterion.objective.translator.longest(network, sample, chosen))
-    return reading, texts, criterion.rewards(reading, sample, chosen, unfinished)
+    mask = reading.sides.table(reading.sides.candidate_lengths, 0) > 0
+    return reading, texts, criterion.rewards(reading, sample, chosen, mask, unfinished)
 
 
 def test_rewards_of_sacrebleu_are_its_sentence_scores(foreign):

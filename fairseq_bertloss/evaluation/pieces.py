@@ -6,8 +6,6 @@ from collections.abc import Sequence
 from fairseq_bertloss.evaluation.unjoined import words_of
 from fairseq_bertloss.language_model.spaces import is_word_piece, line_mark
 from fairseq_bertloss.language_model.vocabulary import (
-    ADDED_SYMBOL,
-    FAIRSEQS_SPECIALS,
     FAIRSEQS_UNKNOWN,
     FAIRSEQS_UNKNOWN_IN_REFERENCE,
     UNKNOWN,
@@ -36,12 +34,6 @@ def foreign_symbol(line: str, tokenizer) -> str | None:
     """The first symbol of a line that is neither a piece of the tokenizer's nor fairseq's unknown symbol."""
     known = _known_symbols(tokenizer)
     return next((symbol for symbol in line.split() if symbol not in known), None)
-
-
-def has_pieces_alone(symbols: Sequence[str], tokenizer) -> bool:
-    """Whether a dictionary has the tokenizer's pieces and what fairseq adds by itself, and nothing else."""
-    own = {*FAIRSEQS_SPECIALS, *(symbol for symbol in symbols if ADDED_SYMBOL.fullmatch(symbol))}
-    return own.union(_known_symbols(tokenizer)).issuperset(symbols)
 
 
 @functools.lru_cache(maxsize=8)

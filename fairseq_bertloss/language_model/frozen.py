@@ -6,8 +6,8 @@ contextual = lm(lm.embedding_table[ids], mask)
 
 import csv
 import os
-from collections.abc import Callable, Iterable
-from typing import TYPE_CHECKING
+from collections.abc import Callable
+from typing import TYPE_CHECKING, NamedTuple
 
 import torch
 from torch import Tensor
@@ -178,10 +178,34 @@ def idf_weights(path: str, tokenizer: "PreTrainedTokenizerBase") -> dict[int, fl
     return get_idf_dict(encode(tokenizer, references, tokenizer.model_max_length), None, nthreads=0)
 
 
-def symbol_weights(path: str, tokenizer: "PreTrainedTokenizerBase", ids: Iterable[int]) -> Tensor:
-    """The weights that idf_weights has for some of the language model's ids, (ids,)."""
-    weights = idf_weights(path, tokenizer)
-    return torch.tensor([weights[i] for i in ids])
+class Adjustments(NamedTuple):
+    """What bert-score may change of plain cosines."""
+
+    idf: Tensor | None  # (vocabulary,), the weight of each of the language model's ids
+    baseline: tuple[float, float, float] | None  # of precision, recall and F1, to rescale them
+
+
+def adjustments(
+    language_model: FrozenLanguageModel,
+    tokenizer: "PreTrainedTokenizerBase",
+    *,
+    idf_references: str | None,
+    rescale_with_baseline: bool,
+    baseline_path: str | None,
+    lang: str | None,
+) -> Adjustments:
+    """bert-score's idf weights and baseline, each as far as it is asked for; arguments as of BERTScoreLoss.
+
+    Raises:
+        ValueError: a file cannot be read, or there is no baseline for the language.
+    """
+    baseline = None
+    if rescale_with_baseline:
+        baseline = rescaling_baseline(language_model.name, language_model.layer, lang, baseline_path)
+    if idf_references is None:
+        return Adjustments(None, baseline)
+    weights = idf_weights(idf_references, tokenizer)
+    return Adjustments(torch.tensor([weights[i] for i in range(len(language_model.embedding_table))]), baseline)
 
 
 def rescaling_baseline(name: str, layer: int, lang: str | None, path: str | None = None) -> tuple[float, float, float]:

@@ -21,7 +21,10 @@ from fairseq_bertloss.text.canonical import composed
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
 
-ADDED_SYMBOL = re.compile(r"madeupword\d{4}|__[\w-]+__")
+ROUNDS_UP = re.compile(r"madeupword\d{4}")
+"""What fairseq adds to a dictionary to round its size up."""
+
+ADDED_SYMBOL = re.compile(rf"{ROUNDS_UP.pattern}|__[\w-]+__")
 """What fairseq adds to a dictionary: to round its size up, and translation_multi_simple_epoch's languages."""
 
 UNKNOWN = "⁇"

@@ -10,7 +10,7 @@ from typing import Any
 from torch import Tensor
 
 from fairseq_bertloss.choices import END_OF_SENTENCE, SOFT_PREDICTIONS, check_choice
-from fairseq_bertloss.language_model.frozen import FrozenLanguageModel, rescaling_baseline, symbol_weights
+from fairseq_bertloss.language_model.frozen import FrozenLanguageModel, adjustments
 from fairseq_bertloss.language_model.symbol_pieces import SymbolPieces, pieces_of
 from fairseq_bertloss.language_model.vocabulary import (
     Dictionary,
@@ -129,12 +129,16 @@ class BERTScoreLoss(ReferenceScorer):
         tokenizer = load_tokenizer(lm)
         pieces = pieces_of(names, tokenizer, specials, symbols_as)
         language_model = FrozenLanguageModel.from_pretrained(lm, layer, lm_dtype)
-        baseline = None
-        if rescale_with_baseline:
-            baseline = rescaling_baseline(lm, language_model.layer, lang, baseline_path)
-        idf = None
-        if idf_references is not None:
-            idf = pieces.mean(symbol_weights(idf_references, tokenizer, range(len(language_model.embedding_table))))
+        idf, baseline = adjustments(
+            language_model,
+            tokenizer,
+            idf_references=idf_references,
+            rescale_with_baseline=rescale_with_baseline,
+            baseline_path=baseline_path,
+            lang=lang,
+        )
+        if idf is not None:
+            idf = pieces.mean(idf)
         places = SpecialIds(*(names.index(special) for special in specials))
         return cls(language_model, pieces, places, idf=idf, baseline=baseline, **options)
 

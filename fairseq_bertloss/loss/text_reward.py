@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 from torch.nn.utils.rnn import pad_sequence
 
-from fairseq_bertloss.language_model.frozen import FrozenLanguageModel, rescaling_baseline, symbol_weights
+from fairseq_bertloss.language_model.frozen import FrozenLanguageModel, adjustments
 from fairseq_bertloss.language_model.vocabulary import encode, load_tokenizer, special_ids
 from fairseq_bertloss.loss.matching import Scores
 from fairseq_bertloss.loss.reference_scorer import ReferenceScorer
@@ -62,12 +62,14 @@ class TextReward(ReferenceScorer):
         """
         tokenizer = load_tokenizer(lm)
         language_model = FrozenLanguageModel.from_pretrained(lm, layer, lm_dtype)
-        baseline = None
-        if rescale_with_baseline:
-            baseline = rescaling_baseline(lm, language_model.layer, lang, baseline_path)
-        idf = None
-        if idf_references is not None:
-            idf = symbol_weights(idf_references, tokenizer, range(len(language_model.embedding_table)))
+        idf, baseline = adjustments(
+            language_model,
+            tokenizer,
+            idf_references=idf_references,
+            rescale_with_baseline=rescale_with_baseline,
+            baseline_path=baseline_path,
+            lang=lang,
+        )
         super().__init__(
             language_model,
             None,

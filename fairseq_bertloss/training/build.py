@@ -78,6 +78,8 @@ def _reads_text(cfg: BERTScoreCriterionConfig, task) -> bool:
     otherwise = pieces == symbols and splits_otherwise(task, cfg.bert_model)
     chosen = str(cfg.candidates_as or ("text" if language_tags(task) or pieces < symbols or otherwise else "pieces"))
     but = ", but it splits the training set's references otherwise" if otherwise else ""
+    if chosen == "pieces" and otherwise:
+        _warn_of_other_splits(cfg)
     logger.info(
         f"BERTScore reads candidates as {chosen} (--candidates-as): {pieces:,} of the target dictionary's {symbols:,} "
         f"symbols are pieces of {cfg.bert_model}{but}"
@@ -105,11 +107,8 @@ def build_bertscore(cfg: BERTScoreCriterionConfig, task, by_text: bool) -> BERTS
     check_untagged(task)
     if str(cfg.symbols_as) == "spelling":
         _say_spelling(cfg, task)
-    elif splits_otherwise(task, cfg.bert_model):
-        logger.warning(
-            f"{cfg.bert_model} splits the training set's references into other symbols than theirs: F is not that of "
-            "the text; --objective risk with --candidates-as text has that"
-        )
+    elif str(cfg.objective) == "soft" and splits_otherwise(task, cfg.bert_model):
+        _warn_of_other_splits(cfg)
     return BERTScoreLoss.from_pretrained(
         cfg.bert_model,
         task.target_dictionary,
@@ -139,6 +138,13 @@ def _lm_dtype(cfg: BERTScoreCriterionConfig) -> str | None:
         "same elsewhere"
     )
     return found
+
+
+def _warn_of_other_splits(cfg: BERTScoreCriterionConfig) -> None:
+    logger.warning(
+        f"{cfg.bert_model} splits the training set's references into other symbols than theirs: F is not that of "
+        "the text; --objective risk with --candidates-as text has that"
+    )
 
 
 def _say_spelling(cfg: BERTScoreCriterionConfig, task) -> None:

@@ -2,7 +2,6 @@
 
 import functools
 import json
-import re
 from argparse import Namespace
 from collections.abc import Callable, Sequence
 from typing import NamedTuple
@@ -12,20 +11,13 @@ from fairseq.data.data_utils import post_process
 from omegaconf.errors import OmegaConfBaseException
 
 from fairseq_bertloss.language_model.spaces import space_mark
-from fairseq_bertloss.language_model.vocabulary import (
-    UNKNOWN,
-    detokenize,
-    load_tokenizer,
-)
+from fairseq_bertloss.language_model.vocabulary import ROUNDS_UP, UNKNOWN, detokenize, load_tokenizer
 from fairseq_bertloss.text.canonical import composed
 from fairseq_bertloss.text.languages import language_of
 from fairseq_bertloss.text.subwords import SPACE, kind_of
 from fairseq_bertloss.training.config import BERTScoreCriterionConfig
 from fairseq_bertloss.training.dictionary_pieces import is_made_of_pieces
 from fairseq_bertloss.training.suitable import language_symbols, source_language
-
-ROUNDS_UP = re.compile(r"madeupword\d{4}")
-"""What fairseq adds to a dictionary to round its size up."""
 
 REMEMBERED = 2**16
 """Sentences whose text is kept in memory, the last ones used."""

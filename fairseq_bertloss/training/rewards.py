@@ -61,14 +61,15 @@ class Rewards(nn.Module):
         """The names of what is logged of them."""
         return tuple(REWARD + label(name) for name in self._weights)
 
-    def forward(self, reading: Reading, sample: dict, chosen: Tensor, unfinished: Tensor) -> Earned:
+    def forward(self, reading: Reading, sample: dict, chosen: Tensor, mask: Tensor, unfinished: Tensor) -> Earned:
         """What the candidates of some of a batch's sentences earn.
 
         Args:
             reading: the candidates.
             sample: the batch.
             chosen: indices of the sentences.
-            unfinished: the candidates that were cut, (sentences, candidates) bool.
+            mask: where there is a candidate, (sentences, candidates) bool.
+            unfinished: the candidates that were cut, the same shape.
 
         Raises:
             ValueError: a reward fails.
@@ -82,9 +83,8 @@ class Rewards(nn.Module):
         if scores is not None:
             values[BERTSCORE] = self.bertscore.maximised(scores.rewarded)
             f = sides.table(self.bertscore.maximised(scores.reported), 0.0)
-        drawn = sides.table(sides.candidate_lengths, 0).to(device) > 0
         rewards = {name: sides.table(own, 0.0) for name, own in values.items()}
-        counted, reward = combined(rewards, self._weights, drawn, unfinished, self._treatment)
+        counted, reward = combined(rewards, self._weights, mask, unfinished, self._treatment)
         return Earned(reward, counted, f, {REWARD + label(name): own.sum() for name, own in values.items()})
 
 

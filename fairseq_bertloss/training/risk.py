@@ -54,10 +54,10 @@ class Risk(Objective):
         reading = self._reader(model, sample, chosen, drawn, self._with_reference)
         sides = reading.sides
         unfinished = sides.longer_than(self.translator.longest(model, sample, chosen)).to(reading.features.device)
-        earned = self._rewards(reading, sample, chosen, unfinished)
-        log_p = sides.table(log_probabilities(reading, self._chunk_tokens), 0.0)
-        lengths = sides.table(sides.candidate_lengths, 0).to(log_p.device)
+        lengths = sides.table(sides.candidate_lengths, 0).to(reading.features.device)
         mask = lengths > 0
+        earned = self._rewards(reading, sample, chosen, mask, unfinished)
+        log_p = sides.table(log_probabilities(reading, self._chunk_tokens), 0.0)
         risk = self._risk(log_p, lengths, earned.counted, earned.reward)
         references = self._reader.statistics_of_references(reading, self._with_uniform)
         weights = candidate_weights(log_p.detach(), lengths, mask, self._alpha)
