@@ -68,7 +68,7 @@ def test_candidates_begin_and_end_as_references_do(tagged, tiny_lm, name):
     arguments += ["--arch", "mbart_base"] if name == "mbart" else []
     criterion, network, task, sample = tagged(name).build(*arguments, lm=tiny_lm("xlm-roberta"))
     network.eval()
-    config = criterion.objective.translator._generations.training[0]
+    config = criterion.objective.translator._generations.training[0].config
     found = translations(task, network, sample, config)
     drawn = criterion.objective.translator.draw(network, sample)
     assert drawn == [[one["tokens"].tolist() for one in own] for own in found]
@@ -79,6 +79,9 @@ def test_candidates_begin_and_end_as_references_do(tagged, tiny_lm, name):
     tag = {"mbart": "[en_XX]", "multilingual": "__en__", "first": None}[name]
     place = -1 if name == "mbart" else 0
     assert tag is None or {task.target_dictionary[one[place]] for own in drawn for one in own} == {tag}
+    beside = [[one["tokens"].tolist() for one in own] for own in translations(task, network, sample, config, samples=2)]
+    assert [own[:-2] for own in beside] == drawn
+    assert tag is None or {task.target_dictionary[one[place]] for own in beside for one in own} == {tag}
     texts = criterion.rewards.texts(reading, sample, torch.arange(len(drawn)), True)
     assert texts.references == [PAIRS[i][1] for i in sample["id"].tolist()]
     assert not any(symbol in text for text in texts.hypotheses for symbol in ("[en_XX]", "__en__"))

@@ -39,14 +39,25 @@ REFUSED = {
 """Options of generation that --candidate-generation-args may not have, and why."""
 
 
+WITHOUT_EFFECT_ON_SAMPLES = ("beam", "sampling", "lenpen", "unnormalized", *LONGEST)
+"""Options of a beam search that leave the probabilities of the next symbol what they are."""
+
+
+class Generation(NamedTuple):
+    """What one generator finds of a sentence."""
+
+    config: DictConfig  # its options
+    samples: int = 0  # of the model's own distribution, beside the beam search of the options
+
+
 class Generations(NamedTuple):
-    """Options of the generators whose translations of a sentence are taken together.
+    """Generators whose translations of a sentence are taken together.
 
     The first in `training` says how long translations may be, in validation too.
     """
 
-    training: list[DictConfig]
-    validation: list[DictConfig]
+    training: list[Generation]
+    validation: list[Generation]
 
 
 def candidate_generations(cfg: BERTScoreCriterionConfig, task) -> Generations:
@@ -56,8 +67,18 @@ def candidate_generations(cfg: BERTScoreCriterionConfig, task) -> Generations:
         ValueError: --candidate-generation-args has an option that cannot be.
     """
     given = _generation(cfg, task, cfg.candidates, "--candidates says how many there are")
-    sampled = [_ancestral(given, cfg.sampled_candidates)] if cfg.sampled_candidates else []
-    return Generations(training=[given, *sampled], validation=[_deterministic(given)])
+    return Generations(_with_samples(given, cfg.sampled_candidates, task), validation=[_deterministic(given)])
+
+
+def _with_samples(given: DictConfig, samples: int, task) -> list[Generation]:
+    """Translations by the given options, and samples: from the same passes of the decoder, unless they change it."""
+    if not samples:
+        return [Generation(given)]
+    ancestral = _ancestral(given, samples)
+    changes = [name for name in given if given[name] != ancestral[name] and name not in WITHOUT_EFFECT_ON_SAMPLES]
+    if changes or given.sampling or given.beam + samples >= len(task.target_dictionary):
+        return [Generation(given), Generation(ancestral)]
+    return [Generation(given, samples)]
 
 
 def free_running_generations(cfg: BERTScoreCriterionConfig, task) -> Generations:
@@ -67,7 +88,7 @@ def free_running_generations(cfg: BERTScoreCriterionConfig, task) -> Generations
         ValueError: --candidate-generation-args has an option that cannot be.
     """
     given = _generation(cfg, task, 1, "--free-running draws one translation of a sentence", ANCESTRAL)
-    return Generations(training=[given], validation=[_deterministic(given)])
+    return Generations(training=[Generation(given)], validation=[_deterministic(given)])
 
 
 def _generation(
@@ -99,9 +120,9 @@ def _ancestral(given: DictConfig, samples: int) -> DictConfig:
     return OmegaConf.merge(OmegaConf.structured(GenerationConfig), ANCESTRAL, lengths, {"beam": samples})
 
 
-def _deterministic(given: DictConfig) -> DictConfig:
+def _deterministic(given: DictConfig) -> Generation:
     """The given options without sampling."""
-    return OmegaConf.merge(given, DETERMINISTIC)
+    return Generation(OmegaConf.merge(given, DETERMINISTIC))
 
 
 class Translator:
@@ -121,7 +142,7 @@ class Translator:
         self._task = task
         self._mode = mode
         self._generations = generations
-        self._lengths = generations.training[0]
+        self._lengths = generations.training[0].config
         self._room = room
         if room is not None and self._lengths.min_len > room - 1:
             raise ValueError(
@@ -146,9 +167,10 @@ class Translator:
         if torch.stack([parameter.isnan().any() for parameter in model.parameters()]).any():
             return found
         with evaluating(model):
-            for config in self._generations.training if self._mode.training else self._generations.validation:
-                for own, more in zip(found, translations(self._task, model, sample, config, self._room), strict=True):
-                    own += [one["tokens"] for one in more]
+            for config, samples in self._generations.training if self._mode.training else self._generations.validation:
+                more = translations(self._task, model, sample, config, self._room, samples)
+                for own, its in zip(found, more, strict=True):
+                    own += [one["tokens"] for one in its]
         # Older torch would take the half-precision weights of this pass for those that learn, without gradients
         # (pytorch#112583).
         torch.clear_autocast_cache()

@@ -8,13 +8,13 @@ from collections.abc import Iterator, Mapping, Sequence
 import torch
 from fairseq.dataclass.configs import GenerationConfig
 from fairseq.models.bart import BARTModel
-from fairseq.search import Sampling, Search
 from fairseq.sequence_generator import SequenceGenerator
 from omegaconf import DictConfig, OmegaConf, open_dict
 from omegaconf.errors import OmegaConfBaseException
 from torch import Tensor, nn
 
 from fairseq_bertloss.training.decoder_output import unwrapped
+from fairseq_bertloss.training.searches import BeamAndSamples, OwnLengths, Samples
 from fairseq_bertloss.training.suitable import language_symbols, tags_begin_sentences
 from fairseq_bertloss.training.target_sides import first_symbols
 
@@ -156,8 +156,10 @@ def _decoder_positions(model: nn.Module) -> int:
     return model.max_decoder_positions() if hasattr(model, "max_decoder_positions") else sys.maxsize
 
 
-def translations(task, model: nn.Module, sample: dict, config: DictConfig, room: int | None = None) -> list[list[dict]]:
-    """The translations of each sentence that fairseq's generator finds, its best first.
+def translations(
+    task, model: nn.Module, sample: dict, config: DictConfig, room: int | None = None, samples: int = 0
+) -> list[list[dict]]:
+    """The translations of each sentence that fairseq's generator finds, its best first; samples after them.
 
     Each ends where its own source says, whatever else the batch has: at longest_length.
 
@@ -167,12 +169,13 @@ def translations(task, model: nn.Module, sample: dict, config: DictConfig, room:
         sample: a batch of the translation task.
         config: the generator's options, which check_generation and check_positions have passed.
         room: symbols that a translation may have at most, </s> included; None: as many as the model has positions for.
+        samples: drawn of each sentence beside the beam search of the options, from the model's own distribution.
 
     Raises:
         ValueError: match_source_len is given, and a source is longer than the translations that the model has positions
             for.
     """
-    generator = build_generator(task, [model], config)
+    generator = build_generator(task, [model], OmegaConf.merge(config, {"beam": config.beam + samples}))
     sources = sample["net_input"]["src_lengths"]
     longest = longest_lengths(config, model, sources, room)
     if config.match_source_len and max(longest) < sources.max():
@@ -184,14 +187,18 @@ def translations(task, model: nn.Module, sample: dict, config: DictConfig, room:
     generator.max_len_b = max(longest)
     dictionary = task.target_dictionary
     if config.sampling:
-        generator.search = _Sampling(dictionary, config.sampling_topk, config.sampling_topp)
-    generator.search = _OwnLengths(generator.search, dictionary, generator.eos, longest, sources)
+        generator.search = Samples(dictionary, config.sampling_topk, config.sampling_topp)
+    elif samples:
+        generator.search = BeamAndSamples(dictionary, generator.eos, config.beam, len(longest))
+    generator.search = OwnLengths(generator.search, dictionary, generator.eos, longest, sources)
     # The search would get the sentences' numbers in the data.
     places = torch.arange(len(longest), device=sources.device)
     try:
-        return _generated(task, generator, model, sample | {"id": places})
+        found = _generated(task, generator, model, sample | {"id": places})
     finally:
         _forget_beam(model)
+    # Beside a beam search the generator takes samples for the best there is.
+    return [sorted(own, key=lambda one: one["score"] == torch.inf) for own in found] if samples else found
 
 
 def _forget_beam(model: nn.Module) -> None:
@@ -224,49 +231,6 @@ def _tags(task, target: Tensor) -> Tensor:
     symbols = [dictionary.index(symbol) for symbol in language_symbols(task) if symbol in dictionary]
     first = first_symbols(target, dictionary.pad())
     return first.where(torch.isin(first, first.new_tensor(symbols)), dictionary.pad())
-
-
-class _OwnLengths(Search):
-    """A search that has nothing but </s> for a sentence from its own longest length on."""
-
-    def __init__(self, search: Search, dictionary, eos: int, longest: Sequence[int], sources: Tensor):
-        """Wraps another search.
-
-        Args:
-            search: chooses among what is left.
-            dictionary: of the target.
-            eos: the symbol </s>, of which a task may have one of its own.
-            longest: the longest length of each sentence of the batch, without </s>.
-            sources: the length of each one's source, (sentences,).
-        """
-        super().__init__(dictionary)
-        self.eos = eos
-        self.stop_on_max_len = True  # a model that rules </s> out leaves translations that cannot end
-        self._search = search
-        self._sources = sources
-        self._longest = torch.tensor(longest, device=sources.device)
-        self._first_end = min(longest)
-
-    def step(self, step: int, lprobs: Tensor, scores: Tensor, prev_output_tokens=None, original_batch_idxs=None):
-        if step >= self._first_end:
-            ends = step >= self._longest[original_batch_idxs]
-            going_on = torch.arange(lprobs.size(-1), device=lprobs.device) != self.eos
-            lprobs = lprobs.masked_fill(ends[:, None, None] & going_on, -torch.inf)
-        # Of the sentences that are left: fairseq tells its search once, of all.
-        self._search.set_src_lengths(self._sources[original_batch_idxs])
-        return self._search.step(step, lprobs, scores, prev_output_tokens, original_batch_idxs)
-
-
-class _Sampling(Sampling):
-    """fairseq's sampling, from probabilities that sum to 1.
-
-    fairseq rules symbols out (</s> at the start, all but </s> at the end) and leaves the others' probabilities as they
-    are. If the model is certain of a symbol that is ruled out, those of all others may be 0 in float32, and nothing is
-    left to draw from.
-    """
-
-    def step(self, step: int, lprobs: Tensor, *state):
-        return super().step(step, lprobs.log_softmax(dim=-1), *state)
 
 
 @contextlib.contextmanager
