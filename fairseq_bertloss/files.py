@@ -1,12 +1,21 @@
 """Files: text that is read line by line, results that appear whole or not at all, and disks without room for them."""
 
 import errno
+import gzip
 import os
 import stat
+import sys
+import zlib
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from pathlib import Path
 from typing import BinaryIO
+
+STANDARD_INPUT = "-"
+"""The name by which a command reads text from standard input."""
+
+DAMAGED = (EOFError, zlib.error, gzip.BadGzipFile)
+"""What reading a damaged or truncated gzip file raises."""
 
 MOST_LINKS = 40
 """The number of links that Linux follows from one to the next."""
@@ -19,6 +28,17 @@ SPECIAL = {stat.S_IFIFO: "a pipe", stat.S_IFSOCK: "a socket", stat.S_IFCHR: "a d
 """What has a name as files have, but keeps no content, by its type in stat's mode."""
 
 
+def opened(path: str | os.PathLike) -> AbstractContextManager[BinaryIO]:
+    """A file of text, open for reading bytes in a with statement: unpacked if its name ends in .gz.
+
+    Raises:
+        OSError: it cannot be opened.
+    """
+    if path == STANDARD_INPUT:
+        return nullcontext(sys.stdin.buffer)
+    return (gzip.open if os.fspath(path).endswith(".gz") else open)(path, "rb")
+
+
 def decoded_lines(file: BinaryIO, name: str) -> Iterator[str]:
     """The lines of a UTF-8 file as they stand, line feeds included; a byte order mark is taken off.
 
@@ -27,13 +47,21 @@ def decoded_lines(file: BinaryIO, name: str) -> Iterator[str]:
         name: what errors call the file.
 
     Raises:
-        ValueError: a line is not UTF-8.
+        ValueError: a line is not UTF-8, or the file is a gzip file that is damaged or truncated.
     """
-    for number, line in enumerate(file, 1):
-        try:
-            yield line.decode("utf-8-sig" if number == 1 else "utf-8")
-        except UnicodeDecodeError as error:
-            raise ValueError(f"{name}:{number}: not UTF-8: {error.reason} at byte {error.start + 1}") from error
+    number = 0
+    try:
+        for number, line in enumerate(file, 1):
+            yield _decoded(line, name, number)
+    except DAMAGED as error:
+        raise ValueError(f"{name}:{number + 1}: damaged or truncated gzip file: {error}") from error
+
+
+def _decoded(line: bytes, name: str, number: int) -> str:
+    try:
+        return line.decode("utf-8-sig" if number == 1 else "utf-8")
+    except UnicodeDecodeError as error:
+        raise ValueError(f"{name}:{number}: not UTF-8: {error.reason} at byte {error.start + 1}") from error
 
 
 def check_readable_again(path: str | os.PathLike) -> None:

@@ -14,11 +14,11 @@ from collections.abc import Mapping, Sequence
 
 import torch
 from torch import Tensor
-from tqdm import tqdm
 
 from fairseq_bertloss.checkpoints.loading import check_exists, load_whole, options, reading
 from fairseq_bertloss.checkpoints.same_function import check_same_function
 from fairseq_bertloss.files import whole
+from fairseq_bertloss.progress import progress
 
 WITHOUT_MEANING = re.compile(r"(.*\.)?_float_tensor")
 """A buffer that some versions of fairseq save and none reads."""
@@ -119,7 +119,7 @@ def _weighted_sum(
         for name, value in models[last].items()
         if _has_mean(name, value)
     }
-    for path, weight in tqdm(weighted, "averaging", unit=" checkpoints", leave=False, disable=None):
+    for path, weight in progress(weighted, "averaging", unit=" checkpoints"):
         for name in sums.keys() & models[path].keys():
             sums[name].add_(models[path][name], alpha=weight)
     once = {}  # what is tied is saved once

@@ -14,6 +14,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 
 from fairseq_bertloss.files import check_readable_again, naming
+from fairseq_bertloss.progress import progress
 
 CHUNK = 1 << 16
 TIMEOUT = 30
@@ -150,19 +151,11 @@ def receive(response: http.client.HTTPResponse, partial: str, start: int) -> Non
     Raises:
         ConnectionError: fewer bytes came than the server announced.
     """
-    from tqdm import tqdm
-
     announced = response.headers.get("Content-Length")
     total = start + int(announced) if announced else None
     received = start
-    bar = tqdm(
-        desc=os.path.basename(partial).removesuffix(".partial"),
-        initial=start,
-        total=total,
-        unit="B",
-        unit_scale=True,
-        disable=None,
-    )
+    name = os.path.basename(partial).removesuffix(".partial")
+    bar = progress(what=name, unit="B", total=total, initial=start, unit_scale=True)
     os.makedirs(os.path.dirname(os.path.abspath(partial)), exist_ok=True)
     with naming(partial), open(partial, "ab" if start else "wb") as file, bar:
         while chunk := response.read(CHUNK):

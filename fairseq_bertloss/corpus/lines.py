@@ -5,15 +5,13 @@ U+0085 inside a line are white space, never a line break. Reading normalises whi
 every character (Unicode's NFC), so that text is the same however its accents are stored.
 """
 
-import gzip
 import itertools
 import os
 import unicodedata
-import zlib
 from collections.abc import Iterable, Iterator
 from typing import BinaryIO
 
-from fairseq_bertloss.files import decoded_lines
+from fairseq_bertloss.files import decoded_lines, opened
 from fairseq_bertloss.text.canonical import composed
 from fairseq_bertloss.text.languages import language_of
 
@@ -39,16 +37,12 @@ def raw_lines(path: str) -> Iterator[str]:
         FileNotFoundError: there is no such file.
         ValueError: a line is not UTF-8 text, the gzip stream is damaged or truncated, or the file is empty.
     """
-    read = 0
-    opener = gzip.open if str(path).endswith(".gz") else open
-    with opener(path, "rb") as file:
-        try:
-            for number, line in numbered_lines(file, path):
-                read = number
-                yield line
-        except (EOFError, zlib.error, gzip.BadGzipFile) as error:
-            raise ValueError(f"{path}:{read + 1}: damaged or truncated gzip file: {error}") from error
-    if read == 0:
+    is_empty = True
+    with opened(path) as file:
+        for _, line in numbered_lines(file, path):
+            is_empty = False
+            yield line
+    if is_empty:
         raise ValueError(f"{path} is empty")
 
 

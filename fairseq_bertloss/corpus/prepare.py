@@ -17,8 +17,6 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from itertools import chain
 
-from tqdm import tqdm
-
 from fairseq_bertloss.corpus.folder import build_once, checksum
 from fairseq_bertloss.corpus.lines import batches, is_composed, read_lines, read_pairs, write_lines
 from fairseq_bertloss.corpus.parallel import ordered_pool
@@ -27,6 +25,7 @@ from fairseq_bertloss.corpus.settings import Settings
 from fairseq_bertloss.corpus.source import CODES, RECORD, SourceText, SubwordApplier, learn_bpe, recorded_rules
 from fairseq_bertloss.files import check_not_split
 from fairseq_bertloss.language_model.vocabulary import dictionary_symbols, load_tokenizer, tokenize, write_dictionary
+from fairseq_bertloss.progress import progress
 
 BATCH = 1000
 """Line pairs that a worker takes at a time."""
@@ -170,9 +169,9 @@ class PairTokenizer:
 
 def with_progress(tokenized: Callable, paths: tuple[str, str], split: str) -> Iterator[TokenPair]:
     """The tokenized pairs of two raw files, in order, with a progress bar."""
-    with tqdm(desc=f"tokenize {split}", unit=" pairs") as progress:
+    with progress(what=f"tokenize {split}", unit=" pairs") as bar:
         for batch in tokenized(batches(read_pairs(*paths), BATCH)):
-            progress.update(len(batch))
+            bar.update(len(batch))
             yield from batch
 
 

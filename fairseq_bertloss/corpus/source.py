@@ -16,8 +16,11 @@ import logging
 import os
 import re
 from collections.abc import Mapping
+from contextlib import redirect_stderr
+from typing import Any, NamedTuple, TextIO
 
 from fairseq_bertloss.corpus.lines import DOTTED_I_LANGUAGES, lowercase, normalize
+from fairseq_bertloss.progress import progress
 from fairseq_bertloss.text.languages import language_of, script_of
 from fairseq_bertloss.text.unspaced import UNSPACED_SCRIPTS
 
@@ -172,11 +175,25 @@ def learn_bpe(word_counts: Mapping[str, int], merges: int, path: str) -> None:
     counted = io.StringIO("".join(f"{word} {count}\n" for word, count in sorted(word_counts.items())))
     learned = io.StringIO()
     if any(len(word) > 1 for word in word_counts):
-        learn(counted, learned, merges, is_dict=True)
+        with progress(what="BPE", unit=" merges", total=merges) as bar, redirect_stderr(io.StringIO()):
+            # subword-nmt's own bar would be in log files too, and stop where no pair is left.
+            learn(counted, _Counted(learned, bar), merges, is_dict=True)
     if learned.getvalue().count("\n") < 2:  # the first line is the version
         raise ValueError("no two adjacent characters occur twice in the training source; it is too small for BPE")
     with open(path, "w", encoding="utf-8", newline="\n") as codes:
         codes.write(learned.getvalue())
+
+
+class _Counted(NamedTuple):
+    """A file of merges, each of which moves a bar of tqdm's."""
+
+    file: TextIO
+    bar: Any
+
+    def write(self, line: str) -> None:
+        """Writes a line, the version or a merge."""
+        self.file.write(line)
+        self.bar.update()
 
 
 def load_bpe(path: str):

@@ -7,14 +7,13 @@
 from collections.abc import Collection, Sequence
 from dataclasses import asdict, replace
 
-from tqdm import tqdm
-
 from fairseq_bertloss.evaluation import significance
 from fairseq_bertloss.evaluation.evidence import Evidence, bleu_evidence, mean_evidence
 from fairseq_bertloss.evaluation.metrics import Evaluator
 from fairseq_bertloss.evaluation.results import HEADLINE, Comparison, SignificanceTest, Similarity, System
 from fairseq_bertloss.evaluation.score import ScoredSystems, score_files
 from fairseq_bertloss.evaluation.similarity import largest_gain, similarities
+from fairseq_bertloss.progress import progress
 
 
 def compare(
@@ -138,7 +137,7 @@ def _tests(
     """Tests each pair of systems in each headline metric."""
     return [
         _test(scored, evidence, metric, name, against, paired_runs=paired_runs, resamples=resamples, seed=seed)
-        for name, against in tqdm(pairs, "significance", leave=False, disable=None)
+        for name, against in progress(pairs, "significance", unit=" tests")
         for metric in HEADLINE
     ]
 

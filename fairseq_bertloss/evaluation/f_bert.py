@@ -10,7 +10,6 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 from torch.nn.utils.rnn import pad_sequence
-from tqdm import tqdm
 
 from fairseq_bertloss.language_model.pretrained import (
     encoder_config,
@@ -20,6 +19,7 @@ from fairseq_bertloss.language_model.pretrained import (
     short_name,
 )
 from fairseq_bertloss.language_model.vocabulary import encode, load_tokenizer
+from fairseq_bertloss.progress import progress
 
 BATCH = 64
 """Sentences that the language model reads at once, bert-score's choice."""
@@ -51,18 +51,20 @@ class FBertScorer:
         lm: hub name or folder of an encoder.
         layer: the scoring layer; None: bert-score's choice for a known name.
         device: where the language model goes; None: a GPU if there is one.
+        batch_size: sentences that the language model reads at once; None: BATCH.
 
     Raises:
         ValueError: there is no such language model or layer, or it has no room for a sentence.
     """
 
-    def __init__(self, lm: str, layer: int | None = None, device: str | None = None):
+    def __init__(self, lm: str, layer: int | None = None, device: str | None = None, batch_size: int | None = None):
         self._tokenizer = load_tokenizer(lm)
         config = encoder_config(lm)
         self.lm = lm
         self.layer = scoring_layer(lm, layer, config)
         config.num_hidden_layers = self.layer
         self._device = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
+        self._batch_size = batch_size or BATCH
         self._encoder = load_encoder(lm, config).to(self._device)
         self._max_length = longest_text(self._encoder, lm, self._tokenizer)
 
@@ -117,19 +119,20 @@ class FBertScorer:
     def _scored(self, pairs: Sequence[Pair]) -> Iterator[tuple[Pair, tuple[float, ...]]]:
         """Each distinct pair with its precision, recall and F1."""
         ordered = sorted(pairs, key=lambda pair: (len(pair[1]), pair[1]))  # those of one reference together
-        starts = range(0, len(ordered), PAIRS_AT_ONCE)
-        for start in tqdm(starts, "BERTScore", leave=False, disable=None if len(starts) > 1 else True):
-            part = ordered[start : start + PAIRS_AT_ONCE]
-            embeddings = self._encode({ids for pair in part for ids in pair})
-            for pair in part:
-                yield pair, _match(*(embeddings[ids] for ids in pair))
+        with progress(what="BERTScore", unit=" pairs", total=len(ordered)) as bar:
+            for start in range(0, len(ordered), PAIRS_AT_ONCE):
+                part = ordered[start : start + PAIRS_AT_ONCE]
+                embeddings = self._encode({ids for pair in part for ids in pair})
+                for pair in part:
+                    yield pair, _match(*(embeddings[ids] for ids in pair))
+                    bar.update()
 
     def _encode(self, sentences: set[Ids]) -> dict[Ids, Tensor]:
         """Contextual embeddings of each sentence, (tokens, dim) on the CPU."""
         ordered = sorted(sentences, key=lambda ids: (len(ids), ids))
         embeddings = {}
-        for start in range(0, len(ordered), BATCH):
-            batch = ordered[start : start + BATCH]
+        for start in range(0, len(ordered), self._batch_size):
+            batch = ordered[start : start + self._batch_size]
             for ids, padded in zip(batch, self._encode_batch(batch), strict=True):
                 embeddings[ids] = padded[: len(ids)]
         return embeddings

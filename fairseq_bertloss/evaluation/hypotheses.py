@@ -6,7 +6,7 @@ from fairseq_bertloss.evaluation.generated import Generated, parse
 from fairseq_bertloss.evaluation.pieces import are_pieces, hypothesis_text, target_text
 from fairseq_bertloss.evaluation.printed import targets_text, translations_text
 from fairseq_bertloss.evaluation.unjoined import warn_of_subwords
-from fairseq_bertloss.files import decoded_lines
+from fairseq_bertloss.files import STANDARD_INPUT, decoded_lines, opened
 from fairseq_bertloss.text.canonical import composed
 
 
@@ -21,16 +21,20 @@ class Translations(NamedTuple):
 def text_lines(path: str) -> list[str]:
     """The lines of a UTF-8 text file as they stand, which end at line feeds alone.
 
+    Args:
+        path: the file, gzipped if its name ends in .gz; "-" is standard input.
+
     Raises:
-        ValueError: the file is missing or empty, or a line is not UTF-8.
+        ValueError: the file is missing, empty or damaged, or a line is not UTF-8.
     """
+    name = "standard input" if path == STANDARD_INPUT else path
     try:
-        with open(path, "rb") as file:
-            lines = [line.rstrip("\r\n") for line in decoded_lines(file, path)]
+        with opened(path) as file:
+            lines = [line.rstrip("\r\n") for line in decoded_lines(file, name)]
     except OSError as error:
-        raise ValueError(f"cannot read {path}: {error.strerror}") from error
+        raise ValueError(f"cannot read {name}: {error.strerror}") from error
     if not lines:
-        raise ValueError(f"{path} is empty")
+        raise ValueError(f"{name} is empty")
     return lines
 
 

@@ -15,6 +15,7 @@ from fairseq_bertloss.evaluation.results import METRICS, Run
 from fairseq_bertloss.evaluation.surface import SurfaceMetrics
 from fairseq_bertloss.evaluation.target_language import checked_language, unspaced_language
 from fairseq_bertloss.language_model.vocabulary import load_tokenizer
+from fairseq_bertloss.progress import progress
 
 
 class Evaluation(NamedTuple):
@@ -43,6 +44,8 @@ class Evaluator:
         word_pieces_lm: the language model whose pieces fairseq-generate's output is made of; None: `lm`.
         target_lang: code of the translations' language; None: what fairseq-generate printed or the references' script
             says.
+        device: of the language models; None: a GPU if there is one.
+        batch_size: sentences that a language model reads at once; None: as many as suit the metric and the device.
 
     Raises:
         ValueError: no language has this code; a language model cannot be loaded, or has no such layer or no room for a
@@ -61,6 +64,8 @@ class Evaluator:
         moverscore_idf: bool = False,
         word_pieces_lm: str | None = None,
         target_lang: str | None = None,
+        device: str | None = None,
+        batch_size: int | None = None,
     ):
         from fairseq_bertloss.evaluation.moverscore import MoverScorer
 
@@ -69,8 +74,8 @@ class Evaluator:
         self.tokenizer = load_tokenizer(word_pieces_lm or lm)
         self._target_lang = target_lang
         self._surface_options = {"lowercase": lowercase, "tokenized": tokenized}
-        self._moverscore = MoverScorer(moverscore_lm or lm, moverscore_version, moverscore_idf)
-        self._bertscore = FBertScorer(lm, layer)
+        self._moverscore = MoverScorer(moverscore_lm or lm, moverscore_version, moverscore_idf, device, batch_size)
+        self._bertscore = FBertScorer(lm, layer, device, batch_size)
         self.lm = lm
         self.layer = self._bertscore.layer
 
@@ -88,10 +93,10 @@ class Evaluator:
         surface = SurfaceMetrics(self.tokenizer, language, **self._surface_options)
         bertscores = self._bertscores([system.text for system in systems], references)
         moverscores = self._moverscores([system.text for system in systems], references)
-        runs = [
-            _run(system, surface.score(system, references), bertscore, moverscore)
-            for system, bertscore, moverscore in zip(systems, bertscores, moverscores, strict=True)
+        surfaces = [
+            surface.score(system, references) for system in progress(systems, "BLEU, chrF and TER", unit=" outputs")
         ]
+        runs = list(map(_run, systems, surfaces, bertscores, moverscores))
         return Evaluation(runs, surface.signatures | self._signatures, surface)
 
     @property

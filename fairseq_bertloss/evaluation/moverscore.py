@@ -26,6 +26,7 @@ from torch.nn.utils.rnn import pad_sequence
 from fairseq_bertloss.evaluation.words import WordFinder
 from fairseq_bertloss.language_model.pretrained import encoder_config, load_encoder, max_length, short_name
 from fairseq_bertloss.language_model.vocabulary import encode, load_tokenizer
+from fairseq_bertloss.progress import progress
 
 VERSIONS = ("v2", "v1")
 V1_LAYERS = 5
@@ -73,7 +74,8 @@ class MoverScorer:
         idf: weigh words by inverse document frequency, counted in a system's hypotheses and in the references apart,
             which leaves [CLS] and [SEP] without weight; else all alike.
         device: of the language model; None: the GPU where there is one.
-        batch_size: positions that the language model reads at once, padding included; None: what suits the device.
+        batch_size: sentences that the language model reads at once; None: as many as have, padding included, the
+            positions that suit the device.
 
     Raises:
         ValueError: no such version, or the language model cannot be loaded, has no room for a sentence, or its words
@@ -92,7 +94,8 @@ class MoverScorer:
         self._find_words = WordFinder(self._tokenizer)
         self._device = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
         self._on_cpu = self._device.type == "cpu"
-        self._batch_size = batch_size or (CPU_BATCH if self._on_cpu else GPU_BATCH)
+        positions = CPU_BATCH if self._on_cpu else GPU_BATCH
+        self._full = (positions, math.inf) if batch_size is None else (math.inf, batch_size)
         self._encoder = load_encoder(lm, encoder_config(lm)).to(self._device)
         self._max_length = max_length(self._encoder, lm)
         if self._on_cpu and torch.backends.mkldnn.is_available():
@@ -143,10 +146,13 @@ class MoverScorer:
         expected = [by_text[line] for line in references]
         pairs = [self._weighted([by_text[line] for line in hypotheses], expected) for hypotheses in systems]
         scores = {pair: self._score_without_transport(pair) for pair in itertools.chain(*pairs)}
-        with _workers() as pool:
-            for chunk in _chunks([pair for pair, score in scores.items() if score is None]):
+        open_pairs = [pair for pair, score in scores.items() if score is None]
+        with _workers() as pool, progress(what="MoverScore", unit=" pairs", total=len(open_pairs)) as bar:
+            for chunk in _chunks(open_pairs):
                 solve = functools.partial(self._transport, self._encode(chunk, pool))
-                scores.update(zip(chunk, pool.map(solve, chunk), strict=True))
+                for pair, score in zip(chunk, pool.map(solve, chunk), strict=True):
+                    scores[pair] = score
+                    bar.update()
         return [[scores[pair] for pair in own] for own in pairs]
 
     def _read(self, lines: Sequence[str]) -> dict[str, Sentence]:
@@ -180,7 +186,7 @@ class MoverScorer:
     def _encode(self, pairs: Sequence[Pair], pool: Executor) -> dict[Sentence, np.ndarray]:
         """Embeddings of the words of every sentence, (words, dim) float32."""
         sentences = dict.fromkeys(sentence for pair in pairs for sentence in pair[:2])  # keeps their order
-        batches = list(_batches(sorted(sentences, key=lambda sentence: -len(sentence.ids)), self._batch_size))
+        batches = list(_batches(sorted(sentences, key=lambda sentence: -len(sentence.ids)), *self._full))
         encoded = (pool.map if self._on_cpu else map)(self._encode_batch, batches)
         return dict(zip(itertools.chain(*batches), itertools.chain.from_iterable(encoded), strict=True))
 
@@ -246,11 +252,11 @@ def _chunks(pairs: Sequence[Pair]) -> Iterator[list[Pair]]:
         yield chunk
 
 
-def _batches(sentences: Sequence[Sentence], positions: int) -> Iterator[list[Sentence]]:
-    """Sentences, longest first, in batches of so many positions at most, padding included, or of one sentence."""
+def _batches(sentences: Sequence[Sentence], positions: float, most: float) -> Iterator[list[Sentence]]:
+    """Sentences, longest first, in batches of `most` and so many positions, padding included, or of one sentence."""
     batch = []
     for sentence in sentences:
-        if batch and (len(batch) + 1) * len(batch[0].ids) > positions:
+        if batch and ((len(batch) + 1) * len(batch[0].ids) > positions or len(batch) >= most):
             yield batch
             batch = []
         batch.append(sentence)

@@ -6,8 +6,8 @@ from typing import NamedTuple
 from fairseq_bertloss.evaluation.health import health
 from fairseq_bertloss.evaluation.hypotheses import Translations, read_references, read_translations
 from fairseq_bertloss.evaluation.metrics import Evaluator
-from fairseq_bertloss.evaluation.plain_text import aligned
-from fairseq_bertloss.evaluation.results import METRICS, System
+from fairseq_bertloss.evaluation.plain_text import aligned, printable
+from fairseq_bertloss.evaluation.results import HEADLINE, METRICS, System
 from fairseq_bertloss.evaluation.same_test_set import check_belongs
 from fairseq_bertloss.evaluation.surface import SurfaceMetrics
 from fairseq_bertloss.evaluation.tables import score
@@ -61,10 +61,24 @@ def to_text(scored: ScoredSystems) -> str:
     return "\n".join([table, "", yardstick, "", *(f"{name} {value}" for name, value in scored.signatures.items())])
 
 
-def to_json(scored: ScoredSystems) -> str:
-    """The figures of each run, and the signatures."""
+def to_tsv(scored: ScoredSystems) -> str:
+    """The figures of each sentence, tab-separated, in columns for system, run (from 1), line (from 1) and HEADLINE."""
+    lines = [("system", "run", "line", *HEADLINE)]
+    for system in scored.systems:
+        for number, run in enumerate(system.runs, 1):
+            for line, values in enumerate(zip(*(run.sentences[name] for name in HEADLINE), strict=True), 1):
+                lines.append((printable(system.name), number, line, *(f"{value:.4f}" for value in values)))
+    return "\n".join("\t".join(map(str, line)) for line in lines)
+
+
+def to_json(scored: ScoredSystems, sentence_level: bool = False) -> str:
+    """The figures of each run, and the signatures; with `sentence_level` also those of each sentence."""
     systems = {
-        system.name: [{"file": run.file, "scores": run.corpus} for run in system.runs] for system in scored.systems
+        system.name: [
+            {"file": run.file, "scores": run.corpus} | ({"sentences": run.sentences} if sentence_level else {})
+            for run in system.runs
+        ]
+        for system in scored.systems
     }
     own = health(scored.references, scored.surface.by_character)
     content = {"systems": systems, "references": own, "signatures": scored.signatures}
