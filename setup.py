@@ -1,14 +1,18 @@
 """Installs the plug-in; fairseq itself is the user's choice (README, "Installation")."""
 
+import re
 from pathlib import Path
 
 from setuptools import find_packages, setup
 
+HERE = Path(__file__).parent
+VERSION = re.search('__version__ = "(.*)"', (HERE / "fairseq_bertloss/__init__.py").read_text(encoding="utf-8"))[1]
+
 setup(
     name="fairseq-bertloss",
-    version="0.1.0",
+    version=VERSION,
     description="Fine-tune fairseq translation models with BERTScore as the training objective",
-    long_description=(Path(__file__).parent / "README.md").read_text(encoding="utf-8"),
+    long_description=(HERE / "README.md").read_text(encoding="utf-8"),
     long_description_content_type="text/markdown",
     license="MIT",
     packages=find_packages(include=["fairseq_bertloss", "fairseq_bertloss.*"]),

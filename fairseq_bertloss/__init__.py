@@ -8,6 +8,8 @@ from fairseq_bertloss import BERTScoreLoss, TextReward, minimum_risk
 import importlib
 import sys
 
+__version__ = "0.1.0"
+
 __all__ = ["BERTScoreLoss", "TextReward", "minimum_risk", "register"]
 
 PLACES = {

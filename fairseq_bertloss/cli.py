@@ -8,8 +8,9 @@ import argparse
 import sys
 from collections.abc import Sequence
 
+from fairseq_bertloss import __version__
 from fairseq_bertloss.commands import average, evaluate, extract, mend, models, preprocess, streams
-from fairseq_bertloss.commands.common import report
+from fairseq_bertloss.commands.common import be_quiet, report_error
 from fairseq_bertloss.files import NO_ROOM
 
 DESCRIPTION = """Prepare corpora for fairseq models that learn from BERTScore, and evaluate the models' translations.
@@ -50,6 +51,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _run(args: argparse.Namespace) -> int:
+    be_quiet(args.quiet)
     try:
         args.run(args)
     except KeyboardInterrupt:
@@ -65,7 +67,7 @@ def _run(args: argparse.Namespace) -> int:
 
 
 def _report_error(error: ValueError | OSError) -> None:
-    report(f"bertloss: error: {' '.join(_message(error).split())}")
+    report_error(f"bertloss: error: {' '.join(_message(error).split())}")
 
 
 def _message(error: ValueError | OSError) -> str:
@@ -80,6 +82,7 @@ def _message(error: ValueError | OSError) -> str:
 def argument_parser() -> argparse.ArgumentParser:
     """The parser of all subcommands."""
     parser = argparse.ArgumentParser(prog="bertloss", description=DESCRIPTION)
+    parser.add_argument("--version", action="version", version=f"%(prog)s {__version__}")
     parser.add_argument("--debug", action="store_true", help="show the traceback if there is an error")
     subparsers = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
     for add_command in COMMANDS:

@@ -1,11 +1,15 @@
 """cli.py: arguments in, exit status and one-line errors out; the work is tested where it is done."""
 
+import argparse
+import importlib.metadata
+import shlex
 import subprocess
 import sys
 
 import pytest
 from fairseq.data import Dictionary
 
+import fairseq_bertloss
 from fairseq_bertloss import cli
 from fairseq_bertloss.commands import preprocess
 
@@ -69,3 +73,48 @@ def test_help_imports_nothing_heavy():
     )
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
     assert done.returncode == 0 and "prepare" in done.stdout
+
+
+def commands():
+    """The parser of each subcommand, by its name."""
+    parser = cli.argument_parser()
+    (subparsers,) = (action for action in parser._actions if isinstance(action, argparse._SubParsersAction))
+    return subparsers.choices
+
+
+@pytest.mark.parametrize("name", commands())
+def test_help_says_what_comes_in_what_comes_out_and_an_example(name, capsys):
+    with pytest.raises(SystemExit):
+        cli.main([name, "--help"])
+    printed = capsys.readouterr().out
+    assert all(f"\n{label} " in printed for label in ("reads: ", "writes:"))
+    program, *arguments = shlex.split(printed.partition("\nexample:\n")[2])
+    assert program == "bertloss" and arguments[0] == name
+    args = cli.argument_parser().parse_args(arguments)
+    assert args.run.__name__ == f"run_{name}"
+
+
+def test_what_only_the_quickstart_needs_is_not_listed(capsys):
+    with pytest.raises(SystemExit):
+        cli.main(["--help"])
+    printed = capsys.readouterr().out
+    assert "homeassistant" not in printed and "homeassistant" in commands()
+    listed = [line.split()[0] for line in printed.partition("COMMAND\n")[2].splitlines() if line[4:5].strip()]
+    assert listed == [name for name in commands() if name != "homeassistant"]
+
+
+def test_version(capsys):
+    with pytest.raises(SystemExit):
+        cli.main(["--version"])
+    assert capsys.readouterr().out == f"bertloss {fairseq_bertloss.__version__}\n"
+    assert importlib.metadata.version("fairseq-bertloss") == fairseq_bertloss.__version__
+
+
+def test_quiet_leaves_results_and_errors(minilm, tmp_path, capsys):
+    path = tmp_path / "dict.txt"
+    assert cli.main(["vocabulary", "--quiet", "--lm", minilm, "--output", str(path)]) == 0
+    assert path.exists() and capsys.readouterr().err == ""
+    assert cli.main(["vocabulary", "--quiet", "--lm", minilm, "--output", str(tmp_path)]) == 2
+    assert capsys.readouterr().err.startswith("bertloss: error: ")
+    assert cli.main(["vocabulary", "--lm", minilm, "--output", str(path)]) == 0
+    assert "symbols" in capsys.readouterr().err

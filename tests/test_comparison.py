@@ -1,5 +1,7 @@
 """`bertloss compare` and `bertloss score` as users call them, on real sentences and a real BERT."""
 
+import gzip
+import io
 import json
 
 import pytest
@@ -7,6 +9,7 @@ import sacrebleu
 from prepared import PAIRS
 
 from fairseq_bertloss import cli
+from fairseq_bertloss.commands.scoring import named_files
 from fairseq_bertloss.evaluation import results
 from fairseq_bertloss.evaluation.comparison import compare
 from fairseq_bertloss.evaluation.metrics import Evaluator
@@ -346,3 +349,77 @@ def test_an_output_that_cannot_be_written_is_found_first(bertloss, capsys):
 def test_no_such_language_model(bertloss, tmp_path, capsys):
     assert bertloss("score", "{good}", lm=str(tmp_path / "nowhere")) == 2
     assert "cannot load the language model's tokenizer" in capsys.readouterr().err
+
+
+class TestScore:
+    """What `bertloss score` reads and prints beside its table."""
+
+    def test_standard_input(self, bertloss, files, monkeypatch, capsys):
+        assert bertloss("score", "good={good}") == 0
+        expected = capsys.readouterr().out
+        with open(files["good"], "rb") as file:
+            monkeypatch.setattr("sys.stdin", io.TextIOWrapper(file))
+            assert bertloss("score", "good=-") == 0
+        assert capsys.readouterr().out == expected
+
+    def test_standard_input_is_read_once(self, bertloss, capsys):
+        assert bertloss("score", "a=-", "b=-") == 2
+        assert "can be read only once" in capsys.readouterr().err
+
+    def test_gzip(self, bertloss, files, tmp_path, capsys):
+        with open(files["good"], "rb") as file:
+            packed = gzip.compress(file.read())
+        (tmp_path / "good.gz").write_bytes(packed)
+        assert bertloss("score", "--json", "good={good}") == 0
+        expected = json.loads(capsys.readouterr().out)["systems"]["good"][0]["scores"]
+        assert bertloss("score", "--json", str(tmp_path / "good.gz")) == 0
+        ((run,),) = json.loads(capsys.readouterr().out)["systems"].values()
+        assert run["scores"] == expected
+        (tmp_path / "cut.gz").write_bytes(packed[:-9])
+        assert bertloss("score", str(tmp_path / "cut.gz")) == 2
+        assert "damaged or truncated gzip file" in capsys.readouterr().err
+
+    def test_sentence_level(self, bertloss, files, capsys):
+        assert bertloss("score", "--json", "--sentence-level", "a b={fair},{good}") == 0
+        runs = json.loads(capsys.readouterr().out)["systems"]["a b"]
+        assert bertloss("score", "--sentence-level", "a b={fair},{good}") == 0
+        head, *rows = (line.split("\t") for line in capsys.readouterr().out.splitlines())
+        assert head == ["system", "run", "line", *results.HEADLINE]
+        assert len(rows) == 2 * len(REFERENCES) and {row[0] for row in rows} == {"a b"}
+        for row in rows:
+            scores = runs[int(row[1]) - 1]["sentences"]
+            assert row[3:] == [f"{scores[name][int(row[2]) - 1]:.4f}" for name in results.HEADLINE]
+
+    def test_batch_size_and_device(self, bertloss, capsys):
+        assert bertloss("score", "--json", "good={good}") == 0
+        expected = json.loads(capsys.readouterr().out)["systems"]["good"][0]["scores"]
+        assert bertloss("score", "--json", "--batch-size", "3", "--device", "cpu", "good={good}") == 0
+        assert json.loads(capsys.readouterr().out)["systems"]["good"][0]["scores"] == pytest.approx(expected, abs=1e-4)
+
+    @pytest.mark.parametrize(
+        "arguments, message",
+        [(["--batch-size", "0"], "--batch-size must be at least 1"), (["--device", "abc"], "--device abc: ")],
+    )
+    def test_bad_batch_size_and_device(self, bertloss, capsys, arguments, message):
+        assert bertloss("score", *arguments, "{good}") == 2
+        assert message in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    "argument, name, files",
+    [
+        ("a,b.out", None, ["a,b.out"]),
+        ("x=a,b.out,e.out", "x", ["a,b.out", "e.out"]),
+        ("c=d.out", None, ["c=d.out"]),
+        ("c=d.out,e.out", None, ["c=d.out", "e.out"]),
+        ("y=c=d.out", "y", ["c=d.out"]),
+        ("y=e.out,-", "y", ["e.out", "-"]),
+        ("z=absent,gone", "z", ["absent", "gone"]),
+        ("-", None, ["-"]),
+    ],
+)
+def test_names_and_files(argument, name, files, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    for own in ("a,b.out", "c=d.out", "e.out"):
+        (tmp_path / own).touch()
+    assert named_files(argument) == (name, files)

@@ -11,7 +11,15 @@ def add_average(subparsers) -> None:
     summary = (
         "average checkpoints of one training, and interpolate the mean with the training's baseline if one is given"
     )
-    parser = add_command(subparsers, "average", summary, run_average)
+    parser = add_command(
+        subparsers,
+        "average",
+        summary,
+        run_average,
+        reads="checkpoints of one training",
+        writes="a checkpoint to translate with",
+        example="bertloss average checkpoints/checkpoint_*_*.pt --output averaged.pt",
+    )
     parser.add_argument("checkpoints", nargs="+", metavar="CHECKPOINT", help="checkpoints of one training")
     parser.add_argument(
         "--baseline", metavar="CHECKPOINT", help="checkpoint that the training began with (--finetune-from-model)"

@@ -3,13 +3,25 @@
 import argparse
 import logging
 import sys
+import textwrap
 from collections.abc import Callable
 
 from fairseq_bertloss.commands.streams import give_up
+from fairseq_bertloss.progress import show_progress
+
+_quiet = False
 
 
 def add_command(
-    subparsers, name: str, summary: str, run: Callable[[argparse.Namespace], None]
+    subparsers,
+    name: str,
+    summary: str,
+    run: Callable[[argparse.Namespace], None],
+    *,
+    reads: str,
+    writes: str,
+    example: str,
+    is_listed: bool = True,
 ) -> argparse.ArgumentParser:
     """The parser of a new subcommand.
 
@@ -18,11 +30,31 @@ def add_command(
         name: what the user types.
         summary: what the command does, in the imperative, without a full stop.
         run: what does it.
+        reads: what comes in.
+        writes: what comes out.
+        example: a command line to copy.
+        is_listed: whether `bertloss --help` names the command.
     """
-    description = f"{summary[0].upper()}{summary[1:]}."
-    parser = subparsers.add_parser(name, help=summary, description=description)
+    what = f"{summary[0].upper()}{summary[1:]}."
+    parser = subparsers.add_parser(
+        name,
+        **({"help": summary} if is_listed else {}),
+        description="\n".join([what, "", *_hanging("reads:", reads), *_hanging("writes:", writes)]),
+        epilog=f"example:\n  {example}",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
     parser.set_defaults(run=run)
+    parser.add_argument("--quiet", action="store_true", help="print results and errors alone")
     return parser
+
+
+def _wrapped(text: str, **more: str) -> list[str]:
+    return textwrap.wrap(text, 96, break_long_words=False, break_on_hyphens=False, **more)
+
+
+def _hanging(label: str, text: str) -> list[str]:
+    """A paragraph whose further lines begin where its text does."""
+    return _wrapped(text, initial_indent=label.ljust(8), subsequent_indent=" " * 8)
 
 
 def quiet_fairseq() -> None:
@@ -30,8 +62,26 @@ def quiet_fairseq() -> None:
     logging.basicConfig(level=logging.WARNING)
 
 
+def be_quiet(quiet: bool) -> None:
+    """Whether progress, reports and warnings are left out from now on."""
+    global _quiet
+    _quiet = quiet
+    show_progress(not quiet)
+    logging.disable(logging.WARNING if quiet else logging.NOTSET)
+
+
 def report(line: str) -> None:
-    """Prints a line for the user to stderr, if it can be written; stdout is for results.
+    """Prints a line for the user to stderr, unless that is to be quiet; stdout is for results.
+
+    Raises:
+        BrokenPipeError: nobody reads stderr any more.
+    """
+    if not _quiet:
+        report_error(line)
+
+
+def report_error(line: str) -> None:
+    """Prints a line for the user to stderr, if it can be written.
 
     Raises:
         BrokenPipeError: nobody reads stderr any more.

@@ -1,10 +1,18 @@
 """Subcommands that evaluate translations: score, compare, report."""
 
 import argparse
+import itertools
 import os
 
 from fairseq_bertloss.commands.common import add_command
-from fairseq_bertloss.commands.scoring import FOR_REPORT, add_evaluator, add_system, evaluator, named_files
+from fairseq_bertloss.commands.scoring import (
+    FOR_REPORT,
+    add_evaluator,
+    add_system,
+    check_read_once,
+    evaluator,
+    named_files,
+)
 from fairseq_bertloss.commands.streams import check_stdout, show
 from fairseq_bertloss.files import check_output
 
@@ -12,12 +20,26 @@ from fairseq_bertloss.files import check_output
 def add_score(subparsers) -> None:
     """Adds the parser of `bertloss score`."""
     summary = "score translations by BLEU, BERTScore, MoverScore and other metrics"
-    parser = add_command(subparsers, "score", summary, run_score)
+    parser = add_command(
+        subparsers,
+        "score",
+        summary,
+        run_score,
+        reads="translations and their references: text, one sentence a line, or fairseq-generate's output; plain or "
+        ".gz, - for standard input",
+        writes="a table or JSON, to standard output",
+        example="bertloss score --reference test.en --lm bert-base-uncased baseline=baseline.out tuned=tuned.out",
+    )
     parser.add_argument(
         "systems", nargs="+", metavar="[NAME=]FILE", help="translations of a system: text, or fairseq-generate's output"
     )
     add_evaluator(parser)
     parser.add_argument("--json", action="store_true", help="print JSON instead of a table")
+    parser.add_argument(
+        "--sentence-level",
+        action="store_true",
+        help="print the scores of every sentence, tab-separated; with --json, beside those of the whole",
+    )
 
 
 def run_score(args: argparse.Namespace) -> None:
@@ -28,14 +50,27 @@ def run_score(args: argparse.Namespace) -> None:
     systems = {}
     for name, files in map(named_files, args.systems):
         add_system(systems, name or ",".join(files), files)
+    check_read_once([args.reference, *itertools.chain(*systems.values())])
     scores = score.score_files(args.reference, systems, evaluator(args))
-    show(score.to_json(scores) if args.json else score.to_text(scores))
+    if args.json:
+        show(score.to_json(scores, args.sentence_level))
+    else:
+        show(score.to_tsv(scores) if args.sentence_level else score.to_text(scores))
 
 
 def add_compare(subparsers) -> None:
     """Adds the parser of `bertloss compare`."""
     summary = "compare systems with a baseline, and test whether they differ by more than chance"
-    parser = add_command(subparsers, "compare", summary, run_compare)
+    parser = add_command(
+        subparsers,
+        "compare",
+        summary,
+        run_compare,
+        reads="translations and their references, as `bertloss score` does",
+        writes="tables of scores and tests, to standard output, and with --output all of it as JSON",
+        example="bertloss compare --reference test.en --lm bert-base-uncased --baseline baseline.out --control "
+        "control.out --system tuned=tuned.out --output runs/comparison.json",
+    )
     runs = "FILE, or FILE,FILE,... for several training seeds"
     parser.add_argument(
         "--baseline", required=True, metavar="[NAME=]FILES", help=f"translations of the baseline: {runs}"
@@ -96,6 +131,7 @@ def run_compare(args: argparse.Namespace) -> None:
                 f"--system {argument} has no name: give NAME=FILE, or NAME=FILE,FILE,... for several seeds"
             )
         add_system(systems, name, files)
+    check_read_once([args.reference, *itertools.chain(*systems.values())])
     comparison = compare(
         args.reference,
         systems,
@@ -115,7 +151,15 @@ def run_compare(args: argparse.Namespace) -> None:
 def add_report(subparsers) -> None:
     """Adds the parser of `bertloss report`."""
     summary = "write one HTML page with the tables and figures of a comparison"
-    parser = add_command(subparsers, "report", summary, run_report)
+    parser = add_command(
+        subparsers,
+        "report",
+        summary,
+        run_report,
+        reads="what compare, entropy and curve wrote with --output into one folder",
+        writes="an HTML page, and its tables in Markdown, LaTeX and JSON beside it",
+        example="bertloss report --runs runs --output report.html",
+    )
     parser.add_argument(
         "--runs",
         required=True,

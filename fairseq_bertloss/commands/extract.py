@@ -16,7 +16,15 @@ from fairseq_bertloss.commands.common import (
 def add_extract(subparsers) -> None:
     """Adds the parser of `bertloss extract`."""
     summary = "extract raw parallel text from a corpus of TED talks (WIT3) or of plain files"
-    parser = add_command(subparsers, "extract", summary, run_extract)
+    parser = add_command(
+        subparsers,
+        "extract",
+        summary,
+        run_extract,
+        reads="an archive or a folder of a corpus",
+        writes="a folder with train, valid and test, one file a language",
+        example="bertloss extract 2014-01.tgz --corpus wit3 --source-lang de --target-lang en --destdir corpus",
+    )
     parser.add_argument(
         "path", metavar="PATH", help="corpus: archive or folder of WIT3, or folder of text files, gzipped or not"
     )

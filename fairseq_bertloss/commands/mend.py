@@ -11,7 +11,15 @@ def add_mend(subparsers) -> None:
     summary = (
         "replace a broken checkpoint_last.pt by the furthest whole checkpoint, so that a killed training can go on"
     )
-    parser = add_command(subparsers, "mend", summary, run_mend)
+    parser = add_command(
+        subparsers,
+        "mend",
+        summary,
+        run_mend,
+        reads="the checkpoints in a training's --save-dir",
+        writes="its checkpoint_last.pt, where that is broken or missing",
+        example="bertloss mend checkpoints",
+    )
     parser.add_argument("folder", metavar="SAVE_DIR", help="the training's --save-dir")
 
 

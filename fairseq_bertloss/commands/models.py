@@ -10,7 +10,16 @@ from fairseq_bertloss.files import check_not_split, check_output
 def add_entropy(subparsers) -> None:
     """Adds the parser of `bertloss entropy`."""
     summary = "measure the entropy of a model's probabilities along its own translations"
-    parser = add_command(subparsers, "entropy", summary, run_entropy)
+    parser = add_command(
+        subparsers,
+        "entropy",
+        summary,
+        run_entropy,
+        reads="checkpoints, and what fairseq-generate printed with each",
+        writes="JSON for `bertloss report`",
+        example="bertloss entropy data --system baseline baseline.pt baseline.out --system tuned tuned.pt tuned.out "
+        "--output runs/entropy.json",
+    )
     add_data(parser, "test")
     parser.add_argument(
         "--system",
@@ -49,7 +58,16 @@ def run_entropy(args: argparse.Namespace) -> None:
 def add_curve(subparsers) -> None:
     """Adds the parser of `bertloss curve`."""
     summary = "translate with every checkpoint of a training, and score the translations"
-    parser = add_command(subparsers, "curve", summary, run_curve)
+    parser = add_command(
+        subparsers,
+        "curve",
+        summary,
+        run_curve,
+        reads="the checkpoints along a training, and binarised data",
+        writes="JSON for `bertloss report`, and each checkpoint's translations beside it",
+        example="bertloss curve data --reference valid.en --lm bert-base-uncased --baseline baseline.pt --run "
+        "tuned=checkpoints --output runs/curve.json",
+    )
     add_data(parser, "valid")
     parser.add_argument(
         "--baseline", required=True, metavar="CHECKPOINT", help="checkpoint that the trainings began with"

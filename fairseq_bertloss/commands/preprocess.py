@@ -18,7 +18,15 @@ from fairseq_bertloss.corpus.settings import Settings
 def add_vocabulary(subparsers) -> None:
     """Adds the parser of `bertloss vocabulary`."""
     summary = "write the vocabulary of a language model as a dictionary of fairseq"
-    parser = add_command(subparsers, "vocabulary", summary, run_vocabulary)
+    parser = add_command(
+        subparsers,
+        "vocabulary",
+        summary,
+        run_vocabulary,
+        reads="a language model's tokenizer",
+        writes="a dictionary, for fairseq-preprocess --tgtdict",
+        example="bertloss vocabulary --lm bert-base-uncased --output dict.en.txt",
+    )
     add_lm(parser, "whose vocabulary is written")
     parser.add_argument(
         "--output", required=True, metavar="DICT", help="file to write, for fairseq-preprocess --tgtdict"
@@ -37,7 +45,16 @@ def run_vocabulary(args: argparse.Namespace) -> None:
 def add_prepare(subparsers) -> None:
     """Adds the parser of `bertloss prepare`."""
     summary = "turn raw parallel text into a folder for fairseq-train"
-    parser = add_command(subparsers, "prepare", summary, run_prepare)
+    parser = add_command(
+        subparsers,
+        "prepare",
+        summary,
+        run_prepare,
+        reads="raw parallel text, one sentence a line",
+        writes="a folder that fairseq-train reads, with the text as it was cut and a record of the settings",
+        example="bertloss prepare --source train.de --target train.en --lm bert-base-uncased --source-lang de "
+        "--target-lang en --destdir data",
+    )
     add_raw_text(parser.add_argument_group("raw text (UTF-8, one sentence a line, plain or .gz)"))
     add_lm(parser, "whose word pieces the target is made of")
     add_languages(parser)
@@ -152,7 +169,17 @@ def split_summary(split: str, read: int, kept: int, **unfit: int) -> str:
 def add_homeassistant(subparsers) -> None:
     """Adds the parser of `bertloss homeassistant`."""
     summary = "extract raw parallel text, strings of a user interface, from a wheel of Home Assistant"
-    parser = add_command(subparsers, "homeassistant", summary, run_homeassistant)
+    parser = add_command(
+        subparsers,
+        "homeassistant",
+        summary,
+        run_homeassistant,
+        reads="the wheel of Home Assistant 2024.3.3",
+        writes="a folder with train, valid and test, one file a language",
+        example="bertloss homeassistant homeassistant-2024.3.3-py3-none-any.whl --source-lang de --target-lang en "
+        "--destdir corpus",
+        is_listed=False,
+    )
     parser.add_argument(
         "wheel", metavar="WHEEL", help="the wheel, downloaded by 'pip download --no-deps homeassistant==2024.3.3'"
     )

@@ -2,8 +2,10 @@
 
 import argparse
 import os
+from collections.abc import Sequence
 
 from fairseq_bertloss.commands.common import add_lm
+from fairseq_bertloss.files import STANDARD_INPUT
 
 FOR_REPORT = "file to write, for `bertloss report`"
 
@@ -14,7 +16,8 @@ def add_evaluator(parser: argparse.ArgumentParser) -> None:
         "--reference",
         required=True,
         metavar="FILE",
-        help="references: text, one a line, or fairseq-generate's output, whose T- lines are taken",
+        help="references: text, one a line, or fairseq-generate's output, whose T- lines are taken; plain or .gz, - "
+        "for standard input",
     )
     add_lm(parser, "that scores")
     parser.add_argument(
@@ -48,12 +51,27 @@ def add_evaluator(parser: argparse.ArgumentParser) -> None:
         help="language of the translations, which chooses the tokenizer of Chinese, Japanese, Thai and other languages "
         "without spaces (default: what fairseq-generate logged, or else told by the references' script)",
     )
+    parser.add_argument(
+        "--device", metavar="NAME", help="device of the language models, such as cpu or cuda:1 (default: a GPU if any)"
+    )
+    parser.add_argument(
+        "--batch-size",
+        type=int,
+        metavar="N",
+        help="sentences that a language model reads at once (default: as many as suit the metric and the device)",
+    )
 
 
 def evaluator(args: argparse.Namespace):
-    """The Evaluator that the options of add_evaluator() describe."""
+    """The Evaluator that the options of add_evaluator() describe.
+
+    Raises:
+        ValueError: a batch of no sentence, or no such device; as Evaluator.
+    """
     from fairseq_bertloss.evaluation.metrics import Evaluator
 
+    if args.batch_size is not None and args.batch_size < 1:
+        raise ValueError(f"--batch-size must be at least 1, not {args.batch_size}")
     return Evaluator(
         args.lm,
         args.layer,
@@ -64,18 +82,57 @@ def evaluator(args: argparse.Namespace):
         moverscore_idf=args.moverscore_idf,
         word_pieces_lm=args.word_pieces_lm,
         target_lang=args.target_lang,
+        device=None if args.device is None else _device(args.device),
+        batch_size=args.batch_size,
     )
 
 
+def _device(name: str) -> str:
+    """The name of a device that is there."""
+    import torch
+
+    try:
+        torch.zeros(1, device=name)
+    except (RuntimeError, AssertionError) as error:  # as torch has it without CUDA
+        raise ValueError(f"--device {name}: {str(error).splitlines()[0]}") from error
+    return name
+
+
 def named_files(argument: str) -> tuple[str | None, list[str]]:
-    """Splits NAME=FILE,FILE,... into the name, None if there is none, and the files."""
-    if os.path.exists(argument):
-        return None, [argument]
+    """Splits NAME=FILE,FILE,... into the name, None if there is none, and the files.
+
+    Files that are there may have = and , in their names.
+    """
     name, equals, files = argument.partition("=")
-    named = (name, files.split(",")) if equals else (None, argument.split(","))
+    if not equals or all(map(_is_readable, _split(argument))):
+        name, files = None, argument
+    named = name, _split(files)
     if not all(named[1]):
         raise ValueError(f"{argument!r} names no file, or has a comma too many")
     return named
+
+
+def _split(files: str) -> list[str]:
+    """FILE,FILE,... at its commas, but not at those inside the names of files that are there."""
+    parts = files.split(",")
+    for end in range(len(parts), 1, -1):
+        if _is_readable(own := ",".join(parts[:end])):
+            return [own, *(_split(",".join(parts[end:])) if parts[end:] else [])]
+    return [parts[0], *(_split(",".join(parts[1:])) if parts[1:] else [])]
+
+
+def _is_readable(path: str) -> bool:
+    return path == STANDARD_INPUT or os.path.exists(path)
+
+
+def check_read_once(paths: Sequence[str]) -> None:
+    """Refuses to read standard input twice.
+
+    Raises:
+        ValueError: it stands for several files.
+    """
+    if paths.count(STANDARD_INPUT) > 1:
+        raise ValueError(f"{STANDARD_INPUT}, standard input, can be read only once: it may stand for one file")
 
 
 def add_system(systems: dict, name: str, value) -> str:
