@@ -208,7 +208,7 @@ def test_memory_is_bounded(scorer, encoded, monkeypatch):
 
 
 def test_batches_hold_so_many_positions(scorer, encoded, monkeypatch):
-    monkeypatch.setattr(scorer, "_batch_size", 100)
+    monkeypatch.setattr(scorer, "_full", (100, math.inf))
     scorer.score(HYPOTHESES, REFERENCES)
     sizes = [max(len(scorer._tokenizer(text)["input_ids"]) for text in batch) * len(batch) for batch in encoded]
     assert 60 < max(sizes) <= 100 and len(encoded) > 10
