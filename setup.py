@@ -33,6 +33,6 @@ setup(
         "matplotlib",
         "tqdm",
     ],
-    extras_require={"ja": ["sacrebleu[ja]"]},
+    extras_require={"ja": ["sacrebleu[ja]"], "tensorboard": ["tensorboardX"]},
     entry_points={"console_scripts": ["bertloss = fairseq_bertloss.cli:main"]},
 )

@@ -22,6 +22,7 @@ from fairseq_bertloss.training.build import (
     target_specials,
 )
 from fairseq_bertloss.training.config import BERTScoreCriterionConfig
+from fairseq_bertloss.training.first_line import first_line
 from fairseq_bertloss.training.learning import CrossEntropyAlone, Mixture
 from fairseq_bertloss.training.log import log_means
 from fairseq_bertloss.training.option_checks import check
@@ -64,6 +65,7 @@ class BERTScoreCriterion(FairseqCriterion):
         self._cache_folder = None if self.bertscore is None else cfg.cache_references
         self._cache_limit = int(cfg.cache_references_limit * 1e9)
         self.translation_metrics = TranslationMetrics(cfg, task) if cfg.eval_f_bert or cfg.eval_moverscore else None
+        logger.info(first_line(cfg, self.bertscore))
 
     @classmethod
     def build_criterion(cls, cfg: BERTScoreCriterionConfig, task):
