@@ -13,6 +13,7 @@ from waiting import HANG
 
 from fairseq_bertloss.cli import main
 from fairseq_bertloss.evaluation import tables
+from fairseq_bertloss.evaluation.latex import main_table
 from fairseq_bertloss.evaluation.results import HEADLINE
 from fairseq_bertloss.report import published
 from fairseq_bertloss.report.markup import POLICY, document
@@ -108,7 +109,7 @@ def test_report(tmp_path):
     shown = [[unescape(name), *re.findall("<td.*?>(.*?)</td>", cells)] for name, cells in rows]
     assert shown == markdown_rows(published.markdown(theirs, whole))[2:]
     assert markdown == f"{tables.markdown(whole)}\n\n{published.markdown(theirs, whole)}\n"
-    assert latex == f"{tables.latex(whole)}\n\n{published.latex(theirs, whole)}\n"
+    assert latex == f"{main_table(whole)}\n\n{published.latex(theirs, whole)}\n"
     content = json.loads(content)
     added = content.pop("published")
     assert content == json.loads(tables.to_json(whole)) and (added["source"], added["note"]) == (SOURCE, "A <note>.")

@@ -19,7 +19,8 @@ import pytest
 from results import OUTPUTS, SICK, comparison, curves, entropies, similarity, system, with_outputs, write
 from waiting import HANG
 
-from fairseq_bertloss.evaluation import tables
+from fairseq_bertloss.cli import main
+from fairseq_bertloss.evaluation import latex, tables
 from fairseq_bertloss.report import figures
 from fairseq_bertloss.report.changes import length_buckets
 from fairseq_bertloss.report.markup import POLICY
@@ -182,8 +183,8 @@ def test_tables_stand_beside_the_page(plain):
     ]
     whole = comparison()
     written = [Path(path).read_text(encoding="utf-8") for path in plain.paths[1:]]
-    assert written == [f"{form(whole)}\n" for form in (tables.markdown, tables.latex, tables.to_json)]
-    assert tables.latex(whole) in unescape(plain.html) and tables.markdown(whole) in unescape(plain.html)
+    assert written == [f"{form(whole)}\n" for form in (tables.markdown, latex.main_table, tables.to_json)]
+    assert latex.main_table(whole) in unescape(plain.html) and tables.markdown(whole) in unescape(plain.html)
     assert not list(Path(plain.runs).glob("*.partial"))
 
 
@@ -298,3 +299,11 @@ def test_a_failure_leaves_the_former_report(monkeypatch, tmp_path):
         write_report(former.runs, former.paths[0])
     assert {path: Path(path).read_bytes() for path in former.paths} == before
     assert not list(tmp_path.glob("*.partial"))
+
+
+def test_a_title_of_ones_own(plain, tmp_path):
+    page = str(tmp_path / "own.html")
+    assert main(["report", "--runs", plain.runs, "--output", page, "--title", "Ours & <theirs>"]) == 0
+    html = Path(page).read_text(encoding="utf-8")
+    assert "<title>Ours &amp; &lt;theirs&gt;</title>" in html and "<h1>Ours &amp; &lt;theirs&gt;</h1>" in html
+    assert re.search(r'<td class="first"><b>[\d.]+</b><span class="mark">', html), "the best score is bold"

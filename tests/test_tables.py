@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from results import comparison, system
 
-from fairseq_bertloss.evaluation import tables
+from fairseq_bertloss.evaluation import latex, tables
 from fairseq_bertloss.evaluation.plain_text import aligned, display_width, printable
 
 BETTER = {
@@ -60,7 +60,7 @@ def test_the_baseline_alone():
     whole = comparison(system("baseline", 30.0), control=None)
     assert rows(tables.markdown(whole))[0] == ["system", "BLEU", "F_BERT", "MoverScore"]
     assert "p bootstrap" not in tables.markdown(whole)
-    assert r"\begin{tabular}{lrrr}" in tables.latex(whole)
+    assert r"\begin{tabular}{lrrr}" in latex.main_table(whole)
 
 
 def test_notes_say_what_a_single_run_does_not_prove(marked):
@@ -93,32 +93,40 @@ def latex_rows(latex: str) -> list[list[str]]:
 
 
 def test_latex(marked):
-    latex = tables.latex(marked)
-    assert r"\usepackage{booktabs}" in latex and r"\begin{table*}" in latex and r"\end{table*}" in latex
-    assert "% BLEU: case:lc|version:2.6.0" in latex.splitlines()
-    head, details, baseline, control, tuned = latex_rows(latex)
+    written = latex.main_table(marked)
+    assert r"\usepackage{booktabs}" in written and r"\begin{table*}" in written and r"\end{table*}" in written
+    assert "% BLEU: case:lc|version:2.6.0" in written.splitlines()
+    head, details, baseline, control, tuned = latex_rows(written)
     assert r"\multicolumn{3}{c}{$F_{\mathrm{BERT}}$}" in head
     assert details[1:4] == ["score", r"$\Delta$ baseline", r"$\Delta$ control"]
-    assert tuned[:4] == ["tuned", r"33.25\rlap{$\dagger$}", "+3.25", r"+1.75\rlap{$\ddagger$}"]
+    assert tuned[:4] == ["tuned", r"\textbf{33.25}\rlap{$\dagger$}", "+3.25", r"+1.75\rlap{$\ddagger$}"]
     assert baseline[:4] == ["baseline", "30.00", "", ""]
+
+
+def test_the_best_score_is_bold_and_so_is_its_equal():
+    """As far as the digits show; a table of one system has no best."""
+    three = [system(name, bleu) for name, bleu in (("baseline", 30.0), ("a", 31.004), ("b", 31.001))]
+    written = latex_rows(latex.main_table(comparison(*three, control=None)))
+    assert [row[1] for row in written[-3:]] == ["30.00", r"\textbf{31.00}", r"\textbf{31.00}"]
+    assert "textbf" not in latex.main_table(comparison(three[0], control=None))
 
 
 def test_latex_escapes_names():
     name = '50%_F & $x$ #1 {a} ~b^ \\c <d> |e| "f"\n'
-    latex = tables.latex(comparison(system("baseline", 30.0), system(name, 29.0), control=None))
-    assert latex_rows(latex)[3][0] == (
+    written = latex.main_table(comparison(system("baseline", 30.0), system(name, 29.0), control=None))
+    assert latex_rows(written)[3][0] == (
         r"50\%\_F \& \$x\$ \#1 \{a\} \textasciitilde{}b\textasciicircum{} \textbackslash{}c "
         r"\textless{}d\textgreater{} \textbar{}e\textbar{} ''f''␊"
     )
-    assert "$-$1.00" in latex
+    assert "$-$1.00" in written
 
 
 @given(st.text(st.characters(codec="utf-8"), max_size=20))
 def test_latex_of_any_name_is_balanced(name):
-    latex = tables.latex(comparison(system("baseline", 30.0), system(name + "!", 29.0), control=None))
-    code = re.sub(r"\\[^a-zA-Z]", "", "\n".join(line for line in latex.splitlines() if line[:1] != "%"))
+    written = latex.main_table(comparison(system("baseline", 30.0), system(name + "!", 29.0), control=None))
+    code = re.sub(r"\\[^a-zA-Z]", "", "\n".join(line for line in written.splitlines() if line[:1] != "%"))
     assert code.count("{") == code.count("}") and code.count("$") % 2 == 0
-    assert not re.search(r"[#~^%]|(?<!\$F)_", code) and len(latex_rows(latex)) == 4
+    assert not re.search(r"[#~^%]|(?<!\$F)_", code) and len(latex_rows(written)) == 4
 
 
 @given(st.lists(st.lists(st.text(max_size=8), min_size=3, max_size=3), max_size=4))

@@ -173,6 +173,7 @@ def add_report(subparsers) -> None:
         help="page to write, PAGE.html; its table is written beside it as PAGE.table.md, PAGE.table.tex and "
         "PAGE.table.json",
     )
+    parser.add_argument("--title", metavar="TEXT", help="title of the page (default: the name of the test set)")
     parser.add_argument("--published", metavar="FILE", help="published scores to show beside these, as JSON")
 
 
@@ -181,5 +182,5 @@ def run_report(args: argparse.Namespace) -> None:
     from fairseq_bertloss.report.write_report import write_report
 
     check_stdout()
-    for path in write_report(args.runs, args.output, args.published):
+    for path in write_report(args.runs, args.output, args.published, args.title):
         show(os.path.abspath(path))

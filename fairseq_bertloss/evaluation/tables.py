@@ -7,7 +7,6 @@ print(tables.markdown(comparison))
 import json
 import os
 from collections.abc import Sequence
-from itertools import groupby
 from typing import NamedTuple
 
 from fairseq_bertloss.evaluation.judgement import judgement
@@ -18,28 +17,12 @@ FURTHER = tuple(name for name in METRICS if name not in HEADLINE)
 """The metrics that are not tested for significance."""
 
 
-LATEX = {
-    "\\": r"\textbackslash{}",
-    "~": r"\textasciitilde{}",
-    "^": r"\textasciicircum{}",
-    "<": r"\textless{}",
-    ">": r"\textgreater{}",
-    "|": r"\textbar{}",
-    '"': "''",
-    "†": r"$\dagger$",
-    "‡": r"$\ddagger$",
-    "±": r"$\pm$",
-    "−": "$-$",
-    "Δ": r"$\Delta$",
-} | {char: "\\" + char for char in "&%$#_{}"}
-"""What LaTeX needs in place of a character."""
-
-
 class Cell(NamedTuple):
-    """A number as text, and the dagger that belongs to it."""
+    """A number as text, the dagger that belongs to it, and whether it is the best of its column."""
 
     text: str
     mark: str = ""
+    is_best: bool = False
 
 
 class Column(NamedTuple):
@@ -69,12 +52,20 @@ def main_cell(comparison: Comparison, system: System, column: Column) -> Cell:
     """A score, marked by its test against the baseline, or a difference; that from the control has its own mark."""
     metric = column.metric
     if column.role is None:
-        return Cell(score(system, metric), _mark(comparison, system.name, comparison.baseline, metric))
+        mark = _mark(comparison, system.name, comparison.baseline, metric)
+        return Cell(score(system, metric), mark, _is_best(comparison, system, metric))
     if column.against == system.name or (column.role == "control" and system.name == comparison.baseline):
         return Cell("")
     difference = system.mean(metric) - comparison.system(column.against).mean(metric)
     mark = _mark(comparison, system.name, column.against, metric) if column.role == "control" else ""
     return Cell(signed(difference, METRICS[metric].digits), mark)
+
+
+def _is_best(comparison: Comparison, system: System, metric: str) -> bool:
+    """Whether no other system has a better mean, as far as the digits show; nothing is best that is alone."""
+    digits = METRICS[metric].digits
+    values = [METRICS[metric].better * round(other.mean(metric), digits) for other in comparison.systems]
+    return len(values) > 1 and METRICS[metric].better * round(system.mean(metric), digits) == max(values)
 
 
 def score(system: System, metric: str) -> str:
@@ -164,32 +155,6 @@ def markdown(comparison: Comparison) -> str:
     return "\n\n".join(tables)
 
 
-def latex(comparison: Comparison) -> str:
-    """The main table in the style of booktabs, its notes as the caption."""
-    groups = [list(group) for _, group in groupby(main_columns(comparison), lambda column: column.metric)]
-    size = len(groups[0])
-    spans = [f"\\multicolumn{{{size}}}{{c}}{{{latex_title(METRICS[group[0].metric].title)}}}" for group in groups]
-    rules = [f"\\cmidrule(lr){{{start}-{start + size - 1}}}" for start in range(2, 2 + size * len(groups), size)]
-    details = ["score" if column.role is None else latex_text(column.title) for group in groups for column in group]
-    lines = [
-        r"% Needs \usepackage{booktabs} in the preamble.",
-        *(f"% {printable(name)}: {printable(value)}" for name, value in comparison.signatures.items()),
-        r"\begin{table*}",
-        r"\centering\small",
-        rf"\begin{{tabular}}{{l{'r' * size * len(groups)}}}",
-        r"\toprule",
-        " & ".join(["", *spans]) + r" \\",
-        *([" ".join(rules), " & ".join(["System", *details]) + r" \\"] if size > 1 else []),
-        r"\midrule",
-        *(_latex_row(comparison, system) for system in comparison.systems),
-        r"\bottomrule",
-        r"\end{tabular}",
-        rf"\caption{{{' '.join(map(latex_text, notes(comparison)))}}}",
-        r"\end{table*}",
-    ]
-    return "\n".join(lines)
-
-
 def to_json(comparison: Comparison, **more: object) -> str:
     """Every figure of the tables as JSON, unrounded, and more under the names that they are given by."""
     content = {
@@ -228,17 +193,6 @@ def p_value(p: float | None) -> str:
     return f"{p:.4f}"
 
 
-def latex_text(text: str) -> str:
-    """Text as LaTeX shows it, whatever it holds."""
-    return "".join(LATEX.get(char, char) for char in printable(text))
-
-
-def latex_title(title: str) -> str:
-    """A metric's title with its index below the line."""
-    symbol, _, index = title.partition("_")
-    return rf"${symbol}_{{\mathrm{{{index}}}}}$" if index else title
-
-
 def _main_table(comparison: Comparison) -> tuple[list[str], list[list[str]]]:
     """Titles and rows of the main table."""
     columns = main_columns(comparison)
@@ -248,13 +202,6 @@ def _main_table(comparison: Comparison) -> tuple[list[str], list[list[str]]]:
     rows = [[cell.text + cell.mark.ljust(size) for cell, size in zip(row, room, strict=True)] for row in cells]
     titles = ["system", *(column.title for column in columns)]
     return titles, [[system.name, *row] for system, row in zip(comparison.systems, rows, strict=True)]
-
-
-def _latex_row(comparison: Comparison, system: System) -> str:
-    cells = [main_cell(comparison, system, column) for column in main_columns(comparison)]
-    # A dagger takes no room, so that the digits stay in line.
-    texts = [latex_text(cell.text) + (rf"\rlap{{{latex_text(cell.mark)}}}" if cell.mark else "") for cell in cells]
-    return " & ".join([latex_text(system.name), *texts]) + r" \\"
 
 
 def _mark(comparison: Comparison, system: str, against: str, metric: str) -> str:

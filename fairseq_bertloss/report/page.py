@@ -10,7 +10,7 @@ html = page.page(comparison, entropies, curves, "runs")
 from collections.abc import Iterator, Sequence
 from itertools import groupby
 
-from fairseq_bertloss.evaluation import tables
+from fairseq_bertloss.evaluation import latex, tables
 from fairseq_bertloss.evaluation.health import health
 from fairseq_bertloss.evaluation.limits import LEAST_DISTINCT, LENGTH_TOLERANCE, MOST_REPEATED
 from fairseq_bertloss.evaluation.results import METRICS, Comparison, Curve, Entropy
@@ -39,6 +39,7 @@ def page(
     curves: Sequence[Curve],
     folder: str,
     theirs: published.Published | None = None,
+    title: str | None = None,
 ) -> str:
     """The whole page.
 
@@ -48,8 +49,9 @@ def page(
         curves: of the systems, or none.
         folder: where the results were read, for the commands that make those that are missing.
         theirs: what somebody else published, for a section of its own.
+        title: of the page; None: the name of the test set.
     """
-    title = f"Translations of {tables.test_set(comparison)}"
+    title = title or f"Translations of {tables.test_set(comparison)}"
     names = [system.name for system in comparison.systems]
     styles = system_styles([*names, *(part.system for part in (*entropies, *curves))])
     body = [
@@ -118,7 +120,9 @@ def _main_table(comparison: Comparison) -> str:
 
 
 def _main_cell(content: tables.Cell, column: tables.Column) -> str:
-    return f'<td class="{_kind(column)}">{escape(content.text)}<span class="mark">{content.mark}</span></td>'
+    number = escape(content.text)
+    number = f"<b>{number}</b>" if content.is_best else number
+    return f'<td class="{_kind(column)}">{number}<span class="mark">{content.mark}</span></td>'
 
 
 def _kind(column: tables.Column) -> str:
@@ -165,7 +169,7 @@ def _sentences(comparison: Comparison, styles: dict[str, dict]) -> Iterator[str]
 
 
 def _appendix(comparison: Comparison) -> Iterator[str]:
-    for title, text in (("Markdown", tables.markdown(comparison)), ("LaTeX (booktabs)", tables.latex(comparison))):
+    for title, text in (("Markdown", tables.markdown(comparison)), ("LaTeX (booktabs)", latex.main_table(comparison))):
         yield f"<details><summary>{title}</summary>{preformatted(text)}</details>"
     yield "<dl>"
     for name, value in comparison.signatures.items():

@@ -15,9 +15,10 @@ from dataclasses import dataclass
 from numbers import Real
 from typing import NamedTuple
 
+from fairseq_bertloss.evaluation.latex import escaped, metric_title
 from fairseq_bertloss.evaluation.plain_text import aligned, printable
 from fairseq_bertloss.evaluation.results import HEADLINE, METRICS, Comparison
-from fairseq_bertloss.evaluation.tables import latex_text, latex_title, number, signed
+from fairseq_bertloss.evaluation.tables import number, signed
 from fairseq_bertloss.report.markup import cell, figure, paragraph, prose, table
 
 NO_SCORE = "–"
@@ -121,8 +122,8 @@ def latex(published: Published, comparison: Comparison) -> str:
     sentences = [*notes(published, comparison), *filter(None, [published.note])]
     if not published.scores:
         return "\n".join(f"% {printable(sentence)}" for sentence in sentences)
-    metrics = [rf"\multicolumn{{4}}{{c}}{{{latex_title(METRICS[metric].title)}}}" for metric in HEADLINE]
-    kinds = [rf"\multicolumn{{2}}{{c}}{{{latex_text(kind)}}}" for kind in ("score", "Δ baseline")]
+    metrics = [rf"\multicolumn{{4}}{{c}}{{{metric_title(METRICS[metric].title)}}}" for metric in HEADLINE]
+    kinds = [rf"\multicolumn{{2}}{{c}}{{{escaped(kind)}}}" for kind in ("score", "Δ baseline")]
     size = 4 * len(HEADLINE)
     lines = [
         r"\begin{table*}",
@@ -135,10 +136,10 @@ def latex(published: Published, comparison: Comparison) -> str:
         " ".join(rf"\cmidrule(lr){{{start}-{start + 1}}}" for start in range(2, 2 + size, 2)),
         " & ".join(["System", *SIDES * 2 * len(HEADLINE)]) + r" \\",
         r"\midrule",
-        *(" & ".join(map(latex_text, row)) + r" \\" for row in _rows(published, comparison)),
+        *(" & ".join(map(escaped, row)) + r" \\" for row in _rows(published, comparison)),
         r"\bottomrule",
         r"\end{tabular}",
-        rf"\caption{{{' '.join(map(latex_text, sentences))}}}",
+        rf"\caption{{{' '.join(map(escaped, sentences))}}}",
         r"\end{table*}",
     ]
     return "\n".join(lines)

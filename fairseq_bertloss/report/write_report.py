@@ -5,7 +5,7 @@ bertloss report --runs DIR --output report.html [--published FILE]
 
 import os
 
-from fairseq_bertloss.evaluation import tables
+from fairseq_bertloss.evaluation import latex, tables
 from fairseq_bertloss.evaluation.results import Comparison, Curve, Entropy, read
 from fairseq_bertloss.files import check_output, whole
 from fairseq_bertloss.report import published
@@ -14,13 +14,14 @@ from fairseq_bertloss.report.checks import check
 FILES = {Comparison: "comparison.json", Entropy: "entropy.json", Curve: "curve.json"}
 
 
-def write_report(runs: str, output: str, published_file: str | None = None) -> list[str]:
+def write_report(runs: str, output: str, published_file: str | None = None, title: str | None = None) -> list[str]:
     """Writes the page, and beside it the tables as Markdown, LaTeX and JSON; all of them or none.
 
     Args:
         runs: folder of comparison.json and, where they were made, entropy.json and curve.json.
         output: the page, whose name ends in .html; the tables' names differ in the ending.
         published_file: scores that somebody else published, in the form of `published.read`, to stand beside ours.
+        title: of the page; None: the name of the test set.
 
     Returns:
         The paths that were written, the page first.
@@ -34,7 +35,7 @@ def write_report(runs: str, output: str, published_file: str | None = None) -> l
 
     from fairseq_bertloss.report.page import page  # imports matplotlib, which an error need not wait for
 
-    texts = [page(comparison, entropies, curves, runs, theirs), *_tables(comparison, theirs)]
+    texts = [page(comparison, entropies, curves, runs, theirs, title), *_tables(comparison, theirs)]
     _write(dict(zip(paths, texts, strict=True)))
     return paths
 
@@ -65,10 +66,10 @@ def _read(runs: str) -> tuple[Comparison, list[Entropy], list[Curve]]:
 def _tables(comparison: Comparison, theirs: published.Published | None) -> list[str]:
     """The tables as Markdown, LaTeX and JSON, ours first."""
     if theirs is None:
-        return [f"{form(comparison)}\n" for form in (tables.markdown, tables.latex, tables.to_json)]
+        return [f"{form(comparison)}\n" for form in (tables.markdown, latex.main_table, tables.to_json)]
     return [
         f"{tables.markdown(comparison)}\n\n{published.markdown(theirs, comparison)}\n",
-        f"{tables.latex(comparison)}\n\n{published.latex(theirs, comparison)}\n",
+        f"{latex.main_table(comparison)}\n\n{published.latex(theirs, comparison)}\n",
         f"{tables.to_json(comparison, published=published.content(theirs, comparison))}\n",
     ]
 
