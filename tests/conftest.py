@@ -6,7 +6,8 @@ import sys
 from pathlib import Path
 from types import ModuleType, SimpleNamespace
 
-import fairseq  # noqa: F401, before any test imports the package, which registers itself then
+import composing
+import fairseq.dataclass.utils  # before any test imports the package, which registers itself then
 import pytest
 import torch
 from hypothesis import settings
@@ -15,6 +16,8 @@ from prepared import command, run, write_corpus
 from training import SEED, train
 
 REPOSITORY = Path(__file__).resolve().parent.parent
+
+fairseq.dataclass.utils.compose = composing.compose
 
 # The same examples on every machine; `--hypothesis-profile default` looks for others.
 settings.register_profile("everywhere", derandomize=True)
