@@ -174,15 +174,18 @@ def test_the_same_results_make_the_same_bytes(evil, tmp_path):
     assert dict(matplotlib.rcParams) == before
 
 
-def test_tables_stand_beside_the_page(plain):
-    assert [Path(path).name for path in plain.paths] == [
-        "report.html",
-        "report.table.md",
-        "report.table.tex",
-        "report.table.json",
-    ]
+def test_tables_and_figures_stand_beside_the_page(plain):
+    tables_of_it = ["report.html", "report.table.md", "report.table.tex", "report.table.json"]
+    figures_of_it = [f"report.figure{number}.{form}" for number in ("3.1", "3.2", "4") for form in ("svg", "pdf")]
+    assert [Path(path).name for path in plain.paths] == tables_of_it + figures_of_it
+    for path in plain.paths[4:]:
+        content = Path(path).read_bytes()
+        if path.endswith(".svg"):
+            assert base64.b64encode(content).decode() in plain.html
+        else:
+            assert content.startswith(b"%PDF-") and content.rstrip().endswith(b"%%EOF")
     whole = comparison()
-    written = [Path(path).read_text(encoding="utf-8") for path in plain.paths[1:]]
+    written = [Path(path).read_text(encoding="utf-8") for path in plain.paths[1:4]]
     assert written == [f"{form(whole)}\n" for form in (tables.markdown, latex.main_table, tables.to_json)]
     assert latex.main_table(whole) in unescape(plain.html) and tables.markdown(whole) in unescape(plain.html)
     assert not list(Path(plain.runs).glob("*.partial"))

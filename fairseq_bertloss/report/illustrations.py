@@ -1,4 +1,7 @@
-"""The figures of the report with their captions, as pieces of HTML; figures.py and heat_map.py draw them."""
+"""The figures of the report with their captions, as pieces of HTML; figures.py and heat_map.py draw them.
+
+Each function also enters its drawings into a dict, by the names of their files.
+"""
 
 import math
 from collections.abc import Iterator, Sequence
@@ -11,12 +14,13 @@ from fairseq_bertloss.report import figures
 from fairseq_bertloss.report.changes import Changes, length_buckets
 from fairseq_bertloss.report.heat_map import heat_map
 from fairseq_bertloss.report.markup import figure, image, paragraph, plain_table, scrolled
+from fairseq_bertloss.report.style import Drawing
 
 PLACES = ["system", "both up", "both down", "F_BERT up, BLEU down", "BLEU up, F_BERT down", "one moved", "none moved"]
 """Titles of the table of how many sentences lie where."""
 
 
-def entropy(entropies: Sequence[Entropy], styles: dict[str, dict]) -> Iterator[str]:
+def entropy(entropies: Sequence[Entropy], styles: dict[str, dict], drawings: dict[str, Drawing]) -> Iterator[str]:
     """Figure 1, entropy at inference, and the table of means and medians."""
     subsets = listed(sorted({entropy.subset for entropy in entropies}))
     uniform = [
@@ -31,7 +35,8 @@ def entropy(entropies: Sequence[Entropy], styles: dict[str, dict]) -> Iterator[s
     )
     means = listed([f"{entropy.system} {entropy.mean:.2f}" for entropy in entropies])
     alt = f"Density and cumulative distribution of the entropy at inference; the means in nats are {means}."
-    yield figure("Figure 1. Entropy at inference.", caption, image(figures.entropy(entropies, styles), alt))
+    drawings["figure1"] = figures.entropy(entropies, styles)
+    yield figure("Figure 1. Entropy at inference.", caption, image(drawings["figure1"].svg, alt))
     rows = [
         [entropy.system, f"{sum(entropy.counts):,}", f"{entropy.mean:.3f}", f"{entropy.median:.3f}"]
         for entropy in entropies
@@ -39,7 +44,7 @@ def entropy(entropies: Sequence[Entropy], styles: dict[str, dict]) -> Iterator[s
     yield scrolled(plain_table(["system", "positions", "mean (nats)", "median (nats)"], rows))
 
 
-def curve(curves: Sequence[Curve], styles: dict[str, dict]) -> Iterator[str]:
+def curve(curves: Sequence[Curve], styles: dict[str, dict], drawings: dict[str, Drawing]) -> Iterator[str]:
     """Figure 2, scores during fine-tuning."""
     subsets = listed(sorted({curve.subset for curve in curves}))
     caption = (
@@ -52,10 +57,13 @@ def curve(curves: Sequence[Curve], styles: dict[str, dict]) -> Iterator[str]:
         scores = listed([f"{METRICS[metric].title} {score:.2f}" for metric, score in last.scores.items()])
         ends.append(f"{line.system} has {scores} after {last.updates:,} updates")
     alt = f"BLEU, F_BERT and MoverScore against updates: {'; '.join(ends)}."
-    yield figure("Figure 2. Scores during fine-tuning.", caption, image(figures.curve(curves, styles), alt))
+    drawings["figure2"] = figures.curve(curves, styles)
+    yield figure("Figure 2. Scores during fine-tuning.", caption, image(drawings["figure2"].svg, alt))
 
 
-def changes(comparison: Comparison, moved: Sequence[Changes], styles: dict[str, dict]) -> Iterator[str]:
+def changes(
+    comparison: Comparison, moved: Sequence[Changes], styles: dict[str, dict], drawings: dict[str, Drawing]
+) -> Iterator[str]:
     """Figure 3, change by sentence, one for each system, and the table of how many sentences lie where."""
     # At least a point, so that systems that change nothing have axes.
     limits = tuple(max(1.0, *(abs(getattr(change, metric)).max() for change in moved)) for metric in ("bleu", "f_bert"))
@@ -69,9 +77,10 @@ def changes(comparison: Comparison, moved: Sequence[Changes], styles: dict[str, 
         )
         way = f"from {comparison.baseline} to {change.system}"
         alt = f"Change in F_BERT against change in BLEU of each sentence, {way}."
-        svg = figures.change(change, buckets, limits, styles[change.system]["color"])
+        drawing = figures.change(change, buckets, limits, styles[change.system]["color"])
+        drawings[f"figure{number}"] = drawing
         title = f"Figure {number}. Change by sentence, {way}."
-        yield figure(title, caption if i == 1 else "", image(svg, alt))
+        yield figure(title, caption if i == 1 else "", image(drawing.svg, alt))
     yield scrolled(plain_table(PLACES, [[change.system, *map(str, _places(change))] for change in moved]))
 
 
@@ -82,7 +91,7 @@ def _places(change: Changes) -> Iterator[int]:
     yield from (*quadrants, len(change.bleu) - sum(quadrants) - unchanged, unchanged)
 
 
-def similarities(comparison: Comparison) -> Iterator[str]:
+def similarities(comparison: Comparison, drawings: dict[str, Drawing]) -> Iterator[str]:
     """Figure 4, greedy matching in one sentence, or why there is none."""
     if not comparison.similarities:
         yield paragraph("Figure 4 is missing: no sentence is short enough to draw.")
@@ -95,7 +104,8 @@ def similarities(comparison: Comparison) -> Iterator[str]:
         "hypothesis, for recall."
     )
     alt = f"Heat map of the cosines between the tokens of hypothesis and reference, for {systems}."
-    yield figure("Figure 4. Greedy matching.", caption, image(heat_map(comparison.similarities), alt))
+    drawings["figure4"] = heat_map(comparison.similarities)
+    yield figure("Figure 4. Greedy matching.", caption, image(drawings["figure4"].svg, alt))
 
 
 def missing(number: int, kind: str, folder: str) -> Iterator[str]:

@@ -111,10 +111,10 @@ def paragraph(text: str, kind: str = "") -> str:
     return f'<p class="{kind}">{prose(text)}</p>' if kind else f"<p>{prose(text)}</p>"
 
 
-def image(svg: str, alt: str) -> str:
+def image(svg: bytes, alt: str) -> str:
     """A figure of matplotlib's. As an image of its own its ids cannot clash with those of another figure."""
-    width, height = (float(size) for size in re.search(r'width="([\d.]+)pt" height="([\d.]+)pt"', svg).groups())
-    data = base64.b64encode(svg.encode()).decode()
+    width, height = (float(size) for size in re.search(rb'width="([\d.]+)pt" height="([\d.]+)pt"', svg).groups())
+    data = base64.b64encode(svg).decode()
     size = f'width="{SCALE * width:.0f}" height="{SCALE * height:.0f}"'
     return f'<img {size} alt="{escape(alt)}" src="data:image/svg+xml;base64,{data}">'
 

@@ -4,7 +4,7 @@ Tables come from evaluation/tables.py and published.py. Figures get their captio
 figures.py (1: entropy at inference, 2: scores during fine-tuning, 3: change by sentence) and heat_map.py (4: greedy
 matching).
 
-html = page.page(comparison, entropies, curves, "runs")
+html, drawings = page.page(comparison, entropies, curves, "runs")
 """
 
 from collections.abc import Iterator, Sequence
@@ -29,7 +29,7 @@ from fairseq_bertloss.report.markup import (
     prose,
     table,
 )
-from fairseq_bertloss.report.style import system_styles
+from fairseq_bertloss.report.style import Drawing, system_styles
 from fairseq_bertloss.report.summary import summary
 
 
@@ -40,8 +40,8 @@ def page(
     folder: str,
     theirs: published.Published | None = None,
     title: str | None = None,
-) -> str:
-    """The whole page.
+) -> tuple[str, dict[str, Drawing]]:
+    """The whole page, and its figures by the names of their files.
 
     Args:
         comparison: systems on a test set.
@@ -54,6 +54,7 @@ def page(
     title = title or f"Translations of {tables.test_set(comparison)}"
     names = [system.name for system in comparison.systems]
     styles = system_styles([*names, *(part.system for part in (*entropies, *curves))])
+    drawings: dict[str, Drawing] = {}
     body = [
         f"<h1>{escape(title)}</h1>",
         *_summary(comparison, entropies),
@@ -63,14 +64,18 @@ def page(
         "<h2>Confidence, significance and further metrics</h2>",
         *_further_tables(comparison),
         "<h2>Entropy at inference</h2>",
-        *(illustrations.entropy(entropies, styles) if entropies else illustrations.missing(1, "entropy", folder)),
+        *(
+            illustrations.entropy(entropies, styles, drawings)
+            if entropies
+            else illustrations.missing(1, "entropy", folder)
+        ),
         "<h2>Scores during fine-tuning</h2>",
-        *(illustrations.curve(curves, styles) if curves else illustrations.missing(2, "curve", folder)),
-        *_sentences(comparison, styles),
+        *(illustrations.curve(curves, styles, drawings) if curves else illustrations.missing(2, "curve", folder)),
+        *_sentences(comparison, styles, drawings),
         "<h2>Source of the main table, signatures and files</h2>",
         *_appendix(comparison),
     ]
-    return document(title, body)
+    return document(title, body), drawings
 
 
 def _summary(comparison: Comparison, entropies: Sequence[Entropy]) -> Iterator[str]:
@@ -153,19 +158,19 @@ def _further_table(comparison: Comparison) -> str:
     return table([[cell(first, "th", "text"), *(cell(title, "th") for title in titles)]], rows)
 
 
-def _sentences(comparison: Comparison, styles: dict[str, dict]) -> Iterator[str]:
+def _sentences(comparison: Comparison, styles: dict[str, dict], drawings: dict[str, Drawing]) -> Iterator[str]:
     """What changed by sentence; nothing where the baseline is alone."""
     moved = [changes(comparison, system) for system in comparison.systems if system.name != comparison.baseline]
     if moved:
         yield "<h2>Changes by sentence</h2>"
-        yield from illustrations.changes(comparison, moved, styles)
+        yield from illustrations.changes(comparison, moved, styles, drawings)
         yield "<h2>Examples</h2>"
         yield paragraph(
             "First runs. Struck through: words of the baseline that the system lacks. Underlined: words that are new."
         )
         yield from examples(comparison, moved)
         yield "<h2>How BERTScore matches a sentence</h2>"
-        yield from illustrations.similarities(comparison)
+        yield from illustrations.similarities(comparison, drawings)
 
 
 def _appendix(comparison: Comparison) -> Iterator[str]:

@@ -5,6 +5,7 @@ import math
 import warnings
 from collections.abc import Callable, Iterable, Sequence
 from functools import wraps
+from typing import NamedTuple
 
 from matplotlib import style
 from matplotlib.figure import Figure
@@ -57,21 +58,38 @@ STYLE = {
 }
 
 
-def drawn(draw: Callable[..., Figure]) -> Callable[..., str]:
-    """Turns a function that draws a figure into one that returns it as SVG, the same for the same arguments."""
+class Drawing(NamedTuple):
+    """A figure in the formats that it is written in."""
+
+    svg: bytes
+    pdf: bytes
+
+
+UNDATED = {
+    "svg": dict.fromkeys(("Creator", "Date", "Format", "Type")),
+    "pdf": dict.fromkeys(("Creator", "Producer", "CreationDate")),
+}
+"""What a format would say about when and by what it was written, which makes equal figures differ."""
+
+
+def drawn(draw: Callable[..., Figure]) -> Callable[..., Drawing]:
+    """Turns a function that draws a figure into one that returns it in every format: equal arguments, equal bytes."""
 
     @wraps(draw)
-    def svg(*args, **kwargs) -> str:
+    def saved(*args, **kwargs) -> Drawing:
         with style.context(["default", STYLE]), warnings.catch_warnings():
-            # matplotlib only measures the text; the browser that draws it has the glyphs.
+            # In SVG matplotlib only measures the text; the browser that draws it has the glyphs.
             warnings.filterwarnings("ignore", message="Glyph .* missing from font")
-            file = io.StringIO()
-            draw(*args, **kwargs).savefig(
-                file, format="svg", metadata=dict.fromkeys(("Creator", "Date", "Format", "Type"))
-            )
-        return file.getvalue()
+            figure = draw(*args, **kwargs)
+            return Drawing(*(_saved(figure, form) for form in Drawing._fields))
 
-    return svg
+    return saved
+
+
+def _saved(figure: Figure, form: str) -> bytes:
+    file = io.BytesIO()
+    figure.savefig(file, format=form, metadata=UNDATED[form])
+    return file.getvalue()
 
 
 def system_styles(names: Iterable[str]) -> dict[str, dict]:

@@ -1,4 +1,4 @@
-"""Writes the report of an evaluation: the page, and beside it the tables as Markdown, LaTeX and JSON.
+"""Writes the report of an evaluation: the page, and beside it its tables and figures for a paper.
 
 bertloss report --runs DIR --output report.html [--published FILE]
 """
@@ -15,11 +15,11 @@ FILES = {Comparison: "comparison.json", Entropy: "entropy.json", Curve: "curve.j
 
 
 def write_report(runs: str, output: str, published_file: str | None = None, title: str | None = None) -> list[str]:
-    """Writes the page, and beside it the tables as Markdown, LaTeX and JSON; all of them or none.
+    """Writes the page, beside it the tables as Markdown, LaTeX and JSON, and the figures as SVG and PDF; all or none.
 
     Args:
         runs: folder of comparison.json and, where they were made, entropy.json and curve.json.
-        output: the page, whose name ends in .html; the tables' names differ in the ending.
+        output: the page, whose name ends in .html; the other names differ in the ending.
         published_file: scores that somebody else published, in the form of `published.read`, to stand beside ours.
         title: of the page; None: the name of the test set.
 
@@ -35,9 +35,14 @@ def write_report(runs: str, output: str, published_file: str | None = None, titl
 
     from fairseq_bertloss.report.page import page  # imports matplotlib, which an error need not wait for
 
-    texts = [page(comparison, entropies, curves, runs, theirs, title), *_tables(comparison, theirs)]
-    _write(dict(zip(paths, texts, strict=True)))
-    return paths
+    html, drawings = page(comparison, entropies, curves, runs, theirs, title)
+    texts = [html, *_tables(comparison, theirs)]
+    files = {path: text.encode() for path, text in zip(paths, texts, strict=True)}
+    stem, _ = os.path.splitext(output)
+    for name, drawing in drawings.items():
+        files |= {f"{stem}.{name}.{form}": content for form, content in drawing._asdict().items()}
+    _write(files)
+    return list(files)
 
 
 def _output_paths(output: str) -> list[str]:
@@ -74,8 +79,8 @@ def _tables(comparison: Comparison, theirs: published.Published | None) -> list[
     ]
 
 
-def _write(texts: dict[str, str]) -> None:
+def _write(files: dict[str, bytes]) -> None:
     """Writes files by their paths; none of them appears before all are whole."""
-    with whole(*texts) as partial:
-        for path, text in zip(partial, texts.values(), strict=True):
-            path.write_text(text, encoding="utf-8", newline="\n")
+    with whole(*files) as partial:
+        for path, content in zip(partial, files.values(), strict=True):
+            path.write_bytes(content)
