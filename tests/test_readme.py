@@ -54,6 +54,8 @@ def test_commands(tiny_lm, tmp_path):
         "--arch transformer_iwslt_de_en": "--arch transformer_tiny",
         "--patience 3": "--max-update 2",
         "--max-update 300": "--max-update 2",
+        "++optimization.max_update=300": "++optimization.max_update=2 ++common.cpu=true",
+        "model._name=transformer_iwslt_de_en": "model._name=transformer_tiny",
         "--save-interval-updates 60": "--save-interval-updates 1",
     })  # fmt: skip
     done = subprocess.run(["bash", "-euo", "pipefail", "-c", script], cwd=tmp_path, capture_output=True, text=True)
@@ -65,6 +67,7 @@ def test_commands(tiny_lm, tmp_path):
     assert len(re.findall(r"^D-\d+\t", done.stdout, re.M)) == 3, "fairseq-interactive did not translate"
     assert (tmp_path / "dict.txt").is_file()
     assert (tmp_path / "interpolated.pt").is_file()
+    assert (tmp_path / "by_yaml" / "checkpoint_last.pt").is_file()
 
 
 def test_python_example(minilm):
