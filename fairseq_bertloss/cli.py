@@ -10,7 +10,7 @@ from collections.abc import Sequence
 
 from fairseq_bertloss import __version__
 from fairseq_bertloss.commands import average, evaluate, extract, mend, models, preprocess, streams
-from fairseq_bertloss.commands.common import be_quiet, report_error
+from fairseq_bertloss.commands.common import quietly, report_error
 from fairseq_bertloss.files import NO_ROOM
 
 DESCRIPTION = """Prepare corpora for fairseq models that learn from BERTScore, and evaluate the models' translations.
@@ -51,9 +51,9 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _run(args: argparse.Namespace) -> int:
-    be_quiet(args.quiet)
     try:
-        args.run(args)
+        with quietly(args.quiet):
+            args.run(args)
     except KeyboardInterrupt:
         return 130
     except (BrokenPipeError, streams.NotPrinted):

@@ -4,15 +4,11 @@ import errno
 import gzip
 import os
 import stat
-import sys
 import zlib
 from collections.abc import Iterator
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from typing import BinaryIO
-
-STANDARD_INPUT = "-"
-"""The name by which a command reads text from standard input."""
 
 DAMAGED = (EOFError, zlib.error, gzip.BadGzipFile)
 """What reading a damaged or truncated gzip file raises."""
@@ -34,8 +30,6 @@ def opened(path: str | os.PathLike) -> AbstractContextManager[BinaryIO]:
     Raises:
         OSError: it cannot be opened.
     """
-    if path == STANDARD_INPUT:
-        return nullcontext(sys.stdin.buffer)
     return (gzip.open if os.fspath(path).endswith(".gz") else open)(path, "rb")
 
 

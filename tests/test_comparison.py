@@ -362,6 +362,16 @@ class TestScore:
             assert bertloss("score", "good=-") == 0
         assert capsys.readouterr().out == expected
 
+    def test_standard_input_has_a_name(self, bertloss, monkeypatch, capsys):
+        monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BytesIO(b"one\ntwo\n")))
+        assert bertloss("score", "-") == 2
+        assert capsys.readouterr().err.startswith("bertloss: error: standard input has 2 sentences")
+
+    def test_standard_input_that_is_closed(self, bertloss, monkeypatch, capsys):
+        monkeypatch.setattr("sys.stdin", None)
+        assert bertloss("score", "-") == 2
+        assert "standard input, which is closed" in capsys.readouterr().err
+
     def test_standard_input_is_read_once(self, bertloss, capsys):
         assert bertloss("score", "a=-", "b=-") == 2
         assert "can be read only once" in capsys.readouterr().err
@@ -398,7 +408,11 @@ class TestScore:
 
     @pytest.mark.parametrize(
         "arguments, message",
-        [(["--batch-size", "0"], "--batch-size must be at least 1"), (["--device", "abc"], "--device abc: ")],
+        [
+            (["--batch-size", "0"], "--batch-size must be at least 1"),
+            (["--device", "abc"], "--device abc cannot be"),
+            (["--device", "meta"], "--device meta cannot be"),
+        ],
     )
     def test_bad_batch_size_and_device(self, bertloss, capsys, arguments, message):
         assert bertloss("score", *arguments, "{good}") == 2

@@ -39,6 +39,12 @@ SCHEDULE = "--soft-prediction sparsemax --temperature 1:0.5@100 --score recall -
             "bfloat16, reads text",
         ),
         (
+            "--cross-entropy-weight 1 --label-smoothing 0.1 --gumbel-hard",
+            "cross-entropy alone (label smoothing 0.1); in the log beside it; soft predictions (gumbel_softmax, hard, "
+            "temperature 0.1) along the reference; maximised: BERTScore's f1 by greedy matching",
+            "float32, reads pieces",
+        ),
+        (
             "--objective risk --reward bleu --best-candidate",
             "cross-entropy of the best of 4 candidates and 1 sampled; reward: bleu",
             None,

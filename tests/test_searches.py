@@ -36,6 +36,8 @@ def translate(build):  # noqa: F811
             config = generation_config("--candidate-generation-args", given)
             return translations(task, network, sample, config, samples=samples)
 
+    translated.network, translated.sample = network.eval(), sample
+    translated.longest = sample["net_input"]["src_lengths"] + 40  # max_len_a and max_len_b
     return translated
 
 
@@ -59,6 +61,39 @@ def test_samples_beside_a_beam_search_are_the_models_own(translate, monkeypatch,
     monkeypatch.setattr(searches, "drawn", most_probable)
     assert [own[beam:] for own in symbols(translate(beam, samples))] == [samples * own for own in greedy]
     assert symbols(translate(samples, sampling=True)) == [samples * own for own in greedy]
+
+
+@pytest.mark.parametrize("beam, samples", [(2, 2), (0, 2)], ids=["beside a beam search", "alone"])
+def test_samples_are_drawn_from_the_models_own_probabilities(translate, monkeypatch, beam, samples):
+    """At each step: of the symbol that follows what was drawn, without padding; </s> neither first nor missing last."""
+    network = translate.network
+    given = []
+    monkeypatch.setattr(searches, "drawn", lambda p: given.append(p) or most_probable(p))
+    options = {} if beam else {"sampling": True}
+    found = translate(beam or samples, samples if beam else 0, **options)
+    sample = translate.sample
+    encoded = network.encoder(sample["net_input"]["src_tokens"], sample["net_input"]["src_lengths"])
+    longest = max(len(own[-1]["tokens"]) for own in found)
+    read = torch.full((len(found), longest), 1)
+    read[:, 0] = 2
+    for row, own in zip(read, found, strict=True):
+        row[1 : len(own[-1]["tokens"])] = own[-1]["tokens"][:-1]
+    features = network.decoder(read, encoder_out=encoded)
+    expected = network.get_normalized_probs(features, log_probs=False)
+    assert len(given) == longest
+    rest = list(range(len(found)))
+    for step, own in enumerate(given):
+        for place, sentence in enumerate(rest):
+            probabilities = expected[sentence, step].clone()
+            probabilities[1] = 0
+            if step == 0:
+                probabilities[2] = 0
+            if step == int(translate.longest[sentence]):
+                probabilities = torch.nn.functional.one_hot(torch.tensor(2), len(probabilities)).float()
+            if step < len(found[sentence][-1]["tokens"]):
+                torch.testing.assert_close(own[place, -1], probabilities / probabilities.sum(), atol=1e-5, rtol=0)
+        ended = {i for i in rest if max(len(one["tokens"]) for one in found[i]) == step + 1}
+        rest = [i for i in rest if i not in ended]
 
 
 def test_samples_differ_and_end_once(translate):
@@ -92,6 +127,16 @@ def test_every_symbol_of_the_tail_has_its_turn(monkeypatch):
         uniform = (1 + (symbol - 0.5) * 1e-8) / total
         monkeypatch.setattr(torch, "rand_like", lambda like, uniform=uniform: torch.full_like(like, uniform))
         assert searches.drawn(probabilities).item() == symbol
+
+
+@pytest.mark.parametrize("beam, samples, options", [(2, 2, {}), (2, 0, {"sampling": True})])
+def test_a_model_that_rules_the_end_out_has_no_samples(build, beam, samples, options):  # noqa: F811
+    _, network, task = build()
+    ending(network, -torch.inf)
+    config = generation_config("x", json.dumps({"beam": beam, "max_len_a": 1, "max_len_b": 3} | options))
+    with evaluating(network):
+        found = translations(task, network, make_sample(task, [*PIECES, LONG]), config, samples=samples)
+    assert found == 4 * [[]]
 
 
 def test_nothing_left_to_draw_is_no_error():

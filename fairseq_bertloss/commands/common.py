@@ -4,7 +4,9 @@ import argparse
 import logging
 import sys
 import textwrap
-from collections.abc import Callable
+import warnings
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 
 from fairseq_bertloss.commands.streams import give_up
 from fairseq_bertloss.progress import show_progress
@@ -62,12 +64,23 @@ def quiet_fairseq() -> None:
     logging.basicConfig(level=logging.WARNING)
 
 
-def be_quiet(quiet: bool) -> None:
-    """Whether progress, reports and warnings are left out from now on."""
+@contextmanager
+def quietly(quiet: bool) -> Iterator[None]:
+    """Leaves out progress, reports and warnings in a with statement, if it is to be quiet."""
     global _quiet
-    _quiet = quiet
-    show_progress(not quiet)
-    logging.disable(logging.WARNING if quiet else logging.NOTSET)
+    before = logging.root.manager.disable
+    with warnings.catch_warnings():
+        if quiet:
+            warnings.simplefilter("ignore")
+            logging.disable(logging.WARNING)
+        _quiet = quiet
+        show_progress(not quiet)
+        try:
+            yield
+        finally:
+            _quiet = False
+            show_progress(True)
+            logging.disable(before)
 
 
 def report(line: str) -> None:
@@ -104,9 +117,9 @@ def report_pairs(counts: dict[str, int]) -> None:
     report(", ".join(f"{split}: {count} pairs" for split, count in counts.items()))
 
 
-def warn(*warnings: str | None) -> None:
-    """Reports the warnings; None stands for none."""
-    for warning in filter(None, warnings):
+def warn(*lines: str | None) -> None:
+    """Reports warnings; None stands for none."""
+    for warning in filter(None, lines):
         report(warning)
 
 

@@ -1,7 +1,6 @@
 """Subcommands that evaluate translations: score, compare, report."""
 
 import argparse
-import itertools
 import os
 
 from fairseq_bertloss.commands.common import add_command
@@ -9,9 +8,9 @@ from fairseq_bertloss.commands.scoring import (
     FOR_REPORT,
     add_evaluator,
     add_system,
-    check_read_once,
     evaluator,
     named_files,
+    with_standard_input,
 )
 from fairseq_bertloss.commands.streams import check_stdout, show
 from fairseq_bertloss.files import check_output
@@ -27,7 +26,7 @@ def add_score(subparsers) -> None:
         run_score,
         reads="translations and their references: text, one sentence a line, or fairseq-generate's output; plain or "
         ".gz, - for standard input",
-        writes="a table or JSON, to standard output",
+        writes="a table, JSON or tab-separated lines, to standard output",
         example="bertloss score --reference test.en --lm bert-base-uncased baseline=baseline.out tuned=tuned.out",
     )
     parser.add_argument(
@@ -50,8 +49,8 @@ def run_score(args: argparse.Namespace) -> None:
     systems = {}
     for name, files in map(named_files, args.systems):
         add_system(systems, name or ",".join(files), files)
-    check_read_once([args.reference, *itertools.chain(*systems.values())])
-    scores = score.score_files(args.reference, systems, evaluator(args))
+    reference, systems = with_standard_input(args.reference, systems)
+    scores = score.score_files(reference, systems, evaluator(args))
     if args.json:
         show(score.to_json(scores, args.sentence_level))
     else:
@@ -131,9 +130,9 @@ def run_compare(args: argparse.Namespace) -> None:
                 f"--system {argument} has no name: give NAME=FILE, or NAME=FILE,FILE,... for several seeds"
             )
         add_system(systems, name, files)
-    check_read_once([args.reference, *itertools.chain(*systems.values())])
+    reference, systems = with_standard_input(args.reference, systems)
     comparison = compare(
-        args.reference,
+        reference,
         systems,
         evaluator(args),
         baseline=baseline,

@@ -52,8 +52,8 @@ def add_prepare(subparsers) -> None:
         run_prepare,
         reads="raw parallel text, one sentence a line",
         writes="a folder that fairseq-train reads, with the text as it was cut and a record of the settings",
-        example="bertloss prepare --source train.de --target train.en --lm bert-base-uncased --source-lang de "
-        "--target-lang en --destdir data",
+        example="bertloss prepare --source train.de --target train.en --valid-source valid.de --valid-target valid.en "
+        "--lm bert-base-uncased --source-lang de --target-lang en --destdir data",
     )
     add_raw_text(parser.add_argument_group("raw text (UTF-8, one sentence a line, plain or .gz)"))
     add_lm(parser, "whose word pieces the target is made of")

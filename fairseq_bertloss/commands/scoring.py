@@ -1,11 +1,15 @@
 """What the subcommands that evaluate share: the options of the metrics, and systems with names."""
 
 import argparse
+import itertools
 import os
-from collections.abc import Sequence
+import sys
+from collections.abc import Mapping
 
 from fairseq_bertloss.commands.common import add_lm
-from fairseq_bertloss.files import STANDARD_INPUT
+
+DASH = "-"
+"""What stands for standard input on the command line."""
 
 FOR_REPORT = "file to write, for `bertloss report`"
 
@@ -92,9 +96,9 @@ def _device(name: str) -> str:
     import torch
 
     try:
-        torch.zeros(1, device=name)
-    except (RuntimeError, AssertionError) as error:  # as torch has it without CUDA
-        raise ValueError(f"--device {name}: {str(error).splitlines()[0]}") from error
+        torch.zeros(1, device=name).item()
+    except (RuntimeError, AssertionError, ImportError) as error:  # as torch has it without CUDA, or without a driver
+        raise ValueError(f"--device {name} cannot be used here: {str(error).splitlines()[0]}") from error
     return name
 
 
@@ -122,17 +126,27 @@ def _split(files: str) -> list[str]:
 
 
 def _is_readable(path: str) -> bool:
-    return path == STANDARD_INPUT or os.path.exists(path)
+    return path == DASH or os.path.exists(path)
 
 
-def check_read_once(paths: Sequence[str]) -> None:
-    """Refuses to read standard input twice.
+def with_standard_input(reference: str, systems: Mapping[str, list[str]]) -> tuple[str, dict[str, list[str]]]:
+    """The reference's file and those of the systems, with standard input for -.
 
     Raises:
-        ValueError: it stands for several files.
+        ValueError: - stands for several files, or standard input is closed.
     """
-    if paths.count(STANDARD_INPUT) > 1:
-        raise ValueError(f"{STANDARD_INPUT}, standard input, can be read only once: it may stand for one file")
+    times = [reference, *itertools.chain(*systems.values())].count(DASH)
+    if times > 1:
+        raise ValueError(f"{DASH}, standard input, can be read only once: it may stand for one file")
+    if times and sys.stdin is None:
+        raise ValueError(f"{DASH} stands for standard input, which is closed")
+
+    from fairseq_bertloss.evaluation.hypotheses import STANDARD_INPUT
+
+    def named(path: str) -> str:
+        return STANDARD_INPUT if path == DASH else path
+
+    return named(reference), {named(name): list(map(named, files)) for name, files in systems.items()}
 
 
 def add_system(systems: dict, name: str, value) -> str:

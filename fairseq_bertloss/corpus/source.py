@@ -175,7 +175,7 @@ def learn_bpe(word_counts: Mapping[str, int], merges: int, path: str) -> None:
     counted = io.StringIO("".join(f"{word} {count}\n" for word, count in sorted(word_counts.items())))
     learned = io.StringIO()
     if any(len(word) > 1 for word in word_counts):
-        with progress(what="BPE", unit=" merges", total=merges) as bar, redirect_stderr(io.StringIO()):
+        with progress(what="BPE", unit=" merges", total=merges + 1) as bar, redirect_stderr(io.StringIO()):
             # subword-nmt's own bar would be in log files too, and stop where no pair is left.
             learn(counted, _Counted(learned, bar), merges, is_dict=True)
     if learned.getvalue().count("\n") < 2:  # the first line is the version
@@ -185,7 +185,7 @@ def learn_bpe(word_counts: Mapping[str, int], merges: int, path: str) -> None:
 
 
 class _Counted(NamedTuple):
-    """A file of merges, each of which moves a bar of tqdm's."""
+    """A file of merges, each line of which moves a bar of tqdm's."""
 
     file: TextIO
     bar: Any

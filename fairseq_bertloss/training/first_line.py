@@ -6,7 +6,7 @@ from fairseq_bertloss.loss.bertscore_loss import BERTScoreLoss
 from fairseq_bertloss.loss.soft_predictions import DEFAULT_TEMPERATURE
 from fairseq_bertloss.loss.text_reward import TextReward
 from fairseq_bertloss.training.config import BERTScoreCriterionConfig
-from fairseq_bertloss.training.reward_weights import BERTSCORE, reward_weights
+from fairseq_bertloss.training.reward_weights import BERTSCORE, MOVERSCORE, reward_weights
 
 
 def first_line(cfg: BERTScoreCriterionConfig, bertscore: BERTScoreLoss | TextReward | None) -> str:
@@ -17,11 +17,15 @@ def first_line(cfg: BERTScoreCriterionConfig, bertscore: BERTScoreLoss | TextRew
         bertscore: what the options made; None where BERTScore is no reward.
     """
     parts = [_risk(cfg) if str(cfg.objective) == "risk" else _soft(cfg)]
-    if cfg.cross_entropy_weight:
-        smoothing = f" (label smoothing {cfg.label_smoothing:g})" if cfg.label_smoothing else ""
+    smoothing = f" (label smoothing {cfg.label_smoothing:g})" if cfg.label_smoothing else ""
+    if cfg.cross_entropy_weight == 1:
+        parts = [f"cross-entropy alone{smoothing}; in the log beside it", *parts]
+    elif cfg.cross_entropy_weight:
         parts.append(f"{cfg.cross_entropy_weight:g} cross-entropy{smoothing}")
     if bertscore is not None:
         parts.append(_language_model(cfg, bertscore))
+    elif MOVERSCORE in reward_weights(cfg.reward):
+        parts.append(f"language model {short_name(cfg.bert_model)}")
     return "; ".join(parts)
 
 
@@ -36,6 +40,7 @@ def _risk(cfg: BERTScoreCriterionConfig) -> str:
     kinds += [f"{cfg.sampled_candidates} sampled"] if cfg.sampled_candidates else []
     kinds += ["the reference"] if cfg.reference_among_candidates else []
     what = "cross-entropy of the best" if cfg.best_candidate else "minimum risk"
+    kinds[0] += "" if cfg.risk_alpha == 1 else f" (alpha {cfg.risk_alpha:g})"
     scale = "" if str(cfg.reward_scale) == "none" else f", scaled by {cfg.reward_scale}"
     return f"{what} of {listed(kinds)}; reward: {listed(rewards)}{scale}"
 
@@ -44,11 +49,14 @@ def _soft(cfg: BERTScoreCriterionConfig) -> str:
     kind = str(cfg.soft_prediction or "gumbel_softmax")
     along = "the model's own translation" if cfg.free_running else "the reference"
     temperature = cfg.soft_temperature or f"{DEFAULT_TEMPERATURE[kind]:g}"
+    kind += ", hard" if cfg.gumbel_hard else ""
     return f"soft predictions ({kind}, temperature {temperature}) along {along}; maximised: {_score(cfg)}"
 
 
 def _score(cfg: BERTScoreCriterionConfig) -> str:
-    return f"BERTScore's {cfg.score} by {cfg.reward_matching} matching"
+    idf = " with idf" if cfg.bert_idf else ""
+    rescaled = ", rescaled" if cfg.rescale_with_baseline else ""
+    return f"BERTScore's {cfg.score}{idf} by {cfg.reward_matching} matching{rescaled}"
 
 
 def _language_model(cfg: BERTScoreCriterionConfig, bertscore: BERTScoreLoss | TextReward) -> str:

@@ -197,8 +197,10 @@ def translations(
         found = _generated(task, generator, model, sample | {"id": places})
     finally:
         _forget_beam(model)
+    if not samples:
+        return found
     # Beside a beam search the generator takes samples for the best there is.
-    return [sorted(own, key=lambda one: one["score"] == torch.inf) for own in found] if samples else found
+    return [sorted(own, key=lambda one: one["positional_scores"][-1].isposinf().item()) for own in found]
 
 
 def _forget_beam(model: nn.Module) -> None:

@@ -61,6 +61,8 @@ class Samples(Sampling):
         if step > 0:
             score = score + scores[:, :, step - 1]
         chosen = place if symbols is None else symbols.gather(-1, place.unsqueeze(-1)).squeeze(-1)
+        is_stuck = _is_stuck(lprobs)
+        score, chosen = score.masked_fill(is_stuck, -torch.inf), chosen.masked_fill(is_stuck, self.eos)
         return score, chosen, torch.arange(slots, device=lprobs.device).expand(sentences, slots)
 
     def _probabilities(self, log_probabilities: Tensor) -> tuple[Tensor, Tensor | None]:
@@ -71,6 +73,11 @@ class Samples(Sampling):
             top = log_probabilities.topk(self.sampling_topk)
             return top.values.exp(), top.indices
         return log_probabilities.exp(), None
+
+
+def _is_stuck(lprobs: Tensor) -> Tensor:
+    """Where all symbols are ruled out, (sentences, slots) bool: what got there has no end, and is no translation."""
+    return lprobs.isneginf().all(dim=-1)
 
 
 def drawn(probabilities: Tensor) -> Tensor:
@@ -170,7 +177,7 @@ class BeamAndSamples(Search):
         slot = torch.arange(symbol.size(1), device=symbol.device).expand_as(symbol) + self._beam
         going_on = _Places(torch.zeros_like(lprobs[..., 0]), symbol, slot)
         nothing = _Places.of(going_on, -torch.inf, self.eos)
-        was_done = self._sampled[sentences]
+        was_done = self._sampled[sentences] | _is_stuck(lprobs)
         ends = (symbol == self.eos) & ~was_done
         is_done = was_done | ends
         self._sampled[sentences] = is_done
