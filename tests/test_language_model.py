@@ -230,7 +230,7 @@ def test_no_such_layer(layer, tiny_lm):
 
 
 def test_not_a_model(tmp_path):
-    with pytest.raises(ValueError, match="cannot load the language model's configuration.*existing folder"):
+    with pytest.raises(ValueError, match="cannot load the language model's configuration.*: there is no such folder"):
         FrozenLanguageModel.from_pretrained(str(tmp_path / "absent"), 1)
     with pytest.raises(ValueError, match="config.json"):
         FrozenLanguageModel.from_pretrained(str(tmp_path), 1)

@@ -10,7 +10,7 @@ import torch
 from transformers import AutoConfig, AutoModel, BertConfig
 
 from fairseq_bertloss.language_model.frozen import FrozenLanguageModel, rescaling_baseline
-from fairseq_bertloss.language_model.lm_config import BERT_KEYS
+from fairseq_bertloss.language_model.lm_config import BERT_KEYS, is_out_of_reach
 from fairseq_bertloss.language_model.pretrained import encoder_config, load_encoder, scoring_layer
 from fairseq_bertloss.language_model.vocabulary import load_tokenizer, tokenize
 
@@ -128,3 +128,10 @@ def test_a_configuration_that_is_none(content, message, tiny_lm, tmp_path):
             ValueError, match=re.escape(f"from '{folder}': {message} (the folder must hold config.json")
         ):
             load(str(folder))
+
+
+@pytest.mark.parametrize("name", ["./nomodel", "/nowhere/model", "../models/bert", "~/bert"])
+def test_a_path_that_leads_nowhere(name):
+    with pytest.raises(ValueError, match=f"^cannot load the language model's tokenizer from '{name}': there is no"):
+        load_tokenizer(name)
+    assert is_out_of_reach(name), "nobody is asked for it"

@@ -55,6 +55,8 @@ def read_config(name: str) -> "PretrainedConfig":
 
 def not_loadable(part: str, name: str, error: Exception) -> str:
     """The message for a tokenizer or model that transformers could not load."""
+    if is_hub_name(name) and not _can_be_hub_name(name):
+        return f"cannot load the language model's {part} from {name!r}: there is no such folder"
     reason = next(iter(str(error).strip().splitlines()), type(error).__name__)
     remedy = (
         "the folder must hold config.json, the weights and the tokenizer's files"
@@ -74,7 +76,18 @@ def is_out_of_reach(name: str) -> bool:
 
     It would ask again for three quarters of a minute otherwise.
     """
-    return is_hub_name(name) and not _hub_answers()
+    return is_hub_name(name) and (not _can_be_hub_name(name) or not _hub_answers())
+
+
+def _can_be_hub_name(name: str) -> bool:
+    """Whether the hub may have a model of this name; paths such as ./model have other characters, or more slashes."""
+    from huggingface_hub.utils import HFValidationError, validate_repo_id
+
+    try:
+        validate_repo_id(name)
+    except HFValidationError:
+        return False
+    return True
 
 
 @functools.cache
