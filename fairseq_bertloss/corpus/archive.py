@@ -9,12 +9,13 @@ import os
 import posixpath
 import tarfile
 import tempfile
-import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from functools import cached_property
 from typing import BinaryIO
+
+from fairseq_bertloss.files import DAMAGED
 
 CHUNK = 1 << 20
 IN_MEMORY = 64 << 20
@@ -144,7 +145,7 @@ class Tarball:
         except Refused:
             raise
         # A hostile header makes tarfile raise ValueError or, by a long chain of headers, RecursionError.
-        except (tarfile.TarError, EOFError, zlib.error, gzip.BadGzipFile, ValueError, RecursionError) as error:
+        except (tarfile.TarError, *DAMAGED, ValueError, RecursionError) as error:
             raise ValueError(
                 f"{self._name} is damaged, truncated or not a .tgz archive ({error}); {FETCH_AGAIN}"
             ) from error
