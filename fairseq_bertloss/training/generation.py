@@ -189,7 +189,7 @@ def translations(
     if config.sampling:
         generator.search = Samples(dictionary, config.sampling_topk, config.sampling_topp)
     elif samples:
-        generator.search = BeamAndSamples(dictionary, generator.eos, config.beam, len(longest))
+        generator.search = BeamAndSamples(dictionary, generator.eos, config.beam, samples, sources)
     generator.search = OwnLengths(generator.search, dictionary, generator.eos, longest, sources)
     # The search would get the sentences' numbers in the data.
     places = torch.arange(len(longest), device=sources.device)
@@ -197,10 +197,16 @@ def translations(
         found = _generated(task, generator, model, sample | {"id": places})
     finally:
         _forget_beam(model)
-    if not samples:
+    return _samples_last(found) if samples else found
+
+
+def _samples_last(found: list[list[dict]]) -> list[list[dict]]:
+    """Translations of a beam search before the samples, which the generator takes for the best there is."""
+    last_scores = [one["positional_scores"][-1] for own in found for one in own]
+    if not last_scores:
         return found
-    # Beside a beam search the generator takes samples for the best there is.
-    return [sorted(own, key=lambda one: one["positional_scores"][-1].isposinf().item()) for own in found]
+    are_samples = iter(torch.stack(last_scores).isposinf().tolist())  # one copy from a GPU, not one for each
+    return [sorted(own, key=lambda _: next(are_samples)) for own in found]
 
 
 def _forget_beam(model: nn.Module) -> None:

@@ -57,11 +57,12 @@ class Samples(Sampling):
         sentences, slots, _ = lprobs.shape
         probabilities, symbols = self._probabilities(lprobs.log_softmax(dim=-1))
         place = drawn(probabilities)
-        score = probabilities.gather(-1, place.unsqueeze(-1)).squeeze(-1).log()
+        probability = _at(probabilities, place)
+        score = probability.log()
         if step > 0:
             score = score + scores[:, :, step - 1]
-        chosen = place if symbols is None else symbols.gather(-1, place.unsqueeze(-1)).squeeze(-1)
-        is_stuck = _is_stuck(lprobs)
+        chosen = place if symbols is None else _at(symbols, place)
+        is_stuck = probability.isnan()
         score, chosen = score.masked_fill(is_stuck, -torch.inf), chosen.masked_fill(is_stuck, self.eos)
         return score, chosen, torch.arange(slots, device=lprobs.device).expand(sentences, slots)
 
@@ -75,22 +76,23 @@ class Samples(Sampling):
         return log_probabilities.exp(), None
 
 
-def _is_stuck(lprobs: Tensor) -> Tensor:
-    """Where all symbols are ruled out, (sentences, slots) bool: what got there has no end, and is no translation."""
-    return lprobs.isneginf().all(dim=-1)
+def _at(values: Tensor, place: Tensor) -> Tensor:
+    """Values (sentences, slots, n) at one place of each slot, (sentences, slots)."""
+    return values.gather(-1, place.unsqueeze(-1)).squeeze(-1)
 
 
 def drawn(probabilities: Tensor) -> Tensor:
     """An index along the last dimension, drawn with the given probabilities, which need not sum to 1.
 
     One uniform number each, in the place of torch.multinomial's one a symbol. Sums in float32 would lose symbols below
-    1e-7, of which the tail of a vocabulary has many.
+    1e-7, of which the tail of a vocabulary has many. Where all symbols are ruled out, all are NaN, and so is the one
+    at the index: what got there has no end, and is no translation.
     """
     cumulative = probabilities.cumsum(dim=-1, dtype=torch.float64)
     total = cumulative[..., -1:]
     uniform = torch.rand_like(total)
     index = torch.searchsorted(cumulative, uniform * total, right=True)  # past symbols of probability 0
-    return index.squeeze(-1).clamp(max=probabilities.size(-1) - 1)  # all are NaN where nothing is left to draw
+    return index.squeeze(-1).clamp(max=probabilities.size(-1) - 1)  # beyond it, where all are NaN
 
 
 class _Places(NamedTuple):
@@ -127,27 +129,25 @@ class BeamAndSamples(Search):
     that it ends nothing either.
     """
 
-    def __init__(self, dictionary, eos: int, beam: int, sentences: int):
-        """A search of one batch.
+    def __init__(self, dictionary, eos: int, beam: int, samples: int, sources: Tensor):
+        """A search of one batch, whose sentences the generator numbers from 0.
 
         Args:
             dictionary: of the target.
             eos: the symbol </s>, of which a task may have one of its own.
-            beam: places of the beam search; the generator's other slots have samples.
-            sentences: of the batch, which the generator numbers from 0.
+            beam: places of the beam search.
+            samples: slots of the generator after these.
+            sources: one of each sentence, (sentences, ...).
         """
         super().__init__(dictionary)
         self.eos = eos
         self._beam = beam
         self._search = BeamSearch(dictionary)
-        self._ended = torch.zeros(sentences, dtype=torch.long)  # translations that the beam search has found
-        self._sampled: Tensor | None = None  # (sentences, samples) bool, the samples that have ended
+        # How many translations the beam search has found, and which samples have ended.
+        self._ended = sources.new_zeros(len(sources), dtype=torch.long)
+        self._sampled = sources.new_zeros(len(sources), samples, dtype=torch.bool)
 
     def step(self, step: int, lprobs: Tensor, scores: Tensor, prev_output_tokens=None, original_batch_idxs=None):
-        if self._sampled is None:
-            self._ended = self._ended.to(lprobs.device)
-            samples = lprobs.size(1) - self._beam
-            self._sampled = torch.zeros(len(self._ended), samples, dtype=torch.bool, device=lprobs.device)
         searched = self._searched(step, lprobs[:, : self._beam], scores[:, : self._beam], original_batch_idxs)
         sampled = self._sample(lprobs[:, self._beam :], original_batch_idxs)
         ending, going_on = (of_beam.beside(of_samples) for of_beam, of_samples in zip(searched, sampled, strict=True))
@@ -173,11 +173,12 @@ class BeamAndSamples(Search):
 
     def _sample(self, lprobs: Tensor, sentences: Tensor) -> tuple[_Places, _Places]:
         """What ends and what goes on of the samples, (sentences, samples) each; what does not end has score -inf."""
-        symbol = drawn(lprobs.softmax(dim=-1))
+        probabilities = lprobs.softmax(dim=-1)
+        symbol = drawn(probabilities)
         slot = torch.arange(symbol.size(1), device=symbol.device).expand_as(symbol) + self._beam
         going_on = _Places(torch.zeros_like(lprobs[..., 0]), symbol, slot)
         nothing = _Places.of(going_on, -torch.inf, self.eos)
-        was_done = self._sampled[sentences] | _is_stuck(lprobs)
+        was_done = self._sampled[sentences] | _at(probabilities, symbol).isnan()
         ends = (symbol == self.eos) & ~was_done
         is_done = was_done | ends
         self._sampled[sentences] = is_done
