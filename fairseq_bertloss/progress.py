@@ -32,6 +32,11 @@ def progress(items: Iterable | None = None, what: str = "", *, unit: str, total:
     return tqdm(items, what, total=total, unit=unit, leave=False, disable=hidden, delay=PATIENCE, **more)
 
 
+def is_shown() -> bool:
+    """Whether there is progress to be seen."""
+    return _shown
+
+
 def show_progress(shown: bool) -> None:
     """Whether there is any progress to be seen from now on."""
     global _shown

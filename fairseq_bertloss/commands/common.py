@@ -9,9 +9,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 from fairseq_bertloss.commands.streams import give_up
-from fairseq_bertloss.progress import show_progress
-
-_quiet = False
+from fairseq_bertloss.progress import is_shown, show_progress
 
 
 def add_command(
@@ -67,18 +65,15 @@ def quiet_fairseq() -> None:
 @contextmanager
 def quietly(quiet: bool) -> Iterator[None]:
     """Leaves out progress, reports and warnings in a with statement, if it is to be quiet."""
-    global _quiet
     before = logging.root.manager.disable
     with warnings.catch_warnings():
         if quiet:
             warnings.simplefilter("ignore")
             logging.disable(logging.WARNING)
-        _quiet = quiet
         show_progress(not quiet)
         try:
             yield
         finally:
-            _quiet = False
             show_progress(True)
             logging.disable(before)
 
@@ -89,7 +84,7 @@ def report(line: str) -> None:
     Raises:
         BrokenPipeError: nobody reads stderr any more.
     """
-    if not _quiet:
+    if is_shown():
         report_error(line)
 
 
