@@ -111,7 +111,8 @@ entropy() {
   for row in baseline "${rows[@]}"; do
     systems+=(--system "$row" "$(checkpoint "$row" "$first")" "$(folder "$row" "$first")/test.out")
   done
-  bertloss entropy "$work/data" --gen-subset test "${systems[@]}" --output "$results/entropy.json"
+  bertloss entropy "$work/data" --gen-subset test "${systems[@]}" --output "$results/entropy.json" \
+    >"$results/entropy.md"
 }
 
 # curve ROW...: of the checkpoints along the way, on the validation set: who picks a checkpoint by this curve must not
@@ -122,7 +123,7 @@ curve() {
     runs+=(--run "$row=$(folder "$row" "$first")")
   done
   bertloss curve "$work/data" --gen-subset valid --reference "$work/corpus/valid.$target_lang" "${evaluation[@]}" \
-    --baseline "$(checkpoint baseline "$first")" "${runs[@]}" --output "$results/curve.json"
+    --baseline "$(checkpoint baseline "$first")" "${runs[@]}" --output "$results/curve.json" >"$results/curve.md"
 }
 
 # report OPTIONS...

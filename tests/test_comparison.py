@@ -291,6 +291,15 @@ def test_score_prints_a_row_for_each_system(bertloss, capsys):
     assert sum(line.startswith(("BLEU ", "chrF ", "TER ", "F_BERT ", "MoverScore ")) for line in lines) == 5
 
 
+def test_compare_as_json(bertloss, files, capsys):
+    assert bertloss("compare", "--baseline", "{fair}", "--system", "x={good}", "--json") == 0
+    printed = json.loads(capsys.readouterr().out)
+    expected = sacrebleu.corpus_bleu(GOOD, [REFERENCES], lowercase=True).score
+    assert [system["name"] for system in printed["systems"]] == ["baseline", "x"]
+    assert printed["systems"][1]["scores"]["bleu"]["mean"] == expected
+    assert {test["metric"] for test in printed["systems"][1]["tests"]} == set(results.HEADLINE)
+
+
 def test_score_as_json(bertloss, files, capsys):
     assert bertloss("score", "x={good}", "--json") == 0
     printed = json.loads(capsys.readouterr().out)

@@ -15,7 +15,7 @@ from fairseq_bertloss import cli
 from fairseq_bertloss.evaluation import results
 from fairseq_bertloss.evaluation.f_bert import FBertScorer
 from fairseq_bertloss.evaluation.hypotheses import read_references, read_translations
-from fairseq_bertloss.evaluation.results import Curve
+from fairseq_bertloss.evaluation.results import Curve, Entropy
 from fairseq_bertloss.forced_decoding import entropies
 from fairseq_bertloss.language_model.vocabulary import load_tokenizer
 
@@ -88,7 +88,7 @@ def test_targets_are_references(outputs, minilm):
         assert read_references(path, tokenizer) == foreign.ENGLISH
 
 
-def test_curve(models, tiny_lm, tmp_path):
+def test_curve(models, tiny_lm, tmp_path, capsys):
     """The baseline is the checkpoint itself, which is translated once."""
     model = models["subword_nmt"]
     lm = tiny_lm("bert")
@@ -104,6 +104,21 @@ def test_curve(models, tiny_lm, tmp_path):
     assert "&" not in "".join(translated).replace(" & ", "") and "@@" not in "".join(translated)
     expected = mean_f_bert(lm, translated, foreign.ENGLISH)
     assert [point.scores["f_bert"] for point in found.points] == pytest.approx([expected] * 2, abs=1e-5)
+    shown = [line.split("|")[1:-1] for line in capsys.readouterr().out.splitlines()]
+    assert [line[0].split() for line in shown[2:]] == [["r"]] * 2
+    assert [line[3].strip() for line in shown[2:]] == [f"{expected:.2f}"] * 2
+
+
+def test_results_as_json_need_no_file(models, outputs, tmp_path, capsys):
+    """What `bertloss entropy` prints, and writes for the report."""
+    model, output = models["subword_nmt"], tmp_path / "entropy.json"
+    command = ["entropy", model.data, "--gen-subset", "test", "--system", "a", model.checkpoint, outputs["subword_nmt"]]
+    assert cli.main([*map(str, command), "--json", "--output", str(output)]) == 0
+    printed_json = capsys.readouterr().out
+    assert printed_json == output.read_text() and json.loads(printed_json)["bertloss"] == "Entropy"
+    assert cli.main(list(map(str, command))) == 0
+    (found,) = results.read(str(output), Entropy)
+    assert f" {found.mean:.3f} | " in capsys.readouterr().out
 
 
 @pytest.mark.parametrize("kind", ["subword_nmt", "sentencepiece"])

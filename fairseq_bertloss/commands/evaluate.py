@@ -7,6 +7,7 @@ from fairseq_bertloss.commands.common import add_command
 from fairseq_bertloss.commands.scoring import (
     FOR_REPORT,
     add_evaluator,
+    add_json,
     add_system,
     evaluator,
     named_files,
@@ -33,7 +34,7 @@ def add_score(subparsers) -> None:
         "systems", nargs="+", metavar="[NAME=]FILE", help="translations of a system: text, or fairseq-generate's output"
     )
     add_evaluator(parser)
-    parser.add_argument("--json", action="store_true", help="print JSON instead of a table")
+    add_json(parser)
     parser.add_argument(
         "--sentence-level",
         action="store_true",
@@ -66,7 +67,7 @@ def add_compare(subparsers) -> None:
         summary,
         run_compare,
         reads="translations and their references, as `bertloss score` does",
-        writes="tables of scores and tests, to standard output, and with --output all of it as JSON",
+        writes="tables of scores and tests, or JSON, to standard output; with --output the JSON to a file too",
         example="bertloss compare --reference test.en --lm bert-base-uncased --baseline baseline.out --control "
         "control.out --system tuned=tuned.out --output runs/comparison.json",
     )
@@ -105,6 +106,7 @@ def add_compare(subparsers) -> None:
     parser.add_argument(
         "--level", type=float, default=0.01, metavar="P", help="mark differences with p below P (default: %(default)s)"
     )
+    add_json(parser)
     parser.add_argument("--output", metavar="JSON", help=FOR_REPORT)
 
 
@@ -144,7 +146,7 @@ def run_compare(args: argparse.Namespace) -> None:
     )
     if args.output:
         results.write(args.output, [comparison])
-    show(tables.markdown(comparison))
+    show(tables.to_json(comparison) if args.json else tables.markdown(comparison))
 
 
 def add_report(subparsers) -> None:

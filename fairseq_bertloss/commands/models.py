@@ -3,7 +3,8 @@
 import argparse
 
 from fairseq_bertloss.commands.common import add_command, quiet_fairseq, report
-from fairseq_bertloss.commands.scoring import FOR_REPORT, add_evaluator, add_system, check_names, evaluator
+from fairseq_bertloss.commands.scoring import FOR_REPORT, add_evaluator, add_json, add_system, check_names, evaluator
+from fairseq_bertloss.commands.streams import check_stdout, show
 from fairseq_bertloss.files import check_not_split, check_output
 
 
@@ -16,7 +17,7 @@ def add_entropy(subparsers) -> None:
         summary,
         run_entropy,
         reads="checkpoints, and what fairseq-generate printed with each",
-        writes="JSON for `bertloss report`",
+        writes="a table or JSON to standard output; with --output JSON for `bertloss report`",
         example="bertloss entropy data --system baseline baseline.pt baseline.out --system tuned tuned.pt tuned.out "
         "--output runs/entropy.json",
     )
@@ -36,23 +37,27 @@ def add_entropy(subparsers) -> None:
         metavar=("SOURCE", "TARGET"),
         help="codes of the two languages, for models of several pairs (translation_multi_simple_epoch)",
     )
-    parser.add_argument("--output", required=True, metavar="JSON", help=FOR_REPORT)
+    add_json(parser)
+    parser.add_argument("--output", metavar="JSON", help=FOR_REPORT)
 
 
 def run_entropy(args: argparse.Namespace) -> None:
-    """Writes the distribution of each system's entropies and reports its mean and median."""
+    """Prints the mean and median of each system's entropies, and writes their distribution if a file is named."""
     quiet_fairseq()
     from fairseq_bertloss.evaluation import results
+    from fairseq_bertloss.evaluation.plain_text import aligned
+    from fairseq_bertloss.evaluation.tables import entropy_table
     from fairseq_bertloss.forced_decoding import entropies
 
-    check_output(args.output)
+    check_stdout()
+    if args.output:
+        check_output(args.output)
     check_not_split(args.data)
     check_names([name for name, *_ in args.system])
     distributions = entropies(args.data, args.gen_subset, args.system, args.max_tokens, args.languages)
-    results.write(args.output, distributions)
-    for entropy in distributions:
-        positions = sum(entropy.counts)
-        report(f"{entropy.system}: mean {entropy.mean:.3f}, median {entropy.median:.3f} nats, {positions} positions")
+    if args.output:
+        results.write(args.output, distributions)
+    show(results.to_json(distributions) if args.json else aligned(*entropy_table(distributions)))
 
 
 def add_curve(subparsers) -> None:
@@ -64,7 +69,8 @@ def add_curve(subparsers) -> None:
         summary,
         run_curve,
         reads="the checkpoints along a training, and binarised data",
-        writes="JSON for `bertloss report`, and each checkpoint's translations beside it",
+        writes="a table or JSON to standard output, and each checkpoint's translations beside it; with --output JSON "
+        "for `bertloss report`",
         example="bertloss curve data --reference valid.en --lm bert-base-uncased --baseline baseline.pt --run "
         "tuned=checkpoints --output runs/curve.json",
     )
@@ -88,16 +94,21 @@ def add_curve(subparsers) -> None:
         help="more options of fairseq-generate, in quotation marks: its task, or how symbols become text that are no "
         'pieces of --word-pieces-lm ("--post-process sentencepiece"; "--tokenizer moses")',
     )
-    parser.add_argument("--output", required=True, metavar="JSON", help=FOR_REPORT)
+    add_json(parser)
+    parser.add_argument("--output", metavar="JSON", help=FOR_REPORT)
 
 
 def run_curve(args: argparse.Namespace) -> None:
-    """Writes the curve of each training."""
+    """Prints the scores along each training, and writes them if a file is named."""
     quiet_fairseq()
     from fairseq_bertloss.curve import curves
     from fairseq_bertloss.evaluation import results
+    from fairseq_bertloss.evaluation.plain_text import aligned
+    from fairseq_bertloss.evaluation.tables import curve_table
 
-    check_output(args.output)
+    check_stdout()
+    if args.output:
+        check_output(args.output)
     runs = {}
     for argument in args.runs:
         name, equals, folder = argument.partition("=")
@@ -119,7 +130,9 @@ def run_curve(args: argparse.Namespace) -> None:
         report,
         args.generation,
     )
-    results.write(args.output, found)
+    if args.output:
+        results.write(args.output, found)
+    show(results.to_json(found) if args.json else aligned(*curve_table(found)))
 
 
 def add_data(parser: argparse.ArgumentParser, subset: str) -> None:

@@ -66,6 +66,11 @@ def add_evaluator(parser: argparse.ArgumentParser) -> None:
     )
 
 
+def add_json(parser: argparse.ArgumentParser) -> None:
+    """Adds the option of a command that prints a table."""
+    parser.add_argument("--json", action="store_true", help="print JSON instead of a table")
+
+
 def evaluator(args: argparse.Namespace):
     """The Evaluator that the options of add_evaluator() describe.
 

@@ -211,13 +211,25 @@ def write(path: str, results: Sequence) -> None:
     Raises:
         ValueError: a number is not finite.
     """
-    kind = type(results[0]).__name__
     try:
-        text = json.dumps({"bertloss": kind, "results": [asdict(result) for result in results]}, allow_nan=False)
+        text = to_json(results)
     except ValueError as error:
-        raise ValueError(f"{path} is not written: a score is not a finite number") from error
+        raise ValueError(f"{path} is not written: {error}") from error
     with whole(path) as (partial,):
         partial.write_text(text + "\n", encoding="utf-8")
+
+
+def to_json(results: Sequence) -> str:
+    """Results of one of the classes above as one line.
+
+    Raises:
+        ValueError: a number is not finite.
+    """
+    kind = type(results[0]).__name__
+    try:
+        return json.dumps({"bertloss": kind, "results": [asdict(result) for result in results]}, allow_nan=False)
+    except ValueError as error:
+        raise ValueError("a score is not a finite number") from error
 
 
 def read(path: str, kind: type) -> list:

@@ -11,7 +11,15 @@ from typing import NamedTuple
 
 from fairseq_bertloss.evaluation.judgement import judgement
 from fairseq_bertloss.evaluation.plain_text import aligned, printable
-from fairseq_bertloss.evaluation.results import HEADLINE, METRICS, Comparison, SignificanceTest, System
+from fairseq_bertloss.evaluation.results import (
+    HEADLINE,
+    METRICS,
+    Comparison,
+    Curve,
+    Entropy,
+    SignificanceTest,
+    System,
+)
 
 FURTHER = tuple(name for name in METRICS if name not in HEADLINE)
 """The metrics that are not tested for significance."""
@@ -106,6 +114,22 @@ def further_table(comparison: Comparison) -> tuple[list[str], list[list[str]]]:
     """Titles and rows of the metrics that are not tested."""
     titles = ["system", *(METRICS[metric].title for metric in FURTHER)]
     return titles, [[system.name, *(score(system, metric) for metric in FURTHER)] for system in comparison.systems]
+
+
+def entropy_table(entropies: Sequence[Entropy]) -> tuple[list[str], list[list[str]]]:
+    """Titles and rows of the table of entropies."""
+    rows = [[e.system, f"{sum(e.counts):,}", f"{e.mean:.3f}", f"{e.median:.3f}"] for e in entropies]
+    return ["system", "positions", "mean (nats)", "median (nats)"], rows
+
+
+def curve_table(curves: Sequence[Curve]) -> tuple[list[str], list[list[str]]]:
+    """Titles and rows of the table of scores along trainings."""
+    rows = [
+        [curve.system, f"{point.updates:,}", *(number(point.scores[name], METRICS[name].digits) for name in HEADLINE)]
+        for curve in curves
+        for point in curve.points
+    ]
+    return ["system", "updates", *(METRICS[name].title for name in HEADLINE)], rows
 
 
 def notes(comparison: Comparison) -> list[str]:

@@ -10,6 +10,7 @@ import numpy as np
 
 from fairseq_bertloss.evaluation.plain_text import listed
 from fairseq_bertloss.evaluation.results import METRICS, Comparison, Curve, Entropy
+from fairseq_bertloss.evaluation.tables import entropy_table
 from fairseq_bertloss.report import figures
 from fairseq_bertloss.report.changes import Changes, length_buckets
 from fairseq_bertloss.report.heat_map import heat_map
@@ -37,11 +38,7 @@ def entropy(entropies: Sequence[Entropy], styles: dict[str, dict], drawings: dic
     alt = f"Density and cumulative distribution of the entropy at inference; the means in nats are {means}."
     drawings["figure1"] = figures.entropy(entropies, styles)
     yield figure("Figure 1. Entropy at inference.", caption, image(drawings["figure1"].svg, alt))
-    rows = [
-        [entropy.system, f"{sum(entropy.counts):,}", f"{entropy.mean:.3f}", f"{entropy.median:.3f}"]
-        for entropy in entropies
-    ]
-    yield scrolled(plain_table(["system", "positions", "mean (nats)", "median (nats)"], rows))
+    yield scrolled(plain_table(*entropy_table(entropies)))
 
 
 def curve(curves: Sequence[Curve], styles: dict[str, dict], drawings: dict[str, Drawing]) -> Iterator[str]:
