@@ -24,6 +24,7 @@ from fairseq_bertloss.evaluation import latex, tables
 from fairseq_bertloss.report import figures
 from fairseq_bertloss.report.changes import length_buckets
 from fairseq_bertloss.report.markup import POLICY
+from fairseq_bertloss.report.style import system_styles
 from fairseq_bertloss.report.write_report import write_report
 
 EVIL = '<script>document.title = "broken into"</script> & "quoted" <img src="http://example.org/x.png">'
@@ -175,10 +176,10 @@ def test_the_same_results_make_the_same_bytes(evil, tmp_path):
 
 
 def test_tables_and_figures_stand_beside_the_page(plain):
-    tables_of_it = ["report.html", "report.table.md", "report.table.tex", "report.table.json"]
+    tables_of_it = [f"report.{kind}" for kind in ("html", "table.md", "table.tex", "table.json", "examples.tex")]
     figures_of_it = [f"report.figure{number}.{form}" for number in ("3.1", "3.2", "4") for form in ("svg", "pdf")]
     assert [Path(path).name for path in plain.paths] == tables_of_it + figures_of_it
-    for path in plain.paths[4:]:
+    for path in plain.paths[5:]:
         content = Path(path).read_bytes()
         if path.endswith(".svg"):
             assert base64.b64encode(content).decode() in plain.html
@@ -189,6 +190,37 @@ def test_tables_and_figures_stand_beside_the_page(plain):
     assert written == [f"{form(whole)}\n" for form in (tables.markdown, latex.main_table, tables.to_json)]
     assert latex.main_table(whole) in unescape(plain.html) and tables.markdown(whole) in unescape(plain.html)
     assert not list(Path(plain.runs).glob("*.partial"))
+
+
+def test_examples_in_latex(plain, evil):
+    """Each system's largest changes, the words that differ in bold; whatever the text has, LaTeX gets as text."""
+    control, tuned = Path(plain.paths[4]).read_text(encoding="utf-8").split("\n\n")
+    assert r"\midrule" not in control and "of tuned. Bold: words" in tuned
+    first = tuned[tuned.index(r"\midrule") :].splitlines()[1:4]
+    assert first[0] == r"reference & a hat , a coat and a red scarf & \\"
+    assert first[1].startswith("baseline & a hat and a red coat & ") and first[2].startswith("tuned & a hat and a red")
+    assert tuned.count("reference & ") == 5 + 4  # sentences that gained, and all that lost
+    text = Path(evil.paths[4]).read_text(encoding="utf-8")
+    assert r"\textbf{\textless{}script\textgreater{}document" in text and r"baseline" not in text
+
+
+def test_figure_1_shows_the_difference_from_the_first_system():
+    names = NAMES[:2]
+    figure = figures.entropy.__wrapped__(entropies(*names), system_styles(names))
+    first, second = (line.get_ydata() for line in figure.axes[1].lines[::2])
+    assert np.allclose(first, 0)
+    end, (one, other) = 0.5, entropies(*names)
+    expected = [100 * sum(part.counts[:50]) / sum(part.counts) for part in (one, other)]
+    entropy = figure.axes[1].lines[2].get_xdata()
+    assert np.interp(end, entropy, second) == pytest.approx(expected[1] - expected[0], abs=0.5)
+
+
+def test_figure_2_has_equal_heights_for_equal_changes():
+    names = NAMES[:2]
+    for lines, height in ((curves(*names), 2.2), (curves(names[0]), figures.LEAST_SPAN)):
+        figure = figures.curve.__wrapped__(lines, system_styles(names))
+        spans = [axes.get_ylim()[1] - axes.get_ylim()[0] for axes in figure.axes]
+        assert spans == pytest.approx([height] * 3)
 
 
 def test_tables_on_the_page(tmp_path):

@@ -158,7 +158,8 @@ def add_report(subparsers) -> None:
         summary,
         run_report,
         reads="what compare, entropy and curve wrote with --output into one folder",
-        writes="an HTML page, and beside it its tables in Markdown, LaTeX and JSON and its figures in SVG and PDF",
+        writes="an HTML page, and beside it its tables in Markdown, LaTeX and JSON, its examples in LaTeX and its "
+        "figures in SVG and PDF",
         example="bertloss report --runs runs --output report.html",
     )
     parser.add_argument(
@@ -172,7 +173,8 @@ def add_report(subparsers) -> None:
         required=True,
         metavar="HTML",
         help="page to write, PAGE.html; its table is written beside it as PAGE.table.md, PAGE.table.tex and "
-        "PAGE.table.json, its figures as PAGE.figure1.svg, PAGE.figure1.pdf and so on",
+        "PAGE.table.json, its examples as PAGE.examples.tex, its figures as PAGE.figure1.svg, PAGE.figure1.pdf and "
+        "so on",
     )
     parser.add_argument("--title", metavar="TEXT", help="title of the page (default: the name of the test set)")
     parser.add_argument("--published", metavar="FILE", help="published scores to show beside these, as JSON")

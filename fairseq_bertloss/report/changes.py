@@ -51,6 +51,11 @@ class Changes:
         return [int(i) for i in order if sign * self.f_bert[i] >= NO_CHANGE]
 
 
+def all_changes(comparison: Comparison) -> list[Changes]:
+    """The changes of every system but the baseline."""
+    return [changes(comparison, system) for system in comparison.systems if system.name != comparison.baseline]
+
+
 def changes(comparison: Comparison, system: System) -> Changes:
     """The changes from the baseline's first run to a system's."""
     before = comparison.system(comparison.baseline).runs[0].sentences

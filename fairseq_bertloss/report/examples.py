@@ -1,7 +1,8 @@
-"""The report's examples: the sentences that gained and lost most, side by side, as pieces of HTML."""
+"""The report's examples: the sentences that gained and lost most, side by side, as pieces of HTML and in LaTeX."""
 
 from collections.abc import Iterator, Sequence
 
+from fairseq_bertloss.evaluation.latex import escaped, metric_title
 from fairseq_bertloss.evaluation.results import HEADLINE, METRICS, Comparison, System
 from fairseq_bertloss.evaluation.tables import number, signed
 from fairseq_bertloss.report.changes import Changes, Piece, differences
@@ -21,6 +22,50 @@ def examples(comparison: Comparison, moved: Sequence[Changes]) -> Iterator[str]:
             yield f"<h3>{prose(f'The largest {word} in F_BERT' if chosen else f'No {word} in F_BERT')}</h3>"
             yield from (_example(comparison, comparison.system(change.system), i) for i in chosen)
         yield "</details>"
+
+
+def latex_examples(comparison: Comparison, moved: Sequence[Changes]) -> str:
+    """A table for each system in the style of booktabs: its largest gains and losses, what differs in bold."""
+    return "\n\n".join(_latex_table(comparison, change) for change in moved)
+
+
+def _latex_table(comparison: Comparison, change: Changes) -> str:
+    system = comparison.system(change.system)
+    baseline = comparison.system(comparison.baseline)
+    groups = [
+        _latex_rows(comparison, baseline, system, sentence)
+        for sign in (1, -1)
+        for sentence in change.largest(EACH, sign)
+    ]
+    caption = f"The largest gains and losses in {metric_title(METRICS['f_bert'].title)} of {escaped(system.name)}."
+    metrics = ", ".join(metric_title(METRICS[metric].title) for metric in HEADLINE)
+    lines = [
+        r"% Needs \usepackage{booktabs} in the preamble, and a font that has the characters.",
+        r"\begin{table*}",
+        r"\centering\small",
+        r"\begin{tabular}{lp{0.6\textwidth}l}",
+        r"\toprule",
+        rf"System & Translation & {metrics} \\",
+        *(line for group in groups for line in (r"\midrule", *group)),
+        r"\bottomrule",
+        r"\end{tabular}",
+        rf"\caption{{{caption} Bold: words that differ.}}",
+        r"\end{table*}",
+    ]
+    return "\n".join(lines)
+
+
+def _latex_rows(comparison: Comparison, baseline: System, system: System, sentence: int) -> list[str]:
+    """The reference of a sentence, and the two translations with their scores."""
+    texts = differences(baseline.runs[0].hypotheses[sentence], system.runs[0].hypotheses[sentence])
+    rows = [rf"reference & {escaped(comparison.references[sentence])} & \\"]
+    for own, pieces in zip((baseline, system), texts, strict=True):
+        text = "".join(rf"\textbf{{{escaped(text)}}}" if differs else escaped(text) for text, differs in pieces)
+        scores = ", ".join(
+            escaped(number(own.runs[0].sentences[metric][sentence], METRICS[metric].digits)) for metric in HEADLINE
+        )
+        rows.append(rf"{escaped(own.name)} & {text} & {scores} \\")
+    return rows
 
 
 def _example(comparison: Comparison, system: System, sentence: int) -> str:

@@ -30,6 +30,9 @@ EPOCH = {"color": GREY, "lw": 0.7, "linestyle": (0, (4, 3))}
 FEW_EPOCHS = 12
 """Ends of epochs whose lines are drawn in full colour; more are paler, so that they do not hide the curves."""
 
+LEAST_SPAN = 1.0
+"""Points that the axis of a score covers at least, so that chance does not look like a change."""
+
 MOST_DOTS = 1000
 """Dots of one panel; more of them become an image, which is smaller."""
 
@@ -38,20 +41,21 @@ MOST_DOTS = 1000
 def entropy(entropies: Sequence[Entropy], styles: dict[str, dict]) -> Figure:
     """Figure 1, entropy at inference: density and cumulative distribution, a line for each system.
 
-    The density has a logarithmic axis, since most positions are near 0 and what differs is the tail.
+    The density has a logarithmic axis, since most positions are near 0 and what differs is the tail. The cumulative
+    distribution is less that of the first system, from which the others would be hard to tell.
     """
     figure = Figure(figsize=(WIDTH, 2.3), layout="constrained")
     figure.get_layout_engine().set(wspace=0.06)
-    density, cumulative = figure.subplots(1, 2)
+    density, below = figure.subplots(1, 2)
     end = max(_quantile(distribution, SHOWN) for distribution in entropies)
     for distribution in entropies:
         style = styles[distribution.system]
         _density(density, distribution, end, style)
-        _cumulative(cumulative, distribution, style)
+        _more_below(below, distribution, entropies[0], end, style)
     density.set(yscale="log", ylabel="density (per nat)", xlim=(0, end))
     density.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
-    cumulative.set(ylabel="share of positions below", xlim=(0, end), ylim=(0, 1.02))
-    for axes in (density, cumulative):
+    below.set(ylabel="positions below, difference\nfrom the first system (points)", xlim=(0, end))
+    for axes in (density, below):
         axes.set_xlabel("entropy (nats)")
     handles = [Line2D([], [], **styles[distribution.system]) for distribution in entropies]
     add_legend(figure, handles, [figure_name(distribution.system) for distribution in entropies])
@@ -87,18 +91,27 @@ def _joined_bins(distribution: Entropy, narrowest: float) -> tuple[np.ndarray, n
     return np.array(edges), np.array(counts)
 
 
-def _cumulative(axes: Axes, distribution: Entropy, style: dict) -> None:
-    """Draws the cumulative distribution, with a marker at the mean."""
-    share = np.cumsum([0, *distribution.counts]) / sum(distribution.counts)
-    edges = np.arange(len(share)) * distribution.bin_width
-    axes.plot(edges, share, **style | {"marker": ""})
-    at_mean = np.interp(distribution.mean, edges, share)
+def _more_below(axes: Axes, distribution: Entropy, first: Entropy, end: float, style: dict) -> None:
+    """Draws how many more positions lie below an entropy than of the first system, in points; a marker at the mean."""
+    entropy = np.linspace(0, end, STEPS + 1)
+    more = 100 * (_share_below(distribution, entropy) - _share_below(first, entropy))
+    axes.plot(entropy, more, **style | {"marker": ""})
+    at_mean = np.interp(distribution.mean, entropy, more)
     axes.plot(distribution.mean, at_mean, style["marker"], color=style["color"], mec="white", mew=0.6, ms=6)
+
+
+def _share_below(distribution: Entropy, entropy: np.ndarray) -> np.ndarray:
+    """The share of positions below each entropy."""
+    share = np.cumsum([0, *distribution.counts]) / sum(distribution.counts)
+    return np.interp(entropy, np.arange(len(share)) * distribution.bin_width, share)
 
 
 @drawn
 def curve(curves: Sequence[Curve], styles: dict[str, dict]) -> Figure:
-    """Figure 2, scores during fine-tuning: each headline metric against the updates, a line for each system."""
+    """Figure 2, scores during fine-tuning: each headline metric against the updates, a line for each system.
+
+    All panels span as many points, so that equal heights are equal changes.
+    """
     figure = Figure(figsize=(WIDTH, 2.15), layout="constrained")
     figure.get_layout_engine().set(wspace=0.04)
     last = max(1, *(point.updates for line in curves for point in line.points))
@@ -115,11 +128,21 @@ def curve(curves: Sequence[Curve], styles: dict[str, dict]) -> Figure:
         axes.xaxis.set_major_locator(MaxNLocator(3, integer=True))
         axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,.0f}"))
         axes.yaxis.set_major_locator(MaxNLocator(5))
+    _span_alike(panels, curves)
     legend = [(styles[line.system], figure_name(line.system)) for line in curves] + [(BASELINE, "baseline")]
     if ends:
         legend.append((EPOCH, "end of an epoch"))
     add_legend(figure, [Line2D([], [], **style) for style, _ in legend], [label for _, label in legend])
     return figure
+
+
+def _span_alike(panels: Sequence[Axes], curves: Sequence[Curve]) -> None:
+    """Centres each panel on its metric's scores, and lets all span the widest range among them."""
+    scores = [[point.scores[metric] for line in curves for point in line.points] for metric in HEADLINE]
+    half = max(LEAST_SPAN, 1.1 * max(max(own) - min(own) for own in scores)) / 2
+    for axes, own in zip(panels, scores, strict=True):
+        centre = (max(own) + min(own)) / 2
+        axes.set_ylim(centre - half, centre + half)
 
 
 def _curve(axes: Axes, line: Curve, metric: str, style: dict) -> None:

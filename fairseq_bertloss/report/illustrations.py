@@ -8,7 +8,7 @@ from collections.abc import Iterator, Sequence
 
 import numpy as np
 
-from fairseq_bertloss.evaluation.plain_text import listed
+from fairseq_bertloss.evaluation.plain_text import listed, quoted
 from fairseq_bertloss.evaluation.results import METRICS, Comparison, Curve, Entropy
 from fairseq_bertloss.evaluation.tables import entropy_table
 from fairseq_bertloss.report import figures
@@ -31,7 +31,8 @@ def entropy(entropies: Sequence[Entropy], styles: dict[str, dict], drawings: dic
     caption = (
         f"Entropy of the probabilities of the next symbol at every position of a system's own output ({subsets} set). "
         f"Left: density on a logarithmic axis, each step but the last of {figures.ENOUGH_POSITIONS} positions or more. "
-        "Right: share of the positions below an entropy, with a marker at the mean. The axes cover "
+        f"Right: how many more of the positions lie below an entropy than of {quoted(entropies[0].system)}, in points, "
+        "with a marker at the mean. The axes cover "
         f"{figures.SHOWN:.1%} of the positions of every system; the largest possible entropy is {listed(uniform)}."
     )
     means = listed([f"{entropy.system} {entropy.mean:.2f}" for entropy in entropies])
@@ -45,8 +46,8 @@ def curve(curves: Sequence[Curve], styles: dict[str, dict], drawings: dict[str, 
     """Figure 2, scores during fine-tuning."""
     subsets = listed(sorted({curve.subset for curve in curves}))
     caption = (
-        f"Scores on the {subsets} set against the updates of fine-tuning. Star and dotted line: the baseline, before "
-        "the first update. Dashed lines: ends of epochs."
+        f"Scores on the {subsets} set against the updates of fine-tuning; all panels span as many points. Star and "
+        "dotted line: the baseline, before the first update. Dashed lines: ends of epochs."
     )
     ends = []
     for line in curves:

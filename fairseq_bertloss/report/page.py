@@ -16,7 +16,7 @@ from fairseq_bertloss.evaluation.limits import LEAST_DISTINCT, LENGTH_TOLERANCE,
 from fairseq_bertloss.evaluation.results import METRICS, Comparison, Curve, Entropy
 from fairseq_bertloss.report import illustrations, published
 from fairseq_bertloss.report.alarms import alarms
-from fairseq_bertloss.report.changes import changes
+from fairseq_bertloss.report.changes import all_changes
 from fairseq_bertloss.report.examples import examples
 from fairseq_bertloss.report.markup import (
     cell,
@@ -160,8 +160,7 @@ def _further_table(comparison: Comparison) -> str:
 
 def _sentences(comparison: Comparison, styles: dict[str, dict], drawings: dict[str, Drawing]) -> Iterator[str]:
     """What changed by sentence; nothing where the baseline is alone."""
-    moved = [changes(comparison, system) for system in comparison.systems if system.name != comparison.baseline]
-    if moved:
+    if moved := all_changes(comparison):
         yield "<h2>Changes by sentence</h2>"
         yield from illustrations.changes(comparison, moved, styles, drawings)
         yield "<h2>Examples</h2>"

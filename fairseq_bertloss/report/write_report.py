@@ -9,13 +9,17 @@ from fairseq_bertloss.evaluation import latex, tables
 from fairseq_bertloss.evaluation.results import Comparison, Curve, Entropy, read
 from fairseq_bertloss.files import check_output, whole
 from fairseq_bertloss.report import published
+from fairseq_bertloss.report.changes import all_changes
 from fairseq_bertloss.report.checks import check
+from fairseq_bertloss.report.examples import latex_examples
 
 FILES = {Comparison: "comparison.json", Entropy: "entropy.json", Curve: "curve.json"}
 
 
 def write_report(runs: str, output: str, published_file: str | None = None, title: str | None = None) -> list[str]:
-    """Writes the page, beside it the tables as Markdown, LaTeX and JSON, and the figures as SVG and PDF; all or none.
+    """Writes the page, and beside it what a paper takes from it; all or none.
+
+    That is the tables as Markdown, LaTeX and JSON, the examples in LaTeX, and the figures as SVG and PDF.
 
     Args:
         runs: folder of comparison.json and, where they were made, entropy.json and curve.json.
@@ -39,6 +43,8 @@ def write_report(runs: str, output: str, published_file: str | None = None, titl
     texts = [html, *_tables(comparison, theirs)]
     files = {path: text.encode() for path, text in zip(paths, texts, strict=True)}
     stem, _ = os.path.splitext(output)
+    if moved := all_changes(comparison):
+        files[f"{stem}.examples.tex"] = f"{latex_examples(comparison, moved)}\n".encode()
     for name, drawing in drawings.items():
         files |= {f"{stem}.{name}.{form}": content for form, content in drawing._asdict().items()}
     _write(files)
