@@ -102,12 +102,13 @@ def save_tiny(family: str, folder: str, tokenizer=None, **changes) -> str:
     settings = FAMILIES[family] | changes | {"vocab_size": len(tokenizer), "pad_token_id": tokenizer.pad_token_id}
     config = AutoConfig.for_model("bert" if family == "multilingual-e5" else family, **settings)
     with torch.random.fork_rng():
-        torch.manual_seed(7)
         model = AutoModel.from_config(config)
+        torch.manual_seed(7)  # not before: how many numbers a configuration's own weights take depends on the version
         for parameter in model.parameters():
             if parameter.dim() > 1:
-                # The default deviation of 0.02 makes every sentence look alike.
-                torch.nn.init.normal_(parameter, std=0.5)
+                # The default deviation of 0.02 makes every sentence look alike, and one of 0.5 makes so much of how
+                # a product was rounded that it depends on the processor which tests of identity pass.
+                torch.nn.init.normal_(parameter, std=0.3)
     model.save_pretrained(folder)
     tokenizer.save_pretrained(folder)
     return folder

@@ -7,7 +7,7 @@ import shutil
 import lms
 import pytest
 import torch
-from transformers import AutoConfig, AutoModel, BertConfig
+from transformers import AutoConfig, AutoModel, BertConfig, BertTokenizerFast, ElectraTokenizerFast
 
 from fairseq_bertloss.language_model.frozen import FrozenLanguageModel, rescaling_baseline
 from fairseq_bertloss.language_model.lm_config import BERT_KEYS, is_out_of_reach
@@ -40,7 +40,7 @@ def as_google_had_it(folder, lm: str) -> str:
 @pytest.mark.parametrize("folder", FOLDERS)
 def test_googles_configuration_is_a_berts(folder, tiny_lm, tmp_path):
     lm = as_google_had_it(tmp_path / folder, tiny_lm("bert"))
-    assert type(encoder_config(lm)) is BertConfig and type(load_tokenizer(lm)).__name__ == "BertTokenizerFast"
+    assert type(encoder_config(lm)) is BertConfig and type(load_tokenizer(lm)) is BertTokenizerFast
     ours, its = (FrozenLanguageModel.from_pretrained(name, 2) for name in (lm, tiny_lm("bert")))
     embeddings, mask = its.embedding_table[None, 5:9], torch.ones(1, 4, dtype=torch.bool)
     assert torch.equal(ours(embeddings, mask), its(embeddings, mask))
@@ -84,10 +84,21 @@ def test_a_tokenizer_that_names_no_class_is_the_familys(tiny_lm, tmp_path):
     folder = tmp_path / "albert" / "x"
     shutil.copytree(tiny_lm("electra"), folder)
     (folder / "tokenizer_config.json").unlink()
-    assert type(load_tokenizer(str(folder))).__name__ == "ElectraTokenizerFast"
+    assert type(load_tokenizer(str(folder))) is ElectraTokenizerFast
     configured(folder, model_type=None)
     with pytest.raises(ValueError, match="tokenizer from .*config.json does not say which family"):
         load_tokenizer(str(folder))
+
+
+def test_loading_prints_nothing(tiny_lm, capfd):
+    lm = tiny_lm("bert")
+    capfd.readouterr()  # making it prints
+    FrozenLanguageModel.from_pretrained(lm, 2)
+    assert capfd.readouterr() == ("", "")
+
+
+def test_robertas_first_word_has_a_space_before_it(tiny_lm):
+    assert tokenize(load_tokenizer(tiny_lm("roberta")), ["man"]) == [["Ġman"]]
 
 
 def test_a_folder_has_no_known_name(tiny_lm, tmp_path, monkeypatch):

@@ -4,6 +4,9 @@ import os
 import subprocess
 import sys
 
+import huggingface_hub
+
+HUB_VERSION = int(huggingface_hub.__version__.split(".")[0])
 WATCHED = """
 import socket, sys
 
@@ -62,7 +65,8 @@ def test_without_a_network_the_hub_is_asked_once(tmp_path):
     )  # fmt: skip
     assert done.returncode != 0
     assert "cannot load the language model's tokenizer from 'bert-base-uncased': We couldn't connect to" in done.stderr
-    assert done.stderr.count("NETWORK") == 1
+    # By us, and once in a process by huggingface_hub 2 itself, for its list of agents.
+    assert done.stderr.count("NETWORK") == 1 + (HUB_VERSION >= 2)
 
 
 def test_the_watch_sees_a_call():

@@ -17,9 +17,9 @@ BERT_KEYS = frozenset(
 """What Google's configurations of BERT have, which came before `model_type`."""
 OTHER_BERT_KEYS = frozenset(
     "directionality pooler_fc_size pooler_num_attention_heads pooler_num_fc_layers pooler_size_per_head pooler_type "
-    "gradient_checkpointing output_past".split()
+    "gradient_checkpointing output_past position_embedding_type".split()
 )
-"""What some of them have as well, and transformers' BERT no more."""
+"""What some of them have as well, and a BERT of transformers 4 or 5 no more."""
 BERT_SEGMENTS = 2
 """Kinds of segments that a BERT tells apart; a RoBERTa, whose old configurations look alike, has one."""
 
@@ -104,15 +104,28 @@ def _hub_answers() -> bool:
 
 @contextlib.contextmanager
 def quiet_loading() -> Iterator[None]:
-    """Hides what transformers says of weights above the scoring layer, and of tokenizers by the letters of a path."""
+    """Hides what transformers says of weights above the scoring layer, and of tokenizers by the letters of a path.
+
+    Its bar over the weights of a file goes too, which stands in log files as well; the hub's over downloads stay.
+    """
+    from huggingface_hub.utils import are_progress_bars_disabled, enable_progress_bars
     from transformers.utils import logging
 
-    verbosity = logging.get_verbosity()
+    verbosity, with_bar, with_downloads = (
+        logging.get_verbosity(),
+        logging.is_progress_bar_enabled(),
+        not are_progress_bars_disabled(),
+    )
     logging.set_verbosity_error()
+    logging.disable_progress_bar()
+    if with_downloads:
+        enable_progress_bars()
     try:
         yield
     finally:
         logging.set_verbosity(verbosity)
+        if with_bar and with_downloads:
+            logging.enable_progress_bar()
 
 
 def _check_folder(name: str) -> None:

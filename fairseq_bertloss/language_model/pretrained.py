@@ -36,7 +36,7 @@ def encoder_config(name: str) -> "PretrainedConfig":
         config = read_config(name)
     except Exception as error:  # transformers raises anything over a broken folder
         raise ValueError(not_loadable("configuration", name, error)) from error
-    if config.is_encoder_decoder or config.is_decoder:
+    if config.is_encoder_decoder or getattr(config, "is_decoder", False):
         raise ValueError(f"the language model {name!r} ({config.model_type}) is not an encoder such as BERT")
     return config
 

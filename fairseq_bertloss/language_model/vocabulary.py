@@ -83,6 +83,9 @@ def load_tokenizer(name: str) -> "PreTrainedTokenizerBase":
             if type(tokenizer).__name__.startswith("Roberta"):
                 # RoBERTa's pieces know whether a space precedes them; bert-score always puts one first.
                 tokenizer = _auto_tokenizer(name, add_prefix_space=True)
+        if tokenizer.get_vocab().keys() <= set(tokenizer.all_special_tokens):
+            # transformers 5 makes one of a folder without the tokenizer's files.
+            raise ValueError("it has no vocabulary")
     except Exception as error:  # transformers raises anything over a broken folder
         raise ValueError(not_loadable("tokenizer", name, error)) from error
     special_ids(tokenizer)
