@@ -18,6 +18,7 @@ from fairseq.data.encoders import register_tokenizer
 from fairseq.dataclass import FairseqDataclass
 
 from fairseq_bertloss.corpus.source import SourceText, is_marked, readable
+from fairseq_bertloss.one_line import in_one_line
 
 
 @dataclass
@@ -45,6 +46,7 @@ class WordPieces:
             not written by `bertloss prepare`.
     """
 
+    @in_one_line()
     def __init__(self, cfg: WordPiecesConfig):
         if not cfg.word_pieces_lm:
             raise ValueError(

@@ -25,6 +25,7 @@ from fairseq_bertloss.language_model.vocabulary import (
     detokenize,
     load_tokenizer,
 )
+from fairseq_bertloss.one_line import in_one_line
 from fairseq_bertloss.text.subwords import kind_of
 
 
@@ -91,6 +92,7 @@ class LanguageModelScorer(BaseScorer):
         self._tokenizer = load_tokenizer(lm)
         self._may_be_pieces = not (cfg.tokenizer or cfg.bpe or cfg.post_process)
 
+    @in_one_line()
     def add_string(self, ref: str, pred: str) -> None:
         """Adds a reference and its translation.
 
@@ -131,6 +133,7 @@ def _with_unknown(line: str) -> str:
 class BERTScoreLMScorer(LanguageModelScorer):
     """F_BERT of the set, in percent: the mean of bert-score's F over the sentences."""
 
+    @in_one_line()
     def __init__(self, cfg: BERTScoreScorerConfig):
         super().__init__(cfg, cfg.bertscore_lm, "--bertscore-lm")
         from fairseq_bertloss.evaluation.f_bert import FBertScorer
@@ -150,6 +153,7 @@ class BERTScoreLMScorer(LanguageModelScorer):
 class MoverScoreScorer(LanguageModelScorer):
     """MoverScore of the set, in percent: the mean over its sentences."""
 
+    @in_one_line()
     def __init__(self, cfg: MoverScoreScorerConfig):
         super().__init__(cfg, cfg.moverscore_lm, "--moverscore-lm")
         from fairseq_bertloss.evaluation.moverscore import MoverScorer

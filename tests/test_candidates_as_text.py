@@ -36,7 +36,7 @@ def test_a_candidate_scores_what_its_printed_line_does(foreign, tiny_lm, kind, f
     of_text = scorer.score(texts.hypotheses, texts.by_candidate(expected))
     for ours, theirs in zip(scores, of_text, strict=True):
         torch.testing.assert_close(ours, torch.tensor(theirs), atol=1e-5, rtol=0)
-    assert scores.f1.std() > 0.01
+    assert scores.f1.std() > 1e-3, "all alike: nothing was compared"
 
 
 def spelt(line: str) -> str:

@@ -9,7 +9,7 @@ import fairseq_bertloss
 PACKAGE = Path(fairseq_bertloss.__file__).parent
 
 FLOORS = (
-    {"choices", "files", "progress", "text"},
+    {"choices", "files", "one_line", "progress", "text"},
     {"language_model", "checkpoints"},
     {"loss", "evaluation", "corpus"},
     {"training", "report"},

@@ -13,6 +13,7 @@ from torch import Tensor
 
 from fairseq_bertloss.loss.cross_entropy import TokenStatistics
 from fairseq_bertloss.loss.text_reward import TextReward
+from fairseq_bertloss.one_line import in_one_line
 from fairseq_bertloss.training.build import (
     build_bertscore,
     build_fitting,
@@ -68,6 +69,7 @@ class BERTScoreCriterion(FairseqCriterion):
         logger.info(first_line(cfg, self.bertscore))
 
     @classmethod
+    @in_one_line()
     def build_criterion(cls, cfg: BERTScoreCriterionConfig, task):
         return cls(cfg, task)
 
@@ -78,9 +80,10 @@ class BERTScoreCriterion(FairseqCriterion):
             The summed loss (with reduce=False: of each sentence that is learned from, (sentences,)), what fairseq
             divides it by, and sums for the log.
         """
-        check_model(model)
-        if self.translation_metrics:
-            self.translation_metrics.check(model)
+        with in_one_line():
+            check_model(model)
+            if self.translation_metrics:
+                self.translation_metrics.check(model)
         loss, sample_size, logging_output = self._scored(model, sample, reduce)
         if self.translation_metrics and not self.training:
             logging_output |= self.translation_metrics.sums(model, sample)

@@ -1,0 +1,53 @@
+"""What the plug-in refuses is one line in a terminal; everything else keeps its traceback."""
+
+import subprocess
+import sys
+
+import pytest
+from training import MODELS, PACKAGE
+
+PROGRAM = """
+from fairseq_bertloss.one_line import in_one_line
+try:
+    with in_one_line():
+        raise ValueError("caught")
+except ValueError:
+    pass
+"""
+
+
+def run(*command: str, **environment: str) -> subprocess.CompletedProcess:
+    return subprocess.run(command, capture_output=True, text=True, env=environment or None)
+
+
+@pytest.mark.parametrize("options", [("--bert-layer", "9"), ("--bert-layer", "2", "--cross-entropy-weight", "7")])
+def test_fairseq_train_refuses_in_one_line(corpus, tiny_lm, tmp_path, options):
+    done = run("fairseq-train", str(corpus), "--user-dir", str(PACKAGE), "--save-dir", str(tmp_path), "--cpu",
+               *MODELS["transformer"].split(), "--max-tokens", "99", "--criterion", "bertscore_loss", "--bert-model",
+               tiny_lm("bert"), *options)  # fmt: skip
+    assert done.returncode == 1 and "Traceback" not in done.stderr
+    last = done.stderr.splitlines()[-1]
+    assert last.startswith("ValueError: ") and options[-1] in last
+
+
+@pytest.mark.parametrize(
+    "last, lines",
+    [
+        ("with in_one_line(): raise ValueError('refused')", ["ValueError: refused"]),
+        ("with in_one_line(): raise TypeError('a mistake of ours')", None),
+        ("raise ValueError('of another')", None),
+        ("in_one_line()(int)('x')", ["ValueError: invalid literal for int() with base 10: 'x'"]),
+    ],
+)
+def test_what_keeps_its_traceback(last, lines):
+    done = run(sys.executable, "-c", PROGRAM + last)
+    assert done.returncode == 1
+    if lines:
+        assert done.stderr.splitlines() == lines
+    else:
+        assert done.stderr.startswith("Traceback")
+
+
+def test_debugging_shows_it():
+    program = "import logging; logging.basicConfig(level='DEBUG')\n" + PROGRAM
+    assert "Traceback" in run(sys.executable, "-c", program).stderr
