@@ -30,7 +30,7 @@ def assert_the_packages(lm, layer, hypotheses, references):
 
 
 def test_real_pairs(minilm, real_pairs):
-    assert_the_packages(minilm, 5, *real_pairs)
+    assert_the_packages(minilm, 5, *(side[50:150] for side in real_pairs))
     batched = bert_score.score(*real_pairs, model_type=minilm, num_layers=5)
     for ours, its in zip(FBertScorer(minilm, 5).score(*real_pairs), batched, strict=True):
         assert ours == pytest.approx(its.tolist(), abs=1e-6)

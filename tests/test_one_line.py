@@ -20,14 +20,13 @@ def run(*command: str, **environment: str) -> subprocess.CompletedProcess:
     return subprocess.run(command, capture_output=True, text=True, env=environment or None)
 
 
-@pytest.mark.parametrize("options", [("--bert-layer", "9"), ("--bert-layer", "2", "--cross-entropy-weight", "7")])
-def test_fairseq_train_refuses_in_one_line(corpus, tiny_lm, tmp_path, options):
+def test_fairseq_train_refuses_in_one_line(corpus, tiny_lm, tmp_path):
     done = run("fairseq-train", str(corpus), "--user-dir", str(PACKAGE), "--save-dir", str(tmp_path), "--cpu",
                *MODELS["transformer"].split(), "--max-tokens", "99", "--criterion", "bertscore_loss", "--bert-model",
-               tiny_lm("bert"), *options)  # fmt: skip
+               tiny_lm("bert"), "--bert-layer", "9")  # fmt: skip
     assert done.returncode == 1 and "Traceback" not in done.stderr
     last = done.stderr.splitlines()[-1]
-    assert last.startswith("ValueError: ") and options[-1] in last
+    assert last.startswith("ValueError: ") and "no layer 9" in last
 
 
 @pytest.mark.parametrize(

@@ -125,10 +125,15 @@ def test_a_full_disk(unbuffered):
 @pytest.mark.skipif(not os.path.exists(FULL), reason=f"needs {FULL}")
 @pytest.mark.parametrize("unbuffered", ["", "1"])
 def test_errors_to_a_full_disk(unbuffered, folder):
-    """They are lost, not the status; nor is work given up for the lines that go with it."""
+    """They are lost, not the status."""
     for command in ("score --reference nowhere --lm lm --layer 2 ref", "report --runs nowhere --output x.html"):
         done = start([*BERTLOSS, *command.split()], f"2> {FULL}", folder=folder, PYTHONUNBUFFERED=unbuffered)
         assert (done.returncode, done.stdout) == (2, b"")
+
+
+@pytest.mark.skipif(not os.path.exists(FULL), reason=f"needs {FULL}")
+def test_reports_to_a_full_disk(folder):
+    """Work is not given up for the lines that go with it."""
     done = start([*BERTLOSS, "vocabulary", "--lm", "lm", "--output", "dict.txt"], f"2> {FULL}", folder=folder)
     assert done.returncode == 0 and (folder / "dict.txt").stat().st_size
 
