@@ -3,6 +3,7 @@
 print(latex.main_table(results.read("runs/comparison.json", Comparison)[0]))
 """
 
+from collections.abc import Sequence
 from itertools import groupby
 
 from fairseq_bertloss.evaluation import tables
@@ -33,23 +34,50 @@ def main_table(comparison: Comparison) -> str:
     spans = [f"\\multicolumn{{{size}}}{{c}}{{{metric_title(METRICS[group[0].metric].title)}}}" for group in groups]
     rules = [f"\\cmidrule(lr){{{start}-{start + size - 1}}}" for start in range(2, 2 + size * len(groups), size)]
     details = ["score" if column.role is None else escaped(column.title) for group in groups for column in group]
+    head = [table_row("", *spans)]
+    if size > 1:
+        head += [" ".join(rules), table_row("System", *details)]
     lines = [
         r"% Needs \usepackage{booktabs} in the preamble.",
         *(f"% {printable(name)}: {printable(value)}" for name, value in comparison.signatures.items()),
+        booktabs(
+            "l" + "r" * size * len(groups),
+            head,
+            [_system_row(comparison, system) for system in comparison.systems],
+            " ".join(map(escaped, tables.notes(comparison))),
+        ),
+    ]
+    return "\n".join(lines)
+
+
+def booktabs(columns: str, head: Sequence[str], body: Sequence[str], caption: str, style: str = "") -> str:
+    """A table across the page in the style of booktabs.
+
+    Args:
+        columns: of the tabular, such as "lrr".
+        head: lines above the rule in the middle.
+        body: lines below it; without any there is no such rule.
+        caption: in LaTeX, as all else.
+        style: commands that the table begins with, beside its small letters.
+    """
+    lines = [
         r"\begin{table*}",
-        r"\centering\small",
-        rf"\begin{{tabular}}{{l{'r' * size * len(groups)}}}",
+        rf"\centering\small{style}",
+        rf"\begin{{tabular}}{{{columns}}}",
         r"\toprule",
-        " & ".join(["", *spans]) + r" \\",
-        *([" ".join(rules), " & ".join(["System", *details]) + r" \\"] if size > 1 else []),
-        r"\midrule",
-        *(_latex_row(comparison, system) for system in comparison.systems),
+        *head,
+        *([r"\midrule", *body] if body else []),
         r"\bottomrule",
         r"\end{tabular}",
-        rf"\caption{{{' '.join(map(escaped, tables.notes(comparison)))}}}",
+        rf"\caption{{{caption}}}",
         r"\end{table*}",
     ]
     return "\n".join(lines)
+
+
+def table_row(*cells: str) -> str:
+    """A line of a table, whose cells are in LaTeX already."""
+    return " & ".join(cells) + r" \\"
 
 
 def escaped(text: str) -> str:
@@ -63,11 +91,11 @@ def metric_title(title: str) -> str:
     return rf"${symbol}_{{\mathrm{{{index}}}}}$" if index else title
 
 
-def _latex_row(comparison: Comparison, system: System) -> str:
+def _system_row(comparison: Comparison, system: System) -> str:
     cells = [tables.main_cell(comparison, system, column) for column in tables.main_columns(comparison)]
     # A dagger takes no room, so that the digits stay in line.
     texts = [_latex_number(cell) + (rf"\rlap{{{escaped(cell.mark)}}}" if cell.mark else "") for cell in cells]
-    return " & ".join([escaped(system.name), *texts]) + r" \\"
+    return table_row(escaped(system.name), *texts)
 
 
 def _latex_number(cell: tables.Cell) -> str:

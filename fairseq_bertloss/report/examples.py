@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator, Sequence
 
-from fairseq_bertloss.evaluation.latex import escaped, metric_title
+from fairseq_bertloss.evaluation.latex import booktabs, escaped, metric_title, table_row
 from fairseq_bertloss.evaluation.results import HEADLINE, METRICS, Comparison, System
 from fairseq_bertloss.evaluation.tables import number, signed
 from fairseq_bertloss.report.changes import Changes, Piece, differences
@@ -32,27 +32,15 @@ def latex_examples(comparison: Comparison, moved: Sequence[Changes]) -> str:
 def _latex_table(comparison: Comparison, change: Changes) -> str:
     system = comparison.system(change.system)
     baseline = comparison.system(comparison.baseline)
-    groups = [
-        _latex_rows(comparison, baseline, system, sentence)
-        for sign in (1, -1)
-        for sentence in change.largest(EACH, sign)
-    ]
+    body = []
+    for sentence in (*change.largest(EACH, 1), *change.largest(EACH, -1)):
+        body += [r"\midrule"] if body else []
+        body += _latex_rows(comparison, baseline, system, sentence)
     caption = f"The largest gains and losses in {metric_title(METRICS['f_bert'].title)} of {escaped(system.name)}."
     metrics = ", ".join(metric_title(METRICS[metric].title) for metric in HEADLINE)
-    lines = [
-        r"% Needs \usepackage{booktabs} in the preamble, and a font that has the characters.",
-        r"\begin{table*}",
-        r"\centering\small",
-        r"\begin{tabular}{lp{0.6\textwidth}l}",
-        r"\toprule",
-        rf"System & Translation & {metrics} \\",
-        *(line for group in groups for line in (r"\midrule", *group)),
-        r"\bottomrule",
-        r"\end{tabular}",
-        rf"\caption{{{caption} Bold: words that differ.}}",
-        r"\end{table*}",
-    ]
-    return "\n".join(lines)
+    head = [table_row("System", "Translation", metrics)]
+    table = booktabs(r"lp{0.6\textwidth}l", head, body, f"{caption} Bold: words that differ.")
+    return f"% Needs \\usepackage{{booktabs}} in the preamble, and a font that has the characters.\n{table}"
 
 
 def _latex_rows(comparison: Comparison, baseline: System, system: System, sentence: int) -> list[str]:
@@ -64,7 +52,7 @@ def _latex_rows(comparison: Comparison, baseline: System, system: System, senten
         scores = ", ".join(
             escaped(number(own.runs[0].sentences[metric][sentence], METRICS[metric].digits)) for metric in HEADLINE
         )
-        rows.append(rf"{escaped(own.name)} & {text} & {scores} \\")
+        rows.append(table_row(escaped(own.name), text, scores))
     return rows
 
 

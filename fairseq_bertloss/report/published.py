@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from numbers import Real
 from typing import NamedTuple
 
-from fairseq_bertloss.evaluation.latex import escaped, metric_title
+from fairseq_bertloss.evaluation.latex import booktabs, escaped, metric_title, table_row
 from fairseq_bertloss.evaluation.plain_text import aligned, printable
 from fairseq_bertloss.evaluation.results import HEADLINE, METRICS, Comparison
 from fairseq_bertloss.evaluation.tables import number, signed
@@ -125,24 +125,16 @@ def latex(published: Published, comparison: Comparison) -> str:
     metrics = [rf"\multicolumn{{4}}{{c}}{{{metric_title(METRICS[metric].title)}}}" for metric in HEADLINE]
     kinds = [rf"\multicolumn{{2}}{{c}}{{{escaped(kind)}}}" for kind in ("score", "Δ baseline")]
     size = 4 * len(HEADLINE)
-    lines = [
-        r"\begin{table*}",
-        r"\centering\small\setlength{\tabcolsep}{3pt}",
-        rf"\begin{{tabular}}{{l{'r' * size}}}",
-        r"\toprule",
-        " & ".join(["", *metrics]) + r" \\",
+    head = [
+        table_row("", *metrics),
         " ".join(rf"\cmidrule(lr){{{start}-{start + 3}}}" for start in range(2, 2 + size, 4)),
-        " & ".join(["", *kinds * len(HEADLINE)]) + r" \\",
+        table_row("", *kinds * len(HEADLINE)),
         " ".join(rf"\cmidrule(lr){{{start}-{start + 1}}}" for start in range(2, 2 + size, 2)),
-        " & ".join(["System", *SIDES * 2 * len(HEADLINE)]) + r" \\",
-        r"\midrule",
-        *(" & ".join(map(escaped, row)) + r" \\" for row in _rows(published, comparison)),
-        r"\bottomrule",
-        r"\end{tabular}",
-        rf"\caption{{{' '.join(map(escaped, sentences))}}}",
-        r"\end{table*}",
+        table_row("System", *SIDES * 2 * len(HEADLINE)),
     ]
-    return "\n".join(lines)
+    body = [table_row(*map(escaped, cells)) for cells in _rows(published, comparison)]
+    caption = " ".join(map(escaped, sentences))
+    return booktabs("l" + "r" * size, head, body, caption, style=r"\setlength{\tabcolsep}{3pt}")
 
 
 def content(published: Published, comparison: Comparison) -> dict:
