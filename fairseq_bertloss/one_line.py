@@ -6,7 +6,6 @@ with in_one_line():
 
 import logging
 import sys
-import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -33,8 +32,8 @@ def _print_without_traceback(refused: ValueError) -> None:
 
     def hook(kind, error, trace) -> None:
         if error is refused:
-            print(*traceback.format_exception_only(error), sep="", end="", file=sys.stderr)
-        else:
-            usual(kind, error, trace)
+            error.__cause__ = None  # what it came of would be printed with its own traceback
+            error, trace = error.with_traceback(None), None
+        usual(kind, error, trace)
 
     sys.excepthook = hook

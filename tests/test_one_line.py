@@ -16,8 +16,8 @@ except ValueError:
 """
 
 
-def run(*command: str, **environment: str) -> subprocess.CompletedProcess:
-    return subprocess.run(command, capture_output=True, text=True, env=environment or None)
+def run(*command: str) -> subprocess.CompletedProcess:
+    return subprocess.run(command, capture_output=True, text=True)
 
 
 def test_fairseq_train_refuses_in_one_line(corpus, tiny_lm, tmp_path):
@@ -33,6 +33,10 @@ def test_fairseq_train_refuses_in_one_line(corpus, tiny_lm, tmp_path):
     "last, lines",
     [
         ("with in_one_line(): raise ValueError('refused')", ["ValueError: refused"]),
+        (
+            "try: int('x')\nexcept ValueError as e:\n with in_one_line(): raise ValueError('of x') from e",
+            ["ValueError: of x"],
+        ),
         ("with in_one_line(): raise TypeError('a mistake of ours')", None),
         ("raise ValueError('of another')", None),
         ("in_one_line()(int)('x')", ["ValueError: invalid literal for int() with base 10: 'x'"]),

@@ -5,16 +5,16 @@ import os
 
 from fairseq_bertloss.commands.common import add_command
 from fairseq_bertloss.commands.scoring import (
-    FOR_REPORT,
     add_evaluator,
     add_json,
+    add_results,
     add_system,
+    check_results,
     evaluator,
     named_files,
     with_standard_input,
 )
 from fairseq_bertloss.commands.streams import check_stdout, show
-from fairseq_bertloss.files import check_output
 
 
 def add_score(subparsers) -> None:
@@ -106,8 +106,7 @@ def add_compare(subparsers) -> None:
     parser.add_argument(
         "--level", type=float, default=0.01, metavar="P", help="mark differences with p below P (default: %(default)s)"
     )
-    add_json(parser)
-    parser.add_argument("--output", metavar="JSON", help=FOR_REPORT)
+    add_results(parser)
 
 
 def run_compare(args: argparse.Namespace) -> None:
@@ -115,9 +114,7 @@ def run_compare(args: argparse.Namespace) -> None:
     from fairseq_bertloss.evaluation import results, tables
     from fairseq_bertloss.evaluation.comparison import compare
 
-    check_stdout()
-    if args.output:
-        check_output(args.output)
+    check_results(args)
     systems = {}
     baseline, files = named_files(args.baseline)
     baseline = add_system(systems, baseline or "baseline", files)

@@ -3,9 +3,16 @@
 import argparse
 
 from fairseq_bertloss.commands.common import add_command, quiet_fairseq, report
-from fairseq_bertloss.commands.scoring import FOR_REPORT, add_evaluator, add_json, add_system, check_names, evaluator
-from fairseq_bertloss.commands.streams import check_stdout, show
-from fairseq_bertloss.files import check_not_split, check_output
+from fairseq_bertloss.commands.scoring import (
+    add_evaluator,
+    add_results,
+    add_system,
+    check_names,
+    check_results,
+    evaluator,
+)
+from fairseq_bertloss.commands.streams import show
+from fairseq_bertloss.files import check_not_split
 
 
 def add_entropy(subparsers) -> None:
@@ -37,8 +44,7 @@ def add_entropy(subparsers) -> None:
         metavar=("SOURCE", "TARGET"),
         help="codes of the two languages, for models of several pairs (translation_multi_simple_epoch)",
     )
-    add_json(parser)
-    parser.add_argument("--output", metavar="JSON", help=FOR_REPORT)
+    add_results(parser)
 
 
 def run_entropy(args: argparse.Namespace) -> None:
@@ -49,9 +55,7 @@ def run_entropy(args: argparse.Namespace) -> None:
     from fairseq_bertloss.evaluation.tables import entropy_table
     from fairseq_bertloss.forced_decoding import entropies
 
-    check_stdout()
-    if args.output:
-        check_output(args.output)
+    check_results(args)
     check_not_split(args.data)
     check_names([name for name, *_ in args.system])
     distributions = entropies(args.data, args.gen_subset, args.system, args.max_tokens, args.languages)
@@ -94,8 +98,7 @@ def add_curve(subparsers) -> None:
         help="more options of fairseq-generate, in quotation marks: its task, or how symbols become text that are no "
         'pieces of --word-pieces-lm ("--post-process sentencepiece"; "--tokenizer moses")',
     )
-    add_json(parser)
-    parser.add_argument("--output", metavar="JSON", help=FOR_REPORT)
+    add_results(parser)
 
 
 def run_curve(args: argparse.Namespace) -> None:
@@ -106,9 +109,7 @@ def run_curve(args: argparse.Namespace) -> None:
     from fairseq_bertloss.evaluation.plain_text import aligned
     from fairseq_bertloss.evaluation.tables import curve_table
 
-    check_stdout()
-    if args.output:
-        check_output(args.output)
+    check_results(args)
     runs = {}
     for argument in args.runs:
         name, equals, folder = argument.partition("=")

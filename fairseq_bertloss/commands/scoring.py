@@ -1,4 +1,4 @@
-"""What the subcommands that evaluate share: the options of the metrics, and systems with names."""
+"""What the subcommands that evaluate share: the options of metrics and results, and systems with names."""
 
 import argparse
 import itertools
@@ -7,11 +7,11 @@ import sys
 from collections.abc import Mapping
 
 from fairseq_bertloss.commands.common import add_lm
+from fairseq_bertloss.commands.streams import check_stdout
+from fairseq_bertloss.files import check_output
 
 DASH = "-"
 """What stands for standard input on the command line."""
-
-FOR_REPORT = "file to write, for `bertloss report`"
 
 
 def add_evaluator(parser: argparse.ArgumentParser) -> None:
@@ -69,6 +69,23 @@ def add_evaluator(parser: argparse.ArgumentParser) -> None:
 def add_json(parser: argparse.ArgumentParser) -> None:
     """Adds the option of a command that prints a table."""
     parser.add_argument("--json", action="store_true", help="print JSON instead of a table")
+
+
+def add_results(parser: argparse.ArgumentParser) -> None:
+    """Adds the options of a command that prints a table of what `bertloss report` takes."""
+    add_json(parser)
+    parser.add_argument("--output", metavar="JSON", help="file to write, for `bertloss report`")
+
+
+def check_results(args: argparse.Namespace) -> None:
+    """Makes sure, before long work, that its results can be printed and written.
+
+    Raises:
+        ValueError: standard output is closed, or --output is no place for a file.
+    """
+    check_stdout()
+    if args.output:
+        check_output(args.output)
 
 
 def evaluator(args: argparse.Namespace):
