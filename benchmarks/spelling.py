@@ -28,7 +28,8 @@ from torch.nn.utils.rnn import pad_sequence
 from fairseq_bertloss import BERTScoreLoss
 from fairseq_bertloss.evaluation.f_bert import FBertScorer
 from fairseq_bertloss.evaluation.hypotheses import read_references, read_translations
-from fairseq_bertloss.language_model.vocabulary import Specials, load_tokenizer, tokenize
+from fairseq_bertloss.language_model.tokenization import tokenize
+from fairseq_bertloss.language_model.vocabulary import Specials, load_tokenizer
 
 Split = Callable[[str], list[str]]
 SPACED_PUNCTUATION = str.maketrans({sign: f" {sign} " for sign in '!"#$%&()*+,./:;<=>?@[]^_`{|}~'})

@@ -55,10 +55,10 @@ class WordPieces:
             )
         # Only here: what they need is slow to import.
         from fairseq_bertloss.evaluation.target_language import words_apart
-        from fairseq_bertloss.language_model import spaces, vocabulary
+        from fairseq_bertloss.language_model import spaces, tokenization, vocabulary
 
         self._tokenizer = vocabulary.load_tokenizer(cfg.word_pieces_lm)
-        self._detokenize = vocabulary.detokenize
+        self._detokenize = tokenization.detokenize
         self._space_mark = spaces.space_mark(self._tokenizer)
         self._vocabulary = self._tokenizer.get_vocab()
         self._source = SourceText.load(cfg.word_pieces_source) if cfg.word_pieces_source else None

@@ -18,13 +18,8 @@ from omegaconf import II
 from fairseq_bertloss.evaluation.pieces import are_pieces, foreign_symbol
 from fairseq_bertloss.evaluation.printed import joined
 from fairseq_bertloss.evaluation.unjoined import marks_in
-from fairseq_bertloss.language_model.vocabulary import (
-    FAIRSEQS_UNKNOWN,
-    FAIRSEQS_UNKNOWN_IN_REFERENCE,
-    UNKNOWN,
-    detokenize,
-    load_tokenizer,
-)
+from fairseq_bertloss.language_model.tokenization import UNKNOWN, detokenize
+from fairseq_bertloss.language_model.vocabulary import FAIRSEQS_UNKNOWN, FAIRSEQS_UNKNOWN_IN_REFERENCE, load_tokenizer
 from fairseq_bertloss.one_line import in_one_line
 from fairseq_bertloss.text.subwords import kind_of
 

@@ -8,7 +8,8 @@ from lms import TEXT
 
 from fairseq_bertloss import BERTScoreLoss
 from fairseq_bertloss.choices import END_OF_SENTENCE
-from fairseq_bertloss.language_model.vocabulary import Specials, dictionary_symbols, load_tokenizer, tokenize
+from fairseq_bertloss.language_model.tokenization import tokenize
+from fairseq_bertloss.language_model.vocabulary import Specials, dictionary_symbols, load_tokenizer
 
 BOS, PAD, EOS, UNK = range(4)
 

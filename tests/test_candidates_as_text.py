@@ -9,7 +9,7 @@ from text_models import KINDS, Foreign, foreign  # noqa: F401, a fixture
 from training import bertscore, fairseq, logged, train
 
 from fairseq_bertloss.evaluation.f_bert import FBertScorer
-from fairseq_bertloss.language_model.vocabulary import UNKNOWN
+from fairseq_bertloss.language_model.tokenization import UNKNOWN
 from fairseq_bertloss.text.canonical import composed
 from fairseq_bertloss.training.generation import translations
 from fairseq_bertloss.training.risk import log_probabilities

@@ -21,7 +21,8 @@ from fairseq_bertloss.evaluation.hypotheses import read_references, read_transla
 from fairseq_bertloss.evaluation.metrics import Evaluator
 from fairseq_bertloss.evaluation.moverscore import MoverScorer
 from fairseq_bertloss.language_model.frozen import idf_weights
-from fairseq_bertloss.language_model.vocabulary import detokenize, encode, load_tokenizer, tokenize
+from fairseq_bertloss.language_model.tokenization import detokenize, encode, tokenize
+from fairseq_bertloss.language_model.vocabulary import load_tokenizer
 from fairseq_bertloss.scorers import BERTScoreLMScorer, BERTScoreScorerConfig
 
 TEXTS = {

@@ -14,7 +14,8 @@ from fairseq_bertloss.corpus.lines import read_lines
 from fairseq_bertloss.corpus.prepare import prepare, worthwhile_workers
 from fairseq_bertloss.corpus.settings import Settings
 from fairseq_bertloss.corpus.source import SourceText
-from fairseq_bertloss.language_model.vocabulary import align, load_tokenizer, symbol_names, tokenize
+from fairseq_bertloss.language_model.tokenization import tokenize
+from fairseq_bertloss.language_model.vocabulary import align, load_tokenizer, symbol_names
 
 
 def fairseq_text(prepared, split: str, language: str) -> list[str]:

@@ -10,7 +10,7 @@ from test_criterion import PIECES, build, make_sample  # noqa: F401, build is a 
 from text_models import foreign  # noqa: F401, a fixture
 from training import PACKAGE, fairseq
 
-from fairseq_bertloss.language_model.vocabulary import UNKNOWN
+from fairseq_bertloss.language_model.tokenization import UNKNOWN
 from fairseq_bertloss.training.detokenizer import Detokenizer, Step, _finishing_for_bleu, without_text
 from fairseq_bertloss.training.raw_references import RawReferences
 from fairseq_bertloss.training.unjoined_texts import warn_of_tokens, warn_of_unjoined

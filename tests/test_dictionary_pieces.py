@@ -9,7 +9,7 @@ from prepared import PAIRS
 from text_models import Foreign, foreign, sentence_piece  # noqa: F401, foreign is a fixture
 from tokenizers import models
 
-from fairseq_bertloss.language_model.vocabulary import tokenize
+from fairseq_bertloss.language_model.tokenization import tokenize
 from fairseq_bertloss.training.dictionary_pieces import is_made_of_pieces
 
 RISK = ["--candidates", "2", "--sampled-candidates", "0", "--objective", "risk"]

@@ -18,7 +18,8 @@ from test_surface import CHINESE, JAPANESE, THAI
 
 from fairseq_bertloss.encoders import WordPieces, WordPiecesConfig
 from fairseq_bertloss.evaluation.target_language import words_apart
-from fairseq_bertloss.language_model.vocabulary import load_tokenizer, tokenize
+from fairseq_bertloss.language_model.tokenization import tokenize
+from fairseq_bertloss.language_model.vocabulary import load_tokenizer
 from fairseq_bertloss.text.unspaced import apart
 
 PACKAGE = str(Path(__file__).resolve().parent.parent / "fairseq_bertloss")

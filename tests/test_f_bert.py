@@ -11,7 +11,7 @@ from fairseq_bertloss.evaluation.f_bert import FBertScorer
 from fairseq_bertloss.evaluation.moverscore import MoverScorer
 from fairseq_bertloss.evaluation.results import Run, System
 from fairseq_bertloss.evaluation.similarity import similarities
-from fairseq_bertloss.language_model.vocabulary import UNKNOWN, UNKNOWN_IN_REFERENCE
+from fairseq_bertloss.language_model.tokenization import UNKNOWN, UNKNOWN_IN_REFERENCE
 
 
 def package(lm, layer, hypotheses, references) -> list[list[float]]:

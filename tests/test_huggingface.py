@@ -21,13 +21,8 @@ from transformers import (
     NllbTokenizerFast,
 )
 
-from fairseq_bertloss.language_model.vocabulary import (
-    detokenize,
-    dictionary_symbols,
-    load_tokenizer,
-    tokenize,
-    write_dictionary,
-)
+from fairseq_bertloss.language_model.tokenization import detokenize, tokenize
+from fairseq_bertloss.language_model.vocabulary import dictionary_symbols, load_tokenizer, write_dictionary
 
 SIZES = dict(
     d_model=16, encoder_layers=1, decoder_layers=1, encoder_attention_heads=2, decoder_attention_heads=2,

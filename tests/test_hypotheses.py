@@ -10,7 +10,8 @@ from fairseq_bertloss.evaluation.hypotheses import (
     text_lines,
 )
 from fairseq_bertloss.evaluation.same_test_set import ENOUGH_SENTENCES, check_belongs
-from fairseq_bertloss.language_model.vocabulary import UNKNOWN, UNKNOWN_IN_REFERENCE, load_tokenizer
+from fairseq_bertloss.language_model.tokenization import UNKNOWN, UNKNOWN_IN_REFERENCE
+from fairseq_bertloss.language_model.vocabulary import load_tokenizer
 
 REFERENCES = ["The dog isn't running, is it?", "Two men are sitting on a roof.", "A well-known hat."]
 GENERATED = """\

@@ -6,7 +6,8 @@ from transformers import PreTrainedTokenizerFast
 
 from fairseq_bertloss.corpus.prepare import PairTokenizer, Settings
 from fairseq_bertloss.corpus.source import SourceText
-from fairseq_bertloss.language_model.vocabulary import detokenize, load_tokenizer
+from fairseq_bertloss.language_model.tokenization import detokenize
+from fairseq_bertloss.language_model.vocabulary import load_tokenizer
 
 TURKISH = "IŞIK İSTANBUL ışık istanbul, çığ düştü."
 SPANISH = "¿Él habló mañana con el pingüino?"

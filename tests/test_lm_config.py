@@ -12,7 +12,8 @@ from transformers import AutoConfig, AutoModel, BertConfig, BertTokenizerFast, E
 from fairseq_bertloss.language_model.frozen import FrozenLanguageModel, rescaling_baseline
 from fairseq_bertloss.language_model.lm_config import BERT_KEYS, is_out_of_reach
 from fairseq_bertloss.language_model.pretrained import encoder_config, load_encoder, scoring_layer
-from fairseq_bertloss.language_model.vocabulary import load_tokenizer, tokenize
+from fairseq_bertloss.language_model.tokenization import tokenize
+from fairseq_bertloss.language_model.vocabulary import load_tokenizer
 
 FOLDERS = ["models/x", "albert/models/mnli-bert", "exp_t5/x", "roberta-distilbert/xlnet", "gpt2"]
 

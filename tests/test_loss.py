@@ -11,7 +11,8 @@ from transformers import AutoTokenizer
 
 from fairseq_bertloss import BERTScoreLoss
 from fairseq_bertloss.choices import END_OF_SENTENCE, SOFT_PREDICTIONS
-from fairseq_bertloss.language_model.vocabulary import Specials, dictionary_symbols, load_tokenizer, tokenize
+from fairseq_bertloss.language_model.tokenization import tokenize
+from fairseq_bertloss.language_model.vocabulary import Specials, dictionary_symbols, load_tokenizer
 
 BOS, PAD, EOS, UNK = range(4)
 

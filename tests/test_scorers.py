@@ -9,7 +9,8 @@ from training import fairseq, train
 
 import fairseq_bertloss.scorers  # noqa: F401, registers the scorers
 from fairseq_bertloss.evaluation.moverscore import MoverScorer
-from fairseq_bertloss.language_model.vocabulary import detokenize, load_tokenizer, tokenize
+from fairseq_bertloss.language_model.tokenization import detokenize, tokenize
+from fairseq_bertloss.language_model.vocabulary import load_tokenizer
 
 HYPOTHESES = ["Two men are on the roof of the house!", "a dog isn't running", "", "People, fixing the roof of it"]
 REFERENCES = [

@@ -5,7 +5,8 @@ from fairseq.data.data_utils import post_process
 from prepared import PAIRS
 
 from fairseq_bertloss.evaluation.hypotheses import read_references, read_translations
-from fairseq_bertloss.language_model.vocabulary import UNKNOWN, UNKNOWN_IN_REFERENCE, load_tokenizer
+from fairseq_bertloss.language_model.tokenization import UNKNOWN, UNKNOWN_IN_REFERENCE
+from fairseq_bertloss.language_model.vocabulary import load_tokenizer
 from fairseq_bertloss.text.subwords import join, kind_of
 
 GERMAN, ENGLISH = (list(side) for side in zip(*PAIRS, strict=True))

@@ -10,7 +10,8 @@ from fairseq_bertloss.evaluation.generated import Generated
 from fairseq_bertloss.evaluation.hypotheses import Translations
 from fairseq_bertloss.evaluation.surface import SurfaceMetrics
 from fairseq_bertloss.evaluation.target_language import unspaced_language
-from fairseq_bertloss.language_model.vocabulary import detokenize, load_tokenizer
+from fairseq_bertloss.language_model.tokenization import detokenize
+from fairseq_bertloss.language_model.vocabulary import load_tokenizer
 
 CHINESE = [
     "我们试试看！",

@@ -9,7 +9,8 @@ from training import bertscore, logged, train
 
 from fairseq_bertloss import BERTScoreLoss
 from fairseq_bertloss.language_model.symbol_pieces import spelt
-from fairseq_bertloss.language_model.vocabulary import Specials, dictionary_symbols, load_tokenizer, tokenize
+from fairseq_bertloss.language_model.tokenization import tokenize
+from fairseq_bertloss.language_model.vocabulary import Specials, dictionary_symbols, load_tokenizer
 
 SPELLINGS = {
     "@@": {"house": ["house"], "ter@@": ["ter"], "ment": ["##ment"], "in@@": ["in"], "untranslat@@": None},

@@ -6,7 +6,7 @@ from lms import FAMILIES, make_tokenizer, save_tiny
 
 from fairseq_bertloss import TextReward
 from fairseq_bertloss.evaluation.f_bert import FBertScorer
-from fairseq_bertloss.language_model import vocabulary
+from fairseq_bertloss.language_model import tokenization
 from fairseq_bertloss.loss import text_reward
 
 EXACT = dict(rtol=0, atol=1e-5)
@@ -114,7 +114,7 @@ def test_text_that_comes_again_is_tokenised_once(tiny_lm, monkeypatch):
 
     def counting(tokenizer, lines, max_length=None):
         read.extend(lines)
-        return vocabulary.encode(tokenizer, lines, max_length)
+        return tokenization.encode(tokenizer, lines, max_length)
 
     monkeypatch.setattr(text_reward, "encode", counting)
     monkeypatch.setattr(text_reward, "REMEMBERED", 3)

@@ -8,7 +8,8 @@ from sacremoses import MosesTokenizer
 from fairseq_bertloss.evaluation.generated import Generated
 from fairseq_bertloss.evaluation.hypotheses import Translations
 from fairseq_bertloss.evaluation.tokenized import ENOUGH, warn_of_tokenized
-from fairseq_bertloss.language_model.vocabulary import load_tokenizer, tokenize
+from fairseq_bertloss.language_model.tokenization import tokenize
+from fairseq_bertloss.language_model.vocabulary import load_tokenizer
 
 RAW = [*foreign.ENGLISH, *TEXT]
 MOSES = [MosesTokenizer("en").tokenize(line, return_str=True) for line in RAW]

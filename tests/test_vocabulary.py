@@ -1,18 +1,16 @@
-"""vocabulary.py: symbols meet ids by name, whatever their order, and text survives the way there and back."""
+"""Symbols meet ids by name, whatever their order, and text survives the way there and back."""
 
 import pytest
 from fairseq.data import Dictionary
 
+from fairseq_bertloss.language_model.tokenization import detokenize, encode, tokenize
 from fairseq_bertloss.language_model.vocabulary import (
     Specials,
     align,
-    detokenize,
     dictionary_symbols,
-    encode,
     load_tokenizer,
     special_ids,
     symbol_names,
-    tokenize,
     write_dictionary,
 )
 

@@ -24,7 +24,8 @@ from fairseq_bertloss.corpus.raw import SPLITS, TRAIN, Pair
 from fairseq_bertloss.corpus.settings import Settings
 from fairseq_bertloss.corpus.source import CODES, RECORD, SourceText, SubwordApplier, learn_bpe, recorded_rules
 from fairseq_bertloss.files import check_not_split
-from fairseq_bertloss.language_model.vocabulary import dictionary_symbols, load_tokenizer, tokenize, write_dictionary
+from fairseq_bertloss.language_model.tokenization import tokenize
+from fairseq_bertloss.language_model.vocabulary import dictionary_symbols, load_tokenizer, write_dictionary
 from fairseq_bertloss.progress import progress
 
 BATCH = 1000

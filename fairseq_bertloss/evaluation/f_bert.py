@@ -18,7 +18,8 @@ from fairseq_bertloss.language_model.pretrained import (
     scoring_layer,
     short_name,
 )
-from fairseq_bertloss.language_model.vocabulary import encode, load_tokenizer
+from fairseq_bertloss.language_model.tokenization import encode
+from fairseq_bertloss.language_model.vocabulary import load_tokenizer
 from fairseq_bertloss.progress import progress
 
 BATCH = 64

@@ -26,7 +26,8 @@ from torch.nn.utils.rnn import pad_sequence
 from fairseq_bertloss.evaluation.onednn import use_onednn
 from fairseq_bertloss.evaluation.words import WordFinder
 from fairseq_bertloss.language_model.pretrained import encoder_config, load_encoder, max_length, short_name
-from fairseq_bertloss.language_model.vocabulary import encode, load_tokenizer
+from fairseq_bertloss.language_model.tokenization import encode
+from fairseq_bertloss.language_model.vocabulary import load_tokenizer
 from fairseq_bertloss.progress import progress
 
 VERSIONS = ("v2", "v1")

@@ -5,13 +5,8 @@ from collections.abc import Sequence
 
 from fairseq_bertloss.evaluation.unjoined import words_of
 from fairseq_bertloss.language_model.spaces import is_word_piece, line_mark
-from fairseq_bertloss.language_model.vocabulary import (
-    FAIRSEQS_UNKNOWN,
-    FAIRSEQS_UNKNOWN_IN_REFERENCE,
-    UNKNOWN,
-    UNKNOWN_IN_REFERENCE,
-    detokenize,
-)
+from fairseq_bertloss.language_model.tokenization import UNKNOWN, UNKNOWN_IN_REFERENCE, detokenize
+from fairseq_bertloss.language_model.vocabulary import FAIRSEQS_UNKNOWN, FAIRSEQS_UNKNOWN_IN_REFERENCE
 from fairseq_bertloss.text.canonical import composed
 from fairseq_bertloss.text.subwords import kind_of
 

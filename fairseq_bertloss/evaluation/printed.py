@@ -10,12 +10,8 @@ from collections.abc import Sequence
 from fairseq_bertloss.evaluation.generated import Generated
 from fairseq_bertloss.evaluation.pieces import check_pieces
 from fairseq_bertloss.evaluation.unjoined import found_mark, marks_in, warn_of_subwords, words_of
-from fairseq_bertloss.language_model.vocabulary import (
-    FAIRSEQS_UNKNOWN,
-    FAIRSEQS_UNKNOWN_IN_REFERENCE,
-    UNKNOWN,
-    UNKNOWN_IN_REFERENCE,
-)
+from fairseq_bertloss.language_model.tokenization import UNKNOWN, UNKNOWN_IN_REFERENCE
+from fairseq_bertloss.language_model.vocabulary import FAIRSEQS_UNKNOWN, FAIRSEQS_UNKNOWN_IN_REFERENCE
 from fairseq_bertloss.text.canonical import composed
 from fairseq_bertloss.text.subwords import join, most_marked
 

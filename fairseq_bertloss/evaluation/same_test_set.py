@@ -16,7 +16,8 @@ import regex
 from fairseq_bertloss.evaluation.generated import WHY_MISSING
 from fairseq_bertloss.evaluation.hypotheses import Translations
 from fairseq_bertloss.evaluation.printed import is_of_numbers
-from fairseq_bertloss.language_model.vocabulary import FAIRSEQS_UNKNOWN, detokenize
+from fairseq_bertloss.language_model.tokenization import detokenize
+from fairseq_bertloss.language_model.vocabulary import FAIRSEQS_UNKNOWN
 
 ENOUGH_SENTENCES = 20
 """Fewer sentences do not tell whether translations belong to their references."""

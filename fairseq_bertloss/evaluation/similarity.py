@@ -8,7 +8,8 @@ import torch.nn.functional as F
 
 from fairseq_bertloss.evaluation.results import Similarity, System
 from fairseq_bertloss.language_model.frozen import FrozenLanguageModel
-from fairseq_bertloss.language_model.vocabulary import encode, load_tokenizer
+from fairseq_bertloss.language_model.tokenization import encode
+from fairseq_bertloss.language_model.vocabulary import load_tokenizer
 
 LEGIBLE_TOKENS = 24
 """More on one axis are too small to read in a figure."""

@@ -14,7 +14,7 @@ from fairseq_bertloss.evaluation.hypotheses import Translations
 from fairseq_bertloss.evaluation.pieces import are_pieces
 from fairseq_bertloss.evaluation.target_language import BLEU_TOKENIZERS, bleu_tokenizer
 from fairseq_bertloss.language_model.spaces import CONTINUES_WORD, loses_spaces
-from fairseq_bertloss.language_model.vocabulary import UNKNOWN_IN_REFERENCE, respaced, tokenize
+from fairseq_bertloss.language_model.tokenization import UNKNOWN_IN_REFERENCE, respaced, tokenize
 from fairseq_bertloss.text import unspaced
 
 logger = logging.getLogger(__name__)

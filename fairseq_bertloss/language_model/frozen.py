@@ -22,7 +22,7 @@ from fairseq_bertloss.language_model.pretrained import (
     max_length,
     scoring_layer,
 )
-from fairseq_bertloss.language_model.vocabulary import encode
+from fairseq_bertloss.language_model.tokenization import encode
 from fairseq_bertloss.text.languages import language_of
 
 if TYPE_CHECKING:

@@ -14,12 +14,12 @@ from torch import Tensor
 
 from fairseq_bertloss.choices import SYMBOLS_AS, check_choice
 from fairseq_bertloss.language_model.spaces import CONTINUES_WORD
+from fairseq_bertloss.language_model.tokenization import encode
 from fairseq_bertloss.language_model.vocabulary import (
     ADDED_SYMBOL,
     FAIRSEQS_SPECIALS,
     Specials,
     align,
-    encode,
     special_ids,
     unaligned,
 )

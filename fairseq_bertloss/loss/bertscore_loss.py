@@ -12,13 +12,7 @@ from torch import Tensor
 from fairseq_bertloss.choices import END_OF_SENTENCE, SOFT_PREDICTIONS, check_choice
 from fairseq_bertloss.language_model.frozen import FrozenLanguageModel, adjustments
 from fairseq_bertloss.language_model.symbol_pieces import SymbolPieces, pieces_of
-from fairseq_bertloss.language_model.vocabulary import (
-    Dictionary,
-    SpecialIds,
-    Specials,
-    load_tokenizer,
-    symbol_names,
-)
+from fairseq_bertloss.language_model.vocabulary import Dictionary, SpecialIds, Specials, load_tokenizer, symbol_names
 from fairseq_bertloss.loss.expected_embeddings import TokenPredictions, check_vocabulary, expected_embeddings
 from fairseq_bertloss.loss.layout import SentenceLayout
 from fairseq_bertloss.loss.matching import BERTScore, Scores

@@ -12,7 +12,8 @@ from torch import Tensor
 from torch.nn.utils.rnn import pad_sequence
 
 from fairseq_bertloss.language_model.frozen import FrozenLanguageModel, adjustments
-from fairseq_bertloss.language_model.vocabulary import encode, load_tokenizer, special_ids
+from fairseq_bertloss.language_model.tokenization import encode
+from fairseq_bertloss.language_model.vocabulary import load_tokenizer, special_ids
 from fairseq_bertloss.loss.matching import Scores
 from fairseq_bertloss.loss.reference_scorer import ReferenceScorer
 

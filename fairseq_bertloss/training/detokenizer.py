@@ -11,7 +11,8 @@ from fairseq.data.data_utils import post_process
 from omegaconf.errors import OmegaConfBaseException
 
 from fairseq_bertloss.language_model.spaces import space_mark
-from fairseq_bertloss.language_model.vocabulary import ROUNDS_UP, UNKNOWN, detokenize, load_tokenizer
+from fairseq_bertloss.language_model.tokenization import UNKNOWN, detokenize
+from fairseq_bertloss.language_model.vocabulary import ROUNDS_UP, load_tokenizer
 from fairseq_bertloss.text.canonical import composed
 from fairseq_bertloss.text.languages import language_of
 from fairseq_bertloss.text.subwords import SPACE, kind_of
@@ -34,7 +35,7 @@ class Detokenizer:
     """The text of sentences of symbols.
 
     Markers of beginning and end, languages' symbols, <mask> and what fairseq adds to a dictionary are in no text. <unk>
-    becomes vocabulary.UNKNOWN, as what `bertloss` reads of fairseq-generate's output.
+    becomes tokenization.UNKNOWN, as what `bertloss` reads of fairseq-generate's output.
 
     Args:
         dictionary: fairseq's.

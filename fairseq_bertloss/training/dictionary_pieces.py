@@ -7,15 +7,8 @@ from fairseq.data import data_utils
 from fairseq.tasks.translation import TranslationTask
 from fairseq.utils import split_paths
 
-from fairseq_bertloss.language_model.vocabulary import (
-    UNKNOWN,
-    align,
-    detokenize,
-    encode,
-    load_tokenizer,
-    symbol_names,
-    unaligned,
-)
+from fairseq_bertloss.language_model.tokenization import UNKNOWN, detokenize, encode
+from fairseq_bertloss.language_model.vocabulary import align, load_tokenizer, symbol_names, unaligned
 from fairseq_bertloss.text.subwords import are_characters
 
 SAMPLE = 100

@@ -30,7 +30,7 @@ class TranslationMetrics:
     """Translates validation batches and sums their scores.
 
     All sentences count, also those too long for the loss. Text comes from the symbols of both sides, as that of
-    candidates does (`target_detokenizer`). <unk> becomes vocabulary.UNKNOWN, which the scoring model reads
+    candidates does (`target_detokenizer`). <unk> becomes tokenization.UNKNOWN, which the scoring model reads
     as its unknown token: references that the dictionary cannot spell (it may hold no more than the pieces seen in
     training) score otherwise than their raw text. F_BERT is without idf and rescaling, MoverScore is its version v2,
     without idf.
