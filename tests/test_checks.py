@@ -43,6 +43,7 @@ EDITS = {
     "comparison: unknown": lambda results: results[0]["tests"][0].update(metric="blau"),
     "comparison: not a row": lambda results: results[0]["similarities"][0]["cosine"].pop(),
     "comparison: neither true nor false": lambda results: results[0].update(paired_runs="yes"),
+    "comparison: has no name": lambda results: results[0].update(further_reference_files=[3]),
     "comparison: wrong kind": lambda results: results[0].update(references=3),
     "entropy: empty or negative": lambda results: results[0].update(counts=[0]),
     "curve: no checkpoints": lambda results: results[0].update(points=[]),

@@ -133,7 +133,8 @@ class Comparison:
     """What `bertloss compare` found: systems on one test set, the first of them the baseline.
 
     by_character says that the target language has no spaces, so that characters are counted in the place of words. Of
-    several controls, control is the strongest in F_BERT and weaker_controls has the others.
+    several controls, control is the strongest in F_BERT and weaker_controls has the others. Of several references a
+    sentence, references has the first.
     """
 
     reference_file: str
@@ -148,6 +149,7 @@ class Comparison:
     paired_runs: bool = False
     by_character: bool = False
     weaker_controls: list[str] = field(default_factory=list)
+    further_reference_files: list[str] = field(default_factory=list)
 
     @property
     def fine_tuned(self) -> list[System]:
@@ -227,9 +229,14 @@ def to_json(results: Sequence) -> str:
     """
     kind = type(results[0]).__name__
     try:
-        return json.dumps({"bertloss": kind, "results": [asdict(result) for result in results]}, allow_nan=False)
+        return json.dumps({"bertloss": kind, "results": list(map(_content, results))}, allow_nan=False)
     except ValueError as error:
         raise ValueError("a score is not a finite number") from error
+
+
+def _content(result) -> dict:
+    """What is written of a result; with one file of references nothing about further ones."""
+    return {name: value for name, value in asdict(result).items() if name != "further_reference_files" or value}
 
 
 def read(path: str, kind: type) -> list:

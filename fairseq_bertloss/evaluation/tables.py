@@ -136,7 +136,7 @@ def notes(comparison: Comparison) -> list[str]:
     """What a reader of the main table has to know, in sentences."""
     several = max(len(system.runs) for system in comparison.systems) > 1
     sentences = [
-        f"{len(comparison.references):,} sentences of {test_set(comparison)}; scores in percent"
+        f"{len(comparison.references):,} sentences of {test_set(comparison)}{_against(comparison)}; scores in percent"
         + (", mean ± standard deviation over runs that differ by their training seed." if several else ".")
     ]
     if len(comparison.systems) == 1:
@@ -161,8 +161,13 @@ def notes(comparison: Comparison) -> list[str]:
     return sentences
 
 
+def _against(comparison: Comparison) -> str:
+    further = len(comparison.further_reference_files)
+    return f", against {1 + further} files of references" if further else ""
+
+
 def test_set(comparison: Comparison) -> str:
-    """The name of the references' file, without its folder."""
+    """The name of the references' file, of several the first, without its folder."""
     return os.path.basename(comparison.reference_file)
 
 
@@ -183,6 +188,7 @@ def to_json(comparison: Comparison, **more: object) -> str:
     """Every figure of the tables as JSON, unrounded, and more under the names that they are given by."""
     content = {
         "reference": comparison.reference_file,
+        **({"further_references": further} if (further := comparison.further_reference_files) else {}),
         "sentences": len(comparison.references),
         "baseline": comparison.baseline,
         "control": comparison.control,

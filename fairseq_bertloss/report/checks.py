@@ -41,6 +41,8 @@ def _comparison(comparison: Comparison) -> Iterator[str]:
             yield f"system {system.name!r} has no runs"
         for run in system.runs:
             yield from _run(run, len(comparison.references))
+    if not all(isinstance(path, str) for path in (comparison.reference_file, *comparison.further_reference_files)):
+        yield "a file of references has no name"
     for name in ("paired_runs", "by_character"):
         if not isinstance(getattr(comparison, name), bool):
             yield f"{name} is neither true nor false: {getattr(comparison, name)!r}"

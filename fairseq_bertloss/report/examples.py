@@ -46,7 +46,7 @@ def _latex_table(comparison: Comparison, change: Changes) -> str:
 def _latex_rows(comparison: Comparison, baseline: System, system: System, sentence: int) -> list[str]:
     """The reference of a sentence, and the two translations with their scores."""
     texts = differences(baseline.runs[0].hypotheses[sentence], system.runs[0].hypotheses[sentence])
-    rows = [rf"reference & {escaped(comparison.references[sentence])} & \\"]
+    rows = [rf"{_reference(comparison)} & {escaped(comparison.references[sentence])} & \\"]
     for own, pieces in zip((baseline, system), texts, strict=True):
         text = "".join(rf"\textbf{{{escaped(text)}}}" if differs else escaped(text) for text, differs in pieces)
         scores = ", ".join(
@@ -61,7 +61,7 @@ def _example(comparison: Comparison, system: System, sentence: int) -> str:
     runs = baseline.runs[0], system.runs[0]
     before, after = differences(*(run.hypotheses[sentence] for run in runs))
     columns = [
-        _column("reference", escape(comparison.references[sentence])),
+        _column(_reference(comparison), escape(comparison.references[sentence])),
         _column(baseline.name, _marked(before, "del")),
         _column(system.name, _marked(after, "ins")),
     ]
@@ -70,6 +70,10 @@ def _example(comparison: Comparison, system: System, sentence: int) -> str:
         for metric in sorted(HEADLINE, key="f_bert".__ne__)
     )
     return f"<article><h4>Sentence {sentence + 1}: {prose(scores)}</h4><div>{''.join(columns)}</div></article>"
+
+
+def _reference(comparison: Comparison) -> str:
+    return "first reference" if comparison.further_reference_files else "reference"
 
 
 def _score(metric: str, before: float, after: float) -> str:

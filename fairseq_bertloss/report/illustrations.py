@@ -65,11 +65,13 @@ def changes(
     """Figure 3, change by sentence, one for each system, and the table of how many sentences lie where."""
     # At least a point, so that systems that change nothing have axes.
     limits = tuple(max(1.0, *(abs(getattr(change, metric)).max() for change in moved)) for metric in ("bleu", "f_bert"))
+    first = "first " if comparison.further_reference_files else ""
     buckets = length_buckets(comparison.references, comparison.by_character)
     for i, change in enumerate(moved, 1):
         number = f"3.{i}" if len(moved) > 1 else "3"
         caption = (
-            "A dot is a sentence of the first runs; the panels divide them at the quartiles of the references' length. "
+            f"A dot is a sentence of the first runs; the panels divide them at the quartiles of the {first}references' "
+            "length. "
             "In each corner: how many moved that way in both metrics. Those that moved in one alone lie on an "
             "axis; those unchanged in both are counted above and not drawn."
         )
@@ -100,6 +102,7 @@ def similarities(comparison: Comparison, drawings: dict[str, Drawing]) -> Iterat
         f"Cosines between the contextual embeddings of the tokens of sentence {listed(sentences)}, for the first run "
         f"of {systems}. Circle: the nearest token of the reference, for precision. Square: the nearest token of the "
         "hypothesis, for recall."
+        + (" Of several references that of the best F_BERT." if comparison.further_reference_files else "")
     )
     alt = f"Heat map of the cosines between the tokens of hypothesis and reference, for {systems}."
     drawings["figure4"] = heat_map(comparison.similarities)

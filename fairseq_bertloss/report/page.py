@@ -90,12 +90,13 @@ def _further_tables(comparison: Comparison) -> Iterator[str]:
         tests = plain_table(*tables.test_table(comparison), left=3)
         yield figure("Table 3. Significance tests.", _about_tests(comparison), tests, True)
     own = health(comparison.references, comparison.by_character)
+    whose = "first references" if comparison.further_reference_files else "references"
     unit = "characters" if comparison.by_character else "words"
     caption = (
         f"P_BERT, R_BERT: BERTScore's precision and recall; length ratio: {unit} of the outputs divided by {unit} of "
         "the references; distinct: different outputs, in percent of all; empty: number of empty outputs; repeated: "
         "bigrams that occurred before in their line, in percent of all. TER, empty and repeated are better when low. "
-        f"The references: distinct {own['distinct']:.1f}, repeated {own['repeated']:.1f}. {_about_marks(comparison)}"
+        f"The {whose}: distinct {own['distinct']:.1f}, repeated {own['repeated']:.1f}. {_about_marks(comparison)}"
     )
     yield figure("Table 4. Further metrics.", caption, _further_table(comparison), True)
 
@@ -178,7 +179,8 @@ def _appendix(comparison: Comparison) -> Iterator[str]:
     yield "<dl>"
     for name, value in comparison.signatures.items():
         yield f"<dt>{prose(name)}</dt><dd><code>{escape(value)}</code></dd>"
-    yield f"<dt>references</dt><dd><code>{escape(comparison.reference_file)}</code></dd>"
+    references = ", ".join((comparison.reference_file, *comparison.further_reference_files))
+    yield f"<dt>references</dt><dd><code>{escape(references)}</code></dd>"
     for system in comparison.systems:
         files = ", ".join(run.file for run in system.runs)
         yield f"<dt>{escape(system.name)}</dt><dd><code>{escape(files)}</code></dd>"
