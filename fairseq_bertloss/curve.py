@@ -24,10 +24,12 @@ from fairseq.data import Dictionary
 from fairseq.utils import split_paths
 
 from fairseq_bertloss.checkpoints.loading import LAST, check_exists, load, options, progress, reading
-from fairseq_bertloss.evaluation.hypotheses import read_references, read_translations
+from fairseq_bertloss.evaluation.hypotheses import read_translations
 from fairseq_bertloss.evaluation.metrics import Evaluator
+from fairseq_bertloss.evaluation.references import References
 from fairseq_bertloss.evaluation.results import HEADLINE, Curve, Point, Run
 from fairseq_bertloss.evaluation.same_test_set import check_belongs
+from fairseq_bertloss.evaluation.score import read_reference_files
 from fairseq_bertloss.evaluation.tokenized import warn_of_tokenized
 from fairseq_bertloss.files import whole
 from fairseq_bertloss.language_model.vocabulary import unaligned
@@ -62,7 +64,7 @@ def curves(
     subset: str,
     baseline: str,
     runs: Mapping[str, str],
-    reference: str,
+    reference_paths: Sequence[str],
     evaluator: Evaluator,
     word_pieces_lm: str,
     max_tokens: int = 4096,
@@ -76,7 +78,7 @@ def curves(
         subset: the part of it to translate.
         baseline: checkpoint that the fine-tunings began with: their step 0.
         runs: name -> folder of its checkpoints.
-        reference: file of the subset's references.
+        reference_paths: files of the subset's references.
         evaluator: what scores.
         word_pieces_lm: hub name or folder of the language model whose pieces the target may be made of; they are joined
             by its tokenizer then.
@@ -85,10 +87,12 @@ def curves(
         generation: more options of fairseq-generate, as a shell has them: how other symbols become text, the task.
 
     Raises:
-        ValueError: a checkpoint, a folder of them or the reference is not what it should be.
+        ValueError: a checkpoint, a folder of them or a reference is not what it should be.
         ChildProcessError: fairseq-generate failed; the message ends with the last line that it printed.
     """
-    references = read_references(reference, evaluator.tokenizer)
+    reference_files = read_reference_files(reference_paths, evaluator.tokenizer)
+    texts = [file.text for file in reference_files]
+    references = References.of(*texts)
     check_exists(baseline)
     checkpoints = {name: find_checkpoints(save_dir) for name, save_dir in runs.items()}
     for name, found in checkpoints.items():
@@ -102,9 +106,9 @@ def curves(
         report(f"translation {i} of {len(paths)}: {output_path(path, subset)}")
         translate(data, subset, path, added, max_tokens)
         translations.append(read_translations(output_path(path, subset), evaluator.tokenizer))
-        check_belongs(translations[-1], references, reference, evaluator.tokenizer)
-    warn_of_tokenized(translations, references, reference, evaluator.tokenizer)
-    scored_runs, signatures, _ = evaluator.score(translations, references)
+        check_belongs(translations[-1], references, reference_paths[0], evaluator.tokenizer)
+    warn_of_tokenized(translations, reference_files, evaluator.tokenizer)
+    scored_runs, signatures, _ = evaluator.score(translations, *texts)
     scored = dict(zip(paths, scored_runs, strict=True))
     return [
         Curve(name, subset, _points(found, baseline, scored), epoch_ends(found), signatures)

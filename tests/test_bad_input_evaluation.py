@@ -37,6 +37,21 @@ CASES = {
     "hypotheses are a folder": (SCORE.replace("hyp.txt", "text"), None, "cannot read text: Is a directory"),
     "hypotheses are a socket": (SCORE, socket_file("hyp.txt"), "cannot read hyp.txt: No such device or address"),
     "nothing to score": (SCORE, both(write("hyp.txt", ""), write("ref.txt", "")), "ref.txt is empty"),
+    "fewer references in a second file": (
+        SCORE + " --reference ref2.txt",
+        write("ref2.txt", "a man\n"),
+        "ref2.txt has 1 references and ref.txt has 2; each file needs a line for every sentence, blank where",
+    ),
+    "more references in a second file": (
+        CURVE + " --reference ref2.txt",
+        both(write("model.pt", "x"), write("ref2.txt", "a man\n" * 3)),
+        "ref2.txt has 3 references and ref.txt has 2; each file needs a line for every sentence, blank where",
+    ),
+    "a second file of references that is missing": (
+        COMPARE + " --reference ref2.txt",
+        None,
+        "cannot read ref2.txt: No such file",
+    ),
     "cut output of fairseq-generate": (
         SCORE,
         write("hyp.txt", "S-0\tein Mann\nT-0\ta man\nH-0\t-0.5\n"),

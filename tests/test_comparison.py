@@ -192,7 +192,7 @@ def test_what_is_the_same_to_bleu_has_no_p_of_sacrebleus(change, minilm, real_pa
     }
     files = {name: write(name, "".join(f"{line}\n" for line in lines)) for name, lines in texts.items()}
     outputs = {name: [files[name]] for name in "abc"}
-    comparison = compare(files["ref"], outputs, Evaluator(minilm, 5, lowercase=True), baseline="a", resamples=1000)
+    comparison = compare([files["ref"]], outputs, Evaluator(minilm, 5, lowercase=True), baseline="a", resamples=1000)
     same, other = (comparison.test(name, "a", "bleu") for name in "bc")
     assert (same.difference, same.p, same.p_sacrebleu) == (0, 0.5, {})
     assert other.difference < 0 and set(other.p_sacrebleu) == {"bootstrap", "randomization"}
@@ -208,7 +208,7 @@ def test_a_bleu_of_0_has_no_p_of_sacrebleus(minilm, real_pairs, write):
     }
     files = {name: write(name, "".join(f"{line}\n" for line in lines)) for name, lines in texts.items()}
     outputs = {name: [files[name]] for name in "ab"}
-    comparison = compare(files["ref"], outputs, Evaluator(minilm, 5, tokenized=True), baseline="a", resamples=1000)
+    comparison = compare([files["ref"]], outputs, Evaluator(minilm, 5, tokenized=True), baseline="a", resamples=1000)
     test = comparison.test("b", "a", "bleu")
     assert (test.difference, test.p_sacrebleu) == (0, {}) and comparison.test("b", "a", "f_bert").difference != 0
 
@@ -277,7 +277,7 @@ def test_seeds_repeat_the_tests(minilm, files):
     evaluator = Evaluator(minilm, 5, lowercase=True)
     outputs = {"baseline": [files["fair"]], "x": [files["good"]]}
     first, same, other = (
-        compare(files["ref"], outputs, evaluator, baseline="baseline", seed=seed, resamples=1000).tests
+        compare([files["ref"]], outputs, evaluator, baseline="baseline", seed=seed, resamples=1000).tests
         for seed in (7, 7, 8)
     )
     assert first == same != other

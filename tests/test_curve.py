@@ -1,5 +1,7 @@
 """Curves of a real fine-tuning, translated by the real fairseq-generate."""
 
+import io
+import json
 import os
 import shutil
 import signal
@@ -15,7 +17,7 @@ from sacrebleu.metrics import BLEU, CHRF
 from training import logged, train
 from waiting import HANG, wait_for
 
-from fairseq_bertloss import curve
+from fairseq_bertloss import cli, curve
 from fairseq_bertloss.curve import Checkpoint, curves, epoch_ends, find_checkpoints, text_options
 from fairseq_bertloss.evaluation.hypotheses import read_translations
 from fairseq_bertloss.evaluation.metrics import Evaluation
@@ -29,11 +31,11 @@ class SmallEvaluator:
     def __init__(self, lm):
         self.tokenizer = load_tokenizer(lm)
 
-    def score(self, systems, references):
+    def score(self, systems, *references):
         runs = []
         for system in systems:
             metrics = BLEU(), CHRF(), CHRF(word_order=2)
-            figures = [metric.corpus_score(system.text, [references]).score for metric in metrics]
+            figures = [metric.corpus_score(system.text, references).score for metric in metrics]
             runs.append(Run(system.path, system.text, dict(zip(HEADLINE, figures, strict=True), empty=0.0), {}))
         return Evaluation(runs, {"BLEU": "small"}, None)
 
@@ -64,7 +66,7 @@ def curve_of(tuning):
     def make(**changes):
         settings = {
             "data": tuning.data, "subset": "valid", "baseline": tuning.baseline, "runs": {"tuned": tuning.run},
-            "reference": tuning.reference, "evaluator": tuning.evaluator, "word_pieces_lm": tuning.lm,
+            "reference_paths": [tuning.reference], "evaluator": tuning.evaluator, "word_pieces_lm": tuning.lm,
         }  # fmt: skip
         return curves(**settings | changes)
 
@@ -104,6 +106,25 @@ def test_curve(tuning, curve_of):
     assert expected[0] != expected[-1]
     assert lines[0] == "tuned: 2 checkpoints of updates 14 to 18"
     assert lines[-1] == f"translation 3 of 3: {outputs[18]}"
+
+
+def test_several_references_on_the_command_line(tuning, tmp_path, monkeypatch, capsys):
+    """The scores are those of `bertloss score`; one of the files is standard input, and has no last reference."""
+    references = Path(tuning.reference).read_text().splitlines()
+    other = "".join(f"{line.lower().replace('the ', 'that ')}\n" for line in references[:-1]) + "\n"
+    (tmp_path / "other.txt").write_text(other)
+    options = ["--lm", tuning.lm, "--layer", "2", "--json", "--reference", tuning.reference]
+    monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BytesIO(other.encode())))
+    run = [tuning.data, "--baseline", tuning.baseline, "--run", f"tuned={tuning.run}"]
+    assert cli.main(["curve", *run, *options, "--reference", "-"]) == 0
+    (found,) = json.loads(capsys.readouterr().out)["results"]
+    outputs = [f"{updates}={path}" for updates, path in translations(tuning).items()]
+    assert cli.main(["score", *outputs, *options, "--reference", str(tmp_path / "other.txt")]) == 0
+    scored = json.loads(capsys.readouterr().out)
+    assert found["signatures"] == scored["signatures"] and "nrefs:var" in found["signatures"]["BLEU"]
+    for point in found["points"]:
+        ((run,),) = [scored["systems"][str(point["updates"])]]
+        assert point["scores"] == pytest.approx({name: run["scores"][name] for name in HEADLINE}, abs=1e-4)
 
 
 def test_what_is_translated_is_not_translated_again(tuning, curve_of, monkeypatch):
@@ -259,7 +280,7 @@ def test_baseline_and_reference(tuning, curve_of, tmp_path):
     short.write_text("One sentence.\n")
     curve_of()
     with pytest.raises(ValueError, match="untrained.out has 6 sentences and the reference .*short.txt has 1"):
-        curve_of(reference=str(short))
+        curve_of(reference_paths=[str(short)])
 
 
 def test_translations_are_utf_8_whatever_the_locale(tmp_path, monkeypatch):

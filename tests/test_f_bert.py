@@ -9,6 +9,7 @@ import pytest
 
 from fairseq_bertloss.evaluation.f_bert import FBertScorer
 from fairseq_bertloss.evaluation.moverscore import MoverScorer
+from fairseq_bertloss.evaluation.references import References
 from fairseq_bertloss.evaluation.results import Run, System
 from fairseq_bertloss.evaluation.similarity import similarities
 from fairseq_bertloss.language_model.tokenization import UNKNOWN, UNKNOWN_IN_REFERENCE
@@ -122,6 +123,6 @@ def test_both_metrics_read_special_tokens_as_text(any_lm, text):
 
 def test_the_heat_map_reads_the_same(minilm):
     system = System("x", [Run("x", [f"a [SEP] {UNKNOWN}"], {}, {})])
-    (matrix,) = similarities([system], 0, [f"a b {UNKNOWN_IN_REFERENCE}"], minilm, 5)
+    (matrix,) = similarities([system], 0, References.of([f"a b {UNKNOWN_IN_REFERENCE}"]), minilm, 5)
     assert matrix.hypothesis_tokens == ["[CLS]", "a", "[", "sep", "]", "[UNK]", "[SEP]"]
     assert matrix.reference_tokens == ["[CLS]", "a", "b", "[UNK]", "[SEP]"]

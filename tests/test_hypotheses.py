@@ -9,6 +9,7 @@ from fairseq_bertloss.evaluation.hypotheses import (
     read_translations,
     text_lines,
 )
+from fairseq_bertloss.evaluation.references import References
 from fairseq_bertloss.evaluation.same_test_set import ENOUGH_SENTENCES, check_belongs
 from fairseq_bertloss.language_model.tokenization import UNKNOWN, UNKNOWN_IN_REFERENCE
 from fairseq_bertloss.language_model.vocabulary import load_tokenizer
@@ -87,7 +88,7 @@ def test_unreadable_files(content, message, write, tmp_path, tokenizer):
 
 
 def check(write, tokenizer, content: str, references: list[str]) -> None:
-    check_belongs(read_translations(write("gen", content), tokenizer), references, "test.en", tokenizer)
+    check_belongs(read_translations(write("gen", content), tokenizer), References.of(references), "test.en", tokenizer)
 
 
 def test_translations_of_the_test_set_are_accepted(write, tokenizer):

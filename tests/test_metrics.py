@@ -10,6 +10,7 @@ from fairseq_bertloss.evaluation.f_bert import FBertScorer
 from fairseq_bertloss.evaluation.health import health
 from fairseq_bertloss.evaluation.hypotheses import Generated, Translations
 from fairseq_bertloss.evaluation.metrics import Evaluator
+from fairseq_bertloss.evaluation.references import References
 from fairseq_bertloss.evaluation.results import HEADLINE, METRICS
 
 REFERENCES = ["The dog isn't running, is it?", "Two men are sitting on a roof.", "A well-known hat."]
@@ -110,7 +111,7 @@ def test_idf_of_one_system_is_its_own(minilm, real_pairs):
     scorer = MoverScorer(minilm, idf=True)
     hypotheses, references = (side[:40] for side in real_pairs)
     systems = [hypotheses, references[::-1], [*hypotheses[:20], *references[20:]]]
-    together = scorer.score_systems(systems, references)
+    together = scorer.score_systems(systems, References.of(references))
     for system, scores in zip(systems, together, strict=True):
         assert scores == pytest.approx(scorer.score(system, references), abs=1e-6)
     assert together[0][:20] != together[2][:20]
@@ -132,15 +133,24 @@ class TestTokenized:
         (run,), _, surface = tokenized.score([system], references)
         assert run.corpus["bleu"] == self.multi_bleu.corpus_score(lines, [references]).score > 0
         raw = ["the dog isn't on a roof, is it?"]
-        assert surface.bleu_text(system, raw)[1] == raw
+        assert surface.bleu_text(system, References.of(raw))[1].first == raw
 
     def test_generated_output_and_its_references_are_split_alike(self, tokenized):
         system = Translations("gen", HYPOTHESES, Generated(PIECES, None, None))
         (run,), _, surface = tokenized.score([system], REFERENCES)
-        words, references = surface.bleu_text(system, REFERENCES)
+        words, read = surface.bleu_text(system, References.of(REFERENCES))
+        references = read.first
         assert words == ["the dog isn ' t running , is it ?", "", "a famous unleashed hat on a roof ."]
         assert references[::2] == ["the dog isn ' t running , is it ?", "a well - known hat ."]
         assert run.corpus["bleu"] == self.multi_bleu.corpus_score(words, [references]).score > 0
+
+    def test_several_references_are_split_alike(self, tokenized):
+        system = Translations("gen", HYPOTHESES, Generated(PIECES, None, None))
+        others = ["isn't the dog running?", "nobody", ""]
+        (run,), _, surface = tokenized.score([system], REFERENCES, others)
+        words, read = surface.bleu_text(system, References.of(REFERENCES, others))
+        assert read.streams[1] == ("isn ' t the dog running ?", "nobody", None)
+        assert run.corpus["bleu"] == self.multi_bleu.corpus_score(words, read.streams).score > 0
 
     def test_without_smoothing_no_four_gram_is_no_bleu(self, tokenized, evaluator):
         system = Translations("x", ["a hat on a house"], None)

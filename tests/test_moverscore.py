@@ -3,6 +3,7 @@
 import json
 import math
 import string
+from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -15,6 +16,7 @@ from transformers import AutoModel, AutoTokenizer
 
 from fairseq_bertloss.evaluation import moverscore
 from fairseq_bertloss.evaluation.moverscore import MoverScorer
+from fairseq_bertloss.evaluation.references import References
 from fairseq_bertloss.evaluation.words import WordFinder
 from fairseq_bertloss.language_model.vocabulary import load_tokenizer
 
@@ -100,6 +102,40 @@ def test_idf_of_equal_sentences(scorers, encoder):
     score = scorers["v2_idf"].score(HYPOTHESES, REFERENCES)[EQUAL]
     assert score == pytest.approx(solve([points, points], weights, "v2"), abs=1e-6)
     assert score == pytest.approx(GOLDEN[EQUAL]["v2_idf"], abs=5e-4)
+
+
+@pytest.mark.parametrize("setting", ["v2", "v1"])
+def test_several_references_have_their_mean(setting, scorers):
+    """That of the authors' example, https://github.com/AIPHES/emnlp19-moverscore/blob/master/examples/example.py."""
+    others = [*REFERENCES[1:5], "", *REFERENCES[6:], REFERENCES[0]]
+    apart = [scorers[setting].score(HYPOTHESES, side) for side in (REFERENCES, others)]
+    expected = np.mean(apart, axis=0)
+    expected[4] = apart[0][4]  # of its only reference
+    (together,) = scorers[setting].score_systems([HYPOTHESES], References.of(REFERENCES, others))
+    np.testing.assert_allclose(together, expected, atol=1e-6, rtol=0)
+
+
+def test_idf_of_several_references(scorers, encoder):
+    """Counted in all of them, and once in the hypotheses."""
+    tokenizer, model = encoder
+    hypotheses, references = HYPOTHESES[:6], REFERENCES[:6]
+    others = [REFERENCES[7], "", *REFERENCES[8:12]]
+    (scores,) = scorers["v2_idf"].score_systems([hypotheses], References.of(references, others))
+    idf = []
+    for lines in (hypotheses, [*references, *filter(None, others)]):
+        ids = tokenizer(lines)["input_ids"]
+        counts = Counter(token_id for line in ids for token_id in set(line))
+        idf.append({token_id: math.log((len(lines) + 1) / (count + 1)) for token_id, count in counts.items()})
+
+    def score(*pair: str) -> float:
+        words = [plain_words(tokenizer(text).tokens()) for text in pair]
+        ids = [tokenizer(text)["input_ids"] for text in pair]
+        weights = [[idf[side][ids[side][word]] for word in words[side]] for side in (0, 1)]
+        points = [embed(text, tokenizer, model, "v2", chosen) for text, chosen in zip(pair, words, strict=True)]
+        return solve(points, weights, "v2")
+
+    for scored, hypothesis, *own in zip(scores, hypotheses, references, others, strict=True):
+        assert scored == pytest.approx(np.mean([score(hypothesis, line) for line in own if line]), abs=1e-6)
 
 
 @pytest.mark.parametrize("version", ["v2", "v1"])

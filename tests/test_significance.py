@@ -48,6 +48,18 @@ def test_bleu_is_sacrebleus(real_pairs, smooth_method, options):
     assert 3 < zeros < 100
 
 
+def test_bleu_of_several_references_is_sacrebleus(real_pairs):
+    """Of each sentence as many as there are."""
+    hypotheses, references = (side[:60] for side in real_pairs)
+    other = [None if i % 4 == 0 else line for i, line in enumerate(lossy(references, 0.7))]
+    evidence = bleu_evidence(BLEU(), hypotheses, references, other)
+    for start, length in itertools.product((0, 7, 20), (1, 2, 40)):
+        stretch = slice(start, start + length)
+        expected = BLEU().corpus_score(hypotheses[stretch], [references[stretch], other[stretch]]).score
+        assert evidence.aggregate(evidence.statistics[stretch].sum(axis=0)) == pytest.approx(expected, abs=1e-9)
+    assert evidence.score() > bleu_evidence(BLEU(), hypotheses, references).score()
+
+
 def test_bleu_of_many_sums_at_once(real_pairs):
     statistics = bleu_evidence(BLEU(), *real_pairs).statistics
     sums = np.stack([statistics[:100], statistics[100:]]).cumsum(axis=1)

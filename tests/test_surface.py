@@ -8,10 +8,12 @@ from transformers import BertTokenizerFast
 
 from fairseq_bertloss.evaluation.generated import Generated
 from fairseq_bertloss.evaluation.hypotheses import Translations
+from fairseq_bertloss.evaluation.references import References
 from fairseq_bertloss.evaluation.surface import SurfaceMetrics
 from fairseq_bertloss.evaluation.target_language import unspaced_language
 from fairseq_bertloss.language_model.tokenization import detokenize
 from fairseq_bertloss.language_model.vocabulary import load_tokenizer
+from fairseq_bertloss.text import unspaced
 
 CHINESE = [
     "我们试试看！",
@@ -75,7 +77,7 @@ def test_a_perfect_system_of_word_pieces(language, tokenized, pieces):
     split, tokenizer = pieces(LANGUAGES[language])
     assert "[UNK]" not in sum(split, [])
     metrics = SurfaceMetrics(tokenizer, language, tokenized=tokenized)
-    corpus, sentences = metrics.score(translations(split, tokenizer), LANGUAGES[language])
+    corpus, sentences = metrics.score(translations(split, tokenizer), References.of(LANGUAGES[language]))
     assert corpus["bleu"] == pytest.approx(100) and sentences == pytest.approx([100] * len(split))
     assert (corpus["ter"], corpus["length_ratio"]) == (0, 1) and corpus["chrf"] == pytest.approx(100)
 
@@ -84,7 +86,7 @@ def test_a_perfect_system_of_word_pieces(language, tokenized, pieces):
 def test_how_software_writes(language, pieces):
     """Pieces do not tell where Latin letters, numbers and their marks had spaces: no system is blamed for them."""
     split, tokenizer = pieces(SOFTWARE)
-    corpus, _ = SurfaceMetrics(tokenizer, language).score(translations(split, tokenizer), SOFTWARE)
+    corpus, _ = SurfaceMetrics(tokenizer, language).score(translations(split, tokenizer), References.of(SOFTWARE))
     assert corpus["bleu"] == pytest.approx(100) and (corpus["ter"], corpus["length_ratio"]) == (0, 1)
 
 
@@ -92,7 +94,8 @@ def test_an_uncased_model_has_the_case_that_it_has(minilm):
     tokenizer, reference = load_tokenizer(minilm), "日本 の iPad - 8 %"
     system = translations([tokenizer.tokenize(reference)], tokenizer)
     scores = {
-        lower: SurfaceMetrics(tokenizer, "ja", lowercase=lower).score(system, [reference])[0] for lower in (True, False)
+        lower: SurfaceMetrics(tokenizer, "ja", lowercase=lower).score(system, References.of([reference]))[0]
+        for lower in (True, False)
     }
     assert scores[True]["bleu"] == pytest.approx(100) and scores[False]["bleu"] < 99
 
@@ -103,7 +106,7 @@ def test_each_unknown_counts(line, words, pieces):
     system = Translations(
         "gen.out", [detokenize(tokenizer, line.split())], Generated([line.replace("⁇", "<unk>")], None, None)
     )
-    corpus, _ = SurfaceMetrics(tokenizer, "zh").score(system, ["中" * words])
+    corpus, _ = SurfaceMetrics(tokenizer, "zh").score(system, References.of(["中" * words]))
     assert corpus["length_ratio"] == 1
 
 
@@ -114,7 +117,7 @@ def test_real_chinese(shared, pieces):
         references = file.read().splitlines()[:300]
     split, tokenizer = pieces(references)
     metrics = SurfaceMetrics(tokenizer, unspaced_language(None, [], references))
-    corpus, _ = metrics.score(translations(split, tokenizer), references)
+    corpus, _ = metrics.score(translations(split, tokenizer), References.of(references))
     assert corpus["bleu"] == pytest.approx(100) and (corpus["ter"], corpus["length_ratio"]) == (0, 1)
 
 
@@ -123,7 +126,7 @@ class TestPlainText:
 
     def score(self, language, references):
         metrics = SurfaceMetrics(None, language)
-        return metrics, metrics.score(Translations("x", changed(references), None), references)[0]
+        return metrics, metrics.score(Translations("x", changed(references), None), References.of(references))[0]
 
     def test_chinese(self):
         metrics, corpus = self.score("zh", CHINESE)
@@ -163,16 +166,45 @@ class TestPlainText:
         ],
     )
     def test_spaces_do_not_matter(self, language, spaced, close):
-        corpus, _ = SurfaceMetrics(None, language).score(Translations("x", [spaced], None), [close])
+        corpus, _ = SurfaceMetrics(None, language).score(Translations("x", [spaced], None), References.of([close]))
         assert corpus["bleu"] == pytest.approx(100) and (corpus["ter"], corpus["length_ratio"]) == (0, 1)
 
     @pytest.mark.parametrize("language", LANGUAGES)
     def test_lengths_and_repetitions_are_of_characters(self, language):
         reference = LANGUAGES[language][0].rstrip("！。？")
-        corpus, _ = SurfaceMetrics(None, language).score(Translations("x", [reference * 2], None), [reference])
+        corpus, _ = SurfaceMetrics(None, language).score(
+            Translations("x", [reference * 2], None), References.of([reference])
+        )
         assert corpus["length_ratio"] == 2
         bigrams = 2 * len(reference) - 1
         assert corpus["repeated"] >= 100 * (len(reference) - 1) / bigrams
+
+
+def test_several_references_without_spaces(pieces):
+    """sacrebleu's of several streams, and the length of BLEU's in characters: the closest, the shorter of two."""
+    lines, first = changed(CHINESE), [f"{line}我们" for line in CHINESE]
+    second = [line[:-1] for line in CHINESE]
+    second[0] = ""
+    metrics = SurfaceMetrics(None, "zh")
+    corpus, sentences = metrics.score(Translations("x", lines, None), References.of(first, second))
+    streams = [first, [None, *second[1:]]]
+    assert corpus["bleu"] == sacrebleu.corpus_bleu(lines, streams, tokenize="zh").score
+    assert corpus["chrf"] == sacrebleu.corpus_chrf(lines, streams).score
+    assert corpus["ter"] == TERS["zh"].corpus_score(lines, streams).score
+    assert all("nrefs:var" in signature for signature in metrics.signatures.values())
+    lengths = [[len(unspaced.words(line)) for line in side] for side in (lines, first, second)]
+    closest = [
+        sacrebleu.BLEU()._get_closest_ref_len(own, [length for length in expected if length])
+        for own, *expected in zip(*lengths, strict=True)
+    ]
+    assert closest not in lengths[1:]
+    assert corpus["length_ratio"] == sum(lengths[0]) / sum(closest)
+    expected = sacrebleu.sentence_bleu(lines[1], [first[1], second[1]], tokenize="zh").score
+    assert sentences[1] == expected
+
+    split, tokenizer = pieces(CHINESE)
+    corpus, _ = SurfaceMetrics(tokenizer, "zh").score(translations(split, tokenizer), References.of(first, CHINESE))
+    assert corpus["bleu"] == pytest.approx(100) and (corpus["ter"] > 0, corpus["length_ratio"]) == (False, 1)
 
 
 def test_european_text_with_ideographs_stays_european():
@@ -180,7 +212,7 @@ def test_european_text_with_ideographs_stays_european():
     lines = ["The city of 北 京 is big, isn't it?", "It was called 大都.", "Nobody wrote this."]
     language = unspaced_language(None, [], references)
     metrics = SurfaceMetrics(None, language)
-    corpus, _ = metrics.score(Translations("x", lines, None), references)
+    corpus, _ = metrics.score(Translations("x", lines, None), References.of(references))
     bleu = sacrebleu.corpus_bleu(lines, [references])
     assert language is None and (corpus["bleu"], corpus["length_ratio"]) == (bleu.score, bleu.sys_len / bleu.ref_len)
     assert corpus["ter"] == TERS["en"].corpus_score(lines, [references]).score
@@ -190,11 +222,11 @@ def test_european_text_with_ideographs_stays_european():
 def test_tokenized_text_of_chinese(caplog):
     metrics = SurfaceMetrics(None, "zh", tokenized=True)
     segmented, references = ["我 该 去 睡觉 了 。"], ["我 该 去 睡觉 了 ！"]
-    corpus, _ = metrics.score(Translations("x", segmented, None), references)
+    corpus, _ = metrics.score(Translations("x", segmented, None), References.of(references))
     bleu = sacrebleu.corpus_bleu(segmented, [references], tokenize="none", force=True, smooth_method="none")
     assert corpus["bleu"] == bleu.score > 0
     assert not caplog.text
-    metrics.score(Translations("raw.zh", CHINESE[:2], None), CHINESE[:2])
+    metrics.score(Translations("raw.zh", CHINESE[:2], None), References.of(CHINESE[:2]))
     assert "raw.zh: --tokenized takes words as they stand" in caplog.text
 
 
@@ -228,7 +260,7 @@ def test_a_code_without_a_language():
 def test_english_is_what_it_was(minilm):
     tokenizer = load_tokenizer(minilm)
     references, lines = ["The dog isn't running, is it?"], ["the dog isn't running."]
-    corpus, _ = SurfaceMetrics(tokenizer).score(Translations("x", lines, None), references)
+    corpus, _ = SurfaceMetrics(tokenizer).score(Translations("x", lines, None), References.of(references))
     bleu = sacrebleu.corpus_bleu(lines, [references])
     assert (corpus["bleu"], corpus["length_ratio"]) == (bleu.score, bleu.sys_len / bleu.ref_len)
     assert corpus["ter"] == TERS["en"].corpus_score(lines, [references]).score

@@ -7,6 +7,7 @@ from sacremoses import MosesTokenizer
 
 from fairseq_bertloss.evaluation.generated import Generated
 from fairseq_bertloss.evaluation.hypotheses import Translations
+from fairseq_bertloss.evaluation.references import ReferenceFile
 from fairseq_bertloss.evaluation.tokenized import ENOUGH, warn_of_tokenized
 from fairseq_bertloss.language_model.tokenization import tokenize
 from fairseq_bertloss.language_model.vocabulary import load_tokenizer
@@ -17,7 +18,7 @@ MOSES = [MosesTokenizer("en").tokenize(line, return_str=True) for line in RAW]
 
 def warn(text: list[str], references: list[str], more: int = 0) -> None:
     systems = [Translations(f"{i}.out", text, None) for i in range(1 + more)]
-    warn_of_tokenized(systems, references, "test.en", None)
+    warn_of_tokenized(systems, [ReferenceFile("test.en", references)], None)
 
 
 def test_tokenized_translations(caplog):
@@ -59,5 +60,5 @@ def test_pieces_that_their_tokenizer_joined(minilm, caplog):
     """Its spaces are the same for all systems, and lost before."""
     tokenizer = load_tokenizer(minilm)
     generated = Generated([" ".join(pieces) for pieces in tokenize(tokenizer, RAW)], None, None)
-    warn_of_tokenized([Translations("gen.out", RAW, generated)], MOSES, "test.en", tokenizer)
+    warn_of_tokenized([Translations("gen.out", RAW, generated)], [ReferenceFile("test.en", MOSES)], tokenizer)
     assert not caplog.text

@@ -50,8 +50,8 @@ def run_score(args: argparse.Namespace) -> None:
     systems = {}
     for name, files in map(named_files, args.systems):
         add_system(systems, name or ",".join(files), files)
-    reference, systems = with_standard_input(args.reference, systems)
-    scores = score.score_files(reference, systems, evaluator(args))
+    references, systems = with_standard_input(args.reference, systems)
+    scores = score.score_files(references, systems, evaluator(args))
     if args.json:
         show(score.to_json(scores, args.sentence_level))
     else:
@@ -129,9 +129,9 @@ def run_compare(args: argparse.Namespace) -> None:
                 f"--system {argument} has no name: give NAME=FILE, or NAME=FILE,FILE,... for several seeds"
             )
         add_system(systems, name, files)
-    reference, systems = with_standard_input(args.reference, systems)
+    references, systems = with_standard_input(args.reference, systems)
     comparison = compare(
-        reference,
+        references,
         systems,
         evaluator(args),
         baseline=baseline,

@@ -10,6 +10,7 @@ from fairseq_bertloss.commands.scoring import (
     check_names,
     check_results,
     evaluator,
+    with_standard_input,
 )
 from fairseq_bertloss.commands.streams import show
 from fairseq_bertloss.files import check_not_split
@@ -118,13 +119,14 @@ def run_curve(args: argparse.Namespace) -> None:
         add_system(runs, name, folder)
     for path in (args.data, args.baseline, *runs.values()):
         check_not_split(path)
+    references, _ = with_standard_input(args.reference, {})
     lm = args.word_pieces_lm or args.lm
     found = curves(
         args.data,
         args.gen_subset,
         args.baseline,
         runs,
-        args.reference,
+        references,
         evaluator(args),
         lm,
         args.max_tokens,

@@ -4,7 +4,7 @@ import argparse
 import itertools
 import os
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 from fairseq_bertloss.commands.common import add_lm
 from fairseq_bertloss.commands.streams import check_stdout
@@ -19,9 +19,10 @@ def add_evaluator(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--reference",
         required=True,
+        action="append",
         metavar="FILE",
         help="references: text, one a line, or fairseq-generate's output, whose T- lines are taken; plain or .gz, - "
-        "for standard input",
+        "for standard input; repeat the option for further references of the same sentences, blank where there is none",
     )
     add_lm(parser, "that scores")
     parser.add_argument(
@@ -151,13 +152,15 @@ def _is_readable(path: str) -> bool:
     return path == DASH or os.path.exists(path)
 
 
-def with_standard_input(reference: str, systems: Mapping[str, list[str]]) -> tuple[str, dict[str, list[str]]]:
-    """The reference's file and those of the systems, with standard input for -.
+def with_standard_input(
+    references: Sequence[str], systems: Mapping[str, list[str]]
+) -> tuple[list[str], dict[str, list[str]]]:
+    """The files of the references and those of the systems, with standard input for -.
 
     Raises:
         ValueError: - stands for several files, or standard input is closed.
     """
-    times = [reference, *itertools.chain(*systems.values())].count(DASH)
+    times = [*references, *itertools.chain(*systems.values())].count(DASH)
     if times > 1:
         raise ValueError(f"{DASH}, standard input, can be read only once: it may stand for one file")
     if times and sys.stdin is None:
@@ -168,7 +171,7 @@ def with_standard_input(reference: str, systems: Mapping[str, list[str]]) -> tup
     def named(path: str) -> str:
         return STANDARD_INPUT if path == DASH else path
 
-    return named(reference), {named(name): list(map(named, files)) for name, files in systems.items()}
+    return list(map(named, references)), {named(name): list(map(named, files)) for name, files in systems.items()}
 
 
 def add_system(systems: dict, name: str, value) -> str:

@@ -17,7 +17,7 @@ from fairseq_bertloss.progress import progress
 
 
 def compare(
-    reference: str,
+    references: Sequence[str],
     files: dict[str, list[str]],
     evaluator: Evaluator,
     *,
@@ -31,7 +31,7 @@ def compare(
     """Scores systems and tests each against the baseline and, where there are controls, against the strongest of them.
 
     Args:
-        reference: file of references.
+        references: files of references, one for each of a sentence's.
         files: name of each system -> its output files, one for each run.
         evaluator: what scores them.
         baseline: the name of the system that the others are compared with.
@@ -49,17 +49,17 @@ def compare(
     _check_options(resamples, seed, level)
     if paired_runs:
         _check_paired(files)
-    scored = score_files(reference, files, evaluator)
+    scored = score_files(references, files, evaluator)
     if len(scored.references) < 2:
         raise ValueError(
-            f"{reference} has one sentence: a significance test needs two at least, and better some hundred"
+            f"{references[0]} has one sentence: a significance test needs two at least, and better some hundred"
         )
     control = _strongest(controls, scored.systems)
     pairs = _tested_pairs(files, baseline, control)
     evidence = {system.name: _evidence(scored, system) for system in scored.systems}
     return Comparison(
-        reference_file=reference,
-        references=scored.references,
+        reference_file=references[0],
+        references=scored.references.first,
         baseline=baseline,
         control=control,
         systems=[
@@ -72,6 +72,7 @@ def compare(
         paired_runs=paired_runs,
         by_character=scored.surface.by_character,
         weaker_controls=[name for name in controls if name != control],
+        further_reference_files=list(references[1:]),
     )
 
 
@@ -114,7 +115,7 @@ def _evidence(scored: ScoredSystems, system: System) -> dict[str, list[Evidence]
     surface = scored.surface
     bleu_text = [surface.bleu_text(run, scored.references) for run in scored.translations[system.name]]
     return {
-        "bleu": [bleu_evidence(surface.bleu, *text) for text in bleu_text],
+        "bleu": [bleu_evidence(surface.bleu, text, *references.streams) for text, references in bleu_text],
         "f_bert": [mean_evidence(run.sentences["f_bert"]) for run in system.runs],
         "moverscore": [mean_evidence(run.sentences["moverscore"]) for run in system.runs],
     }
@@ -172,7 +173,7 @@ def _sacrebleu_p(scored: ScoredSystems, name: str, against: str, seed: int) -> d
     baseline, same_references = surface.bleu_text(sides[1][0], scored.references)
     if references != same_references:
         return {}
-    return significance.sacrebleu_p(surface.bleu, system, baseline, references, seed=seed)
+    return significance.sacrebleu_p(surface.bleu, system, baseline, *references.streams, seed=seed)
 
 
 def _similarities(scored: ScoredSystems, evaluator: Evaluator, baseline: str) -> list[Similarity]:

@@ -40,12 +40,13 @@ def mean_evidence(scores: Sequence[float]) -> Evidence:
     return Evidence(np.stack([scores, np.ones_like(scores)], axis=-1), lambda sums: sums[..., 0] / sums[..., 1])
 
 
-def bleu_evidence(bleu, hypotheses: Sequence[str], references: Sequence[str]) -> Evidence:
+def bleu_evidence(bleu, hypotheses: Sequence[str], references: Sequence[str], *more: Sequence[str | None]) -> Evidence:
     """Evidence for corpus BLEU (Papineni et al., 2002): lengths and n-gram counts of each sentence.
 
     Args:
         bleu: a sacrebleu.metrics.BLEU that smooths by 'exp' or not at all.
         hypotheses, references: one a sentence.
+        more: further references, None where a sentence has no more.
 
     Raises:
         ValueError: not as many hypotheses as references, or an option of bleu that is not supported.
@@ -54,8 +55,8 @@ def bleu_evidence(bleu, hypotheses: Sequence[str], references: Sequence[str]) ->
         raise ValueError(f"there are {len(hypotheses)} hypotheses and {len(references)} references")
     if bleu.smooth_method not in ("exp", "none") or bleu.effective_order:
         raise ValueError("significance of BLEU needs smooth_method 'exp' or 'none', and no effective_order")
-    pairs = zip(hypotheses, references, strict=True)
-    scores = [bleu.corpus_score([hypothesis], [[reference]]) for hypothesis, reference in pairs]
+    rows = zip(hypotheses, references, *more, strict=True)
+    scores = [bleu.corpus_score([hypothesis], [[reference] for reference in own]) for hypothesis, *own in rows]
     statistics = [[score.sys_len, score.ref_len, *score.counts, *score.totals] for score in scores]
     aggregate = partial(bleu_from_statistics, smooth_method=bleu.smooth_method)
     return Evidence(np.array(statistics, dtype=np.float64), aggregate)

@@ -125,7 +125,7 @@ class FBertScorer:
                 part = ordered[start : start + PAIRS_AT_ONCE]
                 embeddings = self._encode({ids for pair in part for ids in pair})
                 for pair in part:
-                    yield pair, _match(*(embeddings[ids] for ids in pair))
+                    yield pair, match(*(embeddings[ids] for ids in pair))
                     bar.update()
 
     def _encode(self, sentences: set[Ids]) -> dict[Ids, Tensor]:
@@ -154,7 +154,7 @@ def _is_empty(pair: Pair) -> bool:
     return any(len(ids) == 2 for ids in pair)
 
 
-def _match(hypothesis: Tensor, reference: Tensor) -> tuple[float, ...]:
+def match(hypothesis: Tensor, reference: Tensor) -> tuple[float, ...]:
     """Precision, recall and F1 of one pair of sentences, (tokens, dim) each, whose markers have no weight."""
     from bert_score.utils import greedy_cos_idf
 

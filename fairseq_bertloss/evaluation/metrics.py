@@ -3,6 +3,9 @@
 evaluator = Evaluator("bert-base-uncased", lowercase=True)
 references = read_references("test.en", evaluator.tokenizer)
 runs = evaluator.score([read_translations("test.out", evaluator.tokenizer)], references).runs
+
+With several references a sentence, BLEU, chrF and TER are what sacrebleu makes of them. Precision, recall and F_BERT
+are each the best over them, as bert-score has it. MoverScore is the mean.
 """
 
 import statistics
@@ -11,6 +14,7 @@ from typing import NamedTuple
 
 from fairseq_bertloss.evaluation.f_bert import BERTScores, FBertScorer
 from fairseq_bertloss.evaluation.hypotheses import Translations
+from fairseq_bertloss.evaluation.references import References
 from fairseq_bertloss.evaluation.results import METRICS, Run
 from fairseq_bertloss.evaluation.surface import SurfaceMetrics
 from fairseq_bertloss.evaluation.target_language import checked_language, unspaced_language
@@ -79,38 +83,44 @@ class Evaluator:
         self.lm = lm
         self.layer = self._bertscore.layer
 
-    def score(self, systems: Sequence[Translations], references: list[str]) -> Evaluation:
+    def score(self, systems: Sequence[Translations], references: Sequence[str], *more: Sequence[str]) -> Evaluation:
         """Scores translations of one test set, all systems together, so that what they share is encoded once.
 
         Args:
             systems: each with as many sentences as the references (same_test_set.check_belongs).
             references: one a sentence. An empty translation or reference scores 0.
+            more: further references; a blank one is none (References.of).
 
         Raises:
-            ValueError: a score is not finite.
+            ValueError: a score is not finite, or references are not of as many sentences.
         """
-        language = unspaced_language(self._target_lang, systems, references)
+        expected = References.of(references, *more)
+        language = unspaced_language(self._target_lang, systems, expected.lines)
         surface = SurfaceMetrics(self.tokenizer, language, **self._surface_options)
-        bertscores = self._bertscores([system.text for system in systems], references)
-        moverscores = self._moverscores([system.text for system in systems], references)
+        bertscores = self._bertscores([system.text for system in systems], expected)
+        moverscores = self._moverscores([system.text for system in systems], expected)
         surfaces = [
-            surface.score(system, references) for system in progress(systems, "BLEU, chrF and TER", unit=" outputs")
+            surface.score(system, expected) for system in progress(systems, "BLEU, chrF and TER", unit=" outputs")
         ]
         runs = list(map(_run, systems, surfaces, bertscores, moverscores))
-        return Evaluation(runs, surface.signatures | self._signatures, surface)
+        return Evaluation(runs, surface.signatures | self._signatures(expected), surface)
 
-    @property
-    def _signatures(self) -> dict[str, str]:
-        return {"F_BERT": self._bertscore.signature, "MoverScore": self._moverscore.signature}
+    def _signatures(self, references: References) -> dict[str, str]:
+        number = "" if references.number == 1 else f"|nrefs:{references.number}"
+        return {"F_BERT": self._bertscore.signature + number, "MoverScore": self._moverscore.signature + number}
 
-    def _bertscores(self, texts: Sequence[list[str]], references: list[str]) -> list[BERTScores]:
+    def _bertscores(self, texts: Sequence[list[str]], references: References) -> list[BERTScores]:
         """BERTScore of every sentence of every system, in percent."""
-        scores = self._bertscore.score([line for text in texts for line in text], references * len(texts))
-        size = len(references)
+        hypotheses = [line for text in texts for line in references.repeated(text)]
+        scores = self._bertscore.score(hypotheses, references.lines * len(texts))
+        size = len(references.lines)
         parts = [slice(i * size, (i + 1) * size) for i in range(len(texts))]
-        return [BERTScores(*([100 * value for value in values[part]] for values in scores)) for part in parts]
+        return [
+            BERTScores(*([100 * max(own) for own in references.grouped(values[part])] for values in scores))
+            for part in parts
+        ]
 
-    def _moverscores(self, texts: Sequence[list[str]], references: list[str]) -> list[list[float]]:
+    def _moverscores(self, texts: Sequence[list[str]], references: References) -> list[list[float]]:
         """MoverScore of every sentence of every system, in percent."""
         return [[100 * score for score in scores] for scores in self._moverscore.score_systems(texts, references)]
 

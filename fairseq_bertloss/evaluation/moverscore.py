@@ -11,6 +11,7 @@ import contextlib
 import functools
 import itertools
 import math
+import statistics
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from concurrent.futures import Executor, ThreadPoolExecutor
@@ -24,6 +25,7 @@ from torch import Tensor
 from torch.nn.utils.rnn import pad_sequence
 
 from fairseq_bertloss.evaluation.onednn import use_onednn
+from fairseq_bertloss.evaluation.references import References
 from fairseq_bertloss.evaluation.words import WordFinder
 from fairseq_bertloss.language_model.pretrained import encoder_config, load_encoder, max_length, short_name
 from fairseq_bertloss.language_model.tokenization import encode
@@ -123,17 +125,19 @@ class MoverScorer:
         Raises:
             ValueError: the lists differ in length, or the language model gives numbers that are not finite.
         """
-        return self.score_systems([hypotheses], references)[0]
+        return self.score_systems([hypotheses], References.of(references))[0]
 
-    def score_systems(self, systems: Sequence[Sequence[str]], references: Sequence[str]) -> list[list[float]]:
-        """MoverScore of each pair of each system, whose idf weights come from its own sentences.
+    def score_systems(self, systems: Sequence[Sequence[str]], references: References) -> list[list[float]]:
+        """MoverScore of each sentence of each system: the mean over its references, as the authors' example has it.
+
+        The idf weights of hypotheses come from the system's own, those of references from all of them.
 
         Sentences that occur several times are encoded once, and pairs that the language model cannot tell apart have
         one score if their words weigh the same.
 
         Args:
-            systems: their hypotheses, one a reference.
-            references: those of all of them.
+            systems: their hypotheses, one a sentence.
+            references: of the same sentences.
 
         Returns:
             Scores of each system, as of `score`.
@@ -144,9 +148,8 @@ class MoverScorer:
         for hypotheses in systems:
             if len(hypotheses) != len(references):
                 raise ValueError(f"there are {len(hypotheses)} hypotheses but {len(references)} references")
-        by_text = self._read([*itertools.chain(*systems), *references])
-        expected = [by_text[line] for line in references]
-        pairs = [self._weighted([by_text[line] for line in hypotheses], expected) for hypotheses in systems]
+        by_text = self._read([*itertools.chain(*systems), *references.lines])
+        pairs = [self._pairs([by_text[line] for line in hypotheses], references, by_text) for hypotheses in systems]
         scores = {pair: self._score_without_transport(pair) for pair in itertools.chain(*pairs)}
         open_pairs = [pair for pair, score in scores.items() if score is None]
         with _workers() as pool, progress(what="MoverScore", unit=" pairs", total=len(open_pairs)) as bar:
@@ -155,7 +158,10 @@ class MoverScorer:
                 for pair, score in zip(chunk, pool.map(solve, chunk), strict=True):
                     scores[pair] = score
                     bar.update()
-        return [[scores[pair] for pair in own] for own in pairs]
+        return [
+            [statistics.fmean(sentence) for sentence in references.grouped([scores[pair] for pair in own])]
+            for own in pairs
+        ]
 
     def _read(self, lines: Sequence[str]) -> dict[str, Sentence]:
         by_text = {}
@@ -168,9 +174,13 @@ class MoverScorer:
             by_text[text] = by_ids[ids]
         return by_text
 
-    def _weighted(self, hypotheses: Sequence[Sentence], references: Sequence[Sentence]) -> list[Pair]:
-        sides = zip(self._weights(hypotheses), self._weights(references), strict=True)
-        return [Pair(*pair) for pair in zip(hypotheses, references, sides, strict=True)]
+    def _pairs(
+        self, hypotheses: Sequence[Sentence], references: References, by_text: dict[str, Sentence]
+    ) -> list[Pair]:
+        """Each hypothesis with each of its references."""
+        expected = [by_text[line] for line in references.lines]
+        sides = zip(references.repeated(self._weights(hypotheses)), self._weights(expected), strict=True)
+        return [Pair(*pair) for pair in zip(references.repeated(hypotheses), expected, sides, strict=True)]
 
     def _weights(self, side: Sequence[Sentence]) -> list[Weights]:
         """The weights of each sentence's words."""

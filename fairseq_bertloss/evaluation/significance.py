@@ -90,7 +90,12 @@ def interval(runs: Sequence[Evidence], *, resamples: int = 10_000, seed: int = 1
 
 
 def sacrebleu_p(
-    bleu, system: Sequence[str], baseline: Sequence[str], references: Sequence[str], *, seed: int = 12345
+    bleu,
+    system: Sequence[str],
+    baseline: Sequence[str],
+    references: Sequence[str],
+    *more: Sequence[str | None],
+    seed: int = 12345,
 ) -> dict[str, float]:
     """What sacrebleu's own paired tests say of BLEU, with its numbers of resamples (1,000) and swaps (10,000).
 
@@ -99,6 +104,7 @@ def sacrebleu_p(
     Args:
         bleu: a sacrebleu.metrics.BLEU.
         system, baseline, references: one sentence an entry.
+        more: further references, None where a sentence has no more.
         seed: at least 1; sacrebleu takes 0 for none.
 
     Returns:
@@ -116,7 +122,7 @@ def sacrebleu_p(
     p = {}
     for name, kind in (("bootstrap", "bs"), ("randomization", "ar")):
         systems = [("baseline", baseline), ("system", system)]
-        test = PairedTest(systems, {"BLEU": bleu}, [references], test_type=kind)
+        test = PairedTest(systems, {"BLEU": bleu}, [references, *more], test_type=kind)
         test._seed = seed  # it would ask the environment, which is not ours to change
         p[name] = test()[1]["BLEU"][1].p_value
     return p

@@ -7,6 +7,7 @@ from typing import NamedTuple
 
 from fairseq_bertloss.evaluation.hypotheses import Translations
 from fairseq_bertloss.evaluation.pieces import are_pieces
+from fairseq_bertloss.evaluation.references import ReferenceFile
 from fairseq_bertloss.evaluation.unjoined import words_of
 
 logger = logging.getLogger(__name__)
@@ -37,32 +38,33 @@ class Spacing(NamedTuple):
         return f"{self.apart:,} of {self.marks:,} commas and full stops stand apart, {self.escapes:,} escapes"
 
 
-def warn_of_tokenized(
-    systems: Sequence[Translations], references: Sequence[str], reference_path: str, tokenizer
-) -> None:
+def warn_of_tokenized(systems: Sequence[Translations], references: Sequence[ReferenceFile], tokenizer) -> None:
     """Warns once of translations that are tokenized where the references are not, or the other way round.
 
     Args:
         systems: translations of the references' test set.
-        references: text.
-        reference_path: the file of the references, for messages.
+        references: the files of the references.
         tokenizer: the language model's; how it joins its own pieces is no system's doing.
     """
-    expected = spacing(references)
-    for system in systems:
-        if system.generated is not None and are_pieces(system.generated.hypotheses, tokenizer):
-            continue
+    texts = [
+        system
+        for system in systems
+        if system.generated is None or not are_pieces(system.generated.hypotheses, tokenizer)
+    ]
+    spacings = {file.path: spacing(file.text) for file in references}
+    for system in texts:
         found = spacing(system.text)
-        if is_more_tokenized(found, expected):
-            kinds = "tokenized, and the references are not"
-            advice = "generate with the --tokenizer that undoes it (moses), or pass text"
-        elif is_more_tokenized(expected, found):
-            kinds = "not tokenized, and the references are"
-            advice = "pass references as people write them"
-        else:
-            continue
-        logger.warning(f"{system.path} is {kinds} ({found}; {reference_path}: {expected}): {advice}")
-        return
+        for path, expected in spacings.items():
+            if is_more_tokenized(found, expected):
+                kinds = "tokenized, and the references are not"
+                advice = "generate with the --tokenizer that undoes it (moses), or pass text"
+            elif is_more_tokenized(expected, found):
+                kinds = "not tokenized, and the references are"
+                advice = "pass references as people write them"
+            else:
+                continue
+            logger.warning(f"{system.path} is {kinds} ({found}; {path}: {expected}): {advice}")
+            return
 
 
 def spacing(text: Sequence[str]) -> Spacing:
