@@ -78,7 +78,9 @@ def _homeassistant(source_lang: str, work: Path) -> Path:
     release = re.search(r"homeassistant==[\d.]+", QUICKSTART.read_text(encoding="utf-8"))[0]
     wheels = work / "wheel"
     corpus = work / "corpus"
-    effect_commands.call(sys.executable, "-m", "pip", "download", "--no-deps", "--dest", wheels, release)
+    effect_commands.call(
+        sys.executable, "-m", "pip", "download", "--no-deps", "--ignore-requires-python", "--dest", wheels, release
+    )
     (wheel,) = wheels.glob("*.whl")
     effect_commands.call("bertloss", "homeassistant", wheel, "--source-lang", source_lang, "--target-lang", TARGET_LANG,
                          "--destdir", corpus)  # fmt: skip

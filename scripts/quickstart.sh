@@ -13,11 +13,11 @@ source scripts/small_model.sh
 rows=(control BERTTune recipe)
 
 fetch() {
-  pip download --no-deps --dest "$work/wheel" homeassistant==2024.3.3
+  pip download --no-deps --ignore-requires-python --dest "$work/wheel" homeassistant==2026.2.3
 }
 
 extract() {
-  bertloss homeassistant "$work"/wheel/homeassistant-2024.3.3-*.whl --source-lang "$source_lang" \
+  bertloss homeassistant "$work"/wheel/homeassistant-2026.2.3-*.whl --source-lang "$source_lang" \
     --target-lang "$target_lang" --destdir "$work/corpus"
 }
 
@@ -65,7 +65,7 @@ look_inside() {
 
 scripts=$(cat scripts/{quickstart,small_model,steps,progress}.sh configs/*.flags | cksum)
 begin "$baseline_updates+$fine_tuning_updates updates, seed $first, scripts $scripts"
-step fetch "Fetch the strings of Home Assistant" fetch
+step fetch "Fetch Home Assistant, whose sentences are the text" fetch
 step extract "Join German and English" extract
 step prepare "Tokenize and run fairseq-preprocess" prepare
 step baseline "Train the baseline: cross-entropy, $baseline_updates updates" train_baseline

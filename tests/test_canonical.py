@@ -9,7 +9,7 @@ from prepared import command, contents, run, write_corpus
 
 from fairseq_bertloss.corpus.entities import plain_text
 from fairseq_bertloss.corpus.extraction import Splits, extract
-from fairseq_bertloss.corpus.homeassistant import parallel_strings
+from fairseq_bertloss.corpus.homeassistant import parallel_sentences
 from fairseq_bertloss.corpus.lines import lowercase
 from fairseq_bertloss.corpus.plain import PlainText
 from fairseq_bertloss.corpus.prepare import PairTokenizer
@@ -193,10 +193,10 @@ def test_extract(moses_tokenized, tmp_path):
 def test_homeassistant(tmp_path):
     with zipfile.ZipFile(tmp_path / "h.whl", "w") as archive:
         for component, form in (("a", "NFC"), ("b", "NFD")):
-            for code in ("vi", "el"):
+            for code in ("vi", "sv"):
                 strings = {"x": unicodedata.normalize(form, TEXTS[code])}
                 archive.writestr(f"homeassistant/components/{component}/translations/{code}.json", json.dumps(strings))
-    assert len(parallel_strings(str(tmp_path / "h.whl"), "vi", "el")) == 1
+    assert len(parallel_sentences(str(tmp_path / "h.whl"), "vi", "sv")) == 1
 
 
 def written(folder, name: str, lines: list[str]) -> str:

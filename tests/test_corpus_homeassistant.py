@@ -1,11 +1,11 @@
-"""corpus/homeassistant.py on small wheels: what is joined, what is kept, and that the splits are isolated."""
+"""corpus/homeassistant.py on small wheels: what is joined, what is a sentence, and that the splits are isolated."""
 
 import json
 import zipfile
 
 import pytest
 
-from fairseq_bertloss.corpus.homeassistant import connected, extract, isolated_splits, parallel_strings
+from fairseq_bertloss.corpus.homeassistant import aligned, connected, extract, isolated_splits, parallel_sentences
 from fairseq_bertloss.corpus.lines import fold
 
 
@@ -21,7 +21,7 @@ def wheel(path, translations: dict[str, dict[str, dict]]) -> str:
 
 
 def numbered_pairs(count):
-    return sorted((f"Das ist der Satz {i}", f"This is sentence {i}") for i in range(count))
+    return sorted((f"Das ist der Satz {i}.", f"This is sentence {i}.") for i in range(count))
 
 
 def test_strings_are_joined_on_their_keys(tmp_path):
@@ -30,20 +30,57 @@ def test_strings_are_joined_on_their_keys(tmp_path):
         {
             "airly": {
                 "de": {
-                    "a": {"b": "Bitte  den\nSchlüssel eingeben"},
-                    "kurz": "Zwei Wörter",
-                    "nur": "Nur auf Deutsch hier",
+                    "a": {"b": "Bitte  den Schlüssel eingeben."},
+                    "kurz": "Nur drei Wörter.",
+                    "nur": "Nur auf Deutsch hier.",
                 },
-                "en": {"a": {"b": "Please enter the key"}, "kurz": "Two words"},
+                "en": {"a": {"b": "Please enter the key."}, "kurz": "Three words only."},
             },
             "zha": {
-                "de": {"x": "Bitte den Schlüssel eingeben", "lang": "viel " * 31, "list": ["drei kurze Wörter"]},
-                "en": {"x": "Please enter the key", "lang": "much " * 30},
+                "de": {
+                    "x": "Bitte den Schlüssel eingeben.",
+                    "lang": "viel " * 30 + "mehr.",
+                    "list": ["Das sind vier Wörter."],
+                },
+                "en": {"x": "Please enter the key.", "lang": "much " * 29 + "more."},
             },
-            "only_english": {"en": {"x": "Three more words"}},
+            "only_english": {"en": {"x": "There are four words."}},
         },
     )
-    assert parallel_strings(path, "de", "en") == [("Bitte den Schlüssel eingeben", "Please enter the key")]
+    assert parallel_sentences(path, "de", "en") == [("Bitte den Schlüssel eingeben.", "Please enter the key.")]
+
+
+@pytest.mark.parametrize(
+    "source, target",
+    [
+        ("Bitte {name} jetzt noch eingeben.", "Please enter {name} right now."),
+        ("Bitte `Name` jetzt noch eingeben.", "Please enter name right now."),
+        ("Siehe https://home.de und noch mehr.", "See https://home.de and even more."),
+        ("Bearbeite jetzt die configuration.yaml.", "Please edit the configuration.yaml now."),
+        ("Den Schlüssel jetzt noch eingeben", "Enter the key right now."),
+        ("Schlüssel für das alte Gerät", "Key of the old device"),
+    ],
+)
+def test_what_is_no_plain_sentence_is_left_out(source, target, tmp_path):
+    path = wheel(tmp_path / "h.whl", {"a": {"de": {"x": source}, "en": {"x": target}}})
+    assert parallel_sentences(path, "de", "en") == []
+
+
+def test_strings_of_as_many_sentences_are_split():
+    assert aligned("Ist es an? Dann evtl. am Gerät ausschalten.\nEnde", "Is it on? Then turn it off.\nEnd") == [
+        ("Ist es an?", "Is it on?"),
+        ("Dann evtl. am Gerät ausschalten.", "Then turn it off."),
+        ("Ende", "End"),
+    ]
+    assert aligned("请输入密码。你好！", "Enter the password. Hello!") == [
+        ("请输入密码。", "Enter the password."),
+        ("你好！", "Hello!"),
+    ]
+
+
+def test_other_strings_stay_in_one_piece():
+    for source in ("Es ist an. Das ist gut.", "Es ist z. B. Strom da, und das ist gut."):
+        assert aligned(source, "It is on, which is good.") == [(source, "It is on, which is good.")]
 
 
 def test_chinese_length_is_in_words(tmp_path):
@@ -51,12 +88,12 @@ def test_chinese_length_is_in_words(tmp_path):
         tmp_path / "h.whl",
         {
             "a": {
-                "zh-Hans": {"x": "请输入您的密码。", "y": "密码"},
-                "en": {"x": "Enter your password", "y": "Your pass word"},
+                "zh-Hans": {"x": "请输入您的密码。", "y": "密码。"},
+                "en": {"x": "Enter your password now.", "y": "This is your password."},
             }
         },
     )
-    assert parallel_strings(path, "zh", "en") == [("请输入您的密码。", "Enter your password")]
+    assert parallel_sentences(path, "zh", "en") == [("请输入您的密码。", "Enter your password now.")]
 
 
 def test_groups_are_connected_through_either_side():
@@ -99,7 +136,7 @@ def test_too_few_pairs_is_an_error():
 
 
 def test_extract_writes_aligned_files(tmp_path):
-    strings = {str(i): (f"Das ist der Satz {i}", f"This is sentence {i}") for i in range(1100)}
+    strings = {str(i): (f"Das ist der Satz {i}.", f"This is sentence {i}.") for i in range(1100)}
     trees = {language: {key: pair[side] for key, pair in strings.items()} for side, language in enumerate(("de", "en"))}
     path = wheel(tmp_path / "h.whl", {"a": trees})
     record, is_new = extract(path, "de", "en", str(tmp_path / "out"))

@@ -7,7 +7,7 @@ import pytest
 from prepared import BERTLOSS, PAIRS, contents, run
 
 from fairseq_bertloss import cli
-from fairseq_bertloss.corpus.homeassistant import parallel_strings, word_count
+from fairseq_bertloss.corpus.homeassistant import parallel_sentences, word_count
 from fairseq_bertloss.corpus.lines import lowercase
 from fairseq_bertloss.corpus.plain import PlainText, moses_detokenizer
 from fairseq_bertloss.corpus.source import SourceText, moses_words, recorded_rules, rules_warning, spaces_warning
@@ -77,11 +77,11 @@ def test_another_script_is_not_close():
 
 def test_homeassistant_finds_the_language(tmp_path):
     with zipfile.ZipFile(tmp_path / "h.whl", "w") as archive:
-        for code, text in (("zh-Hans", "请输入您的密码。"), ("en", "Enter your password")):
+        for code, text in (("zh-Hans", "请输入您的密码。"), ("en", "Enter your password now.")):
             archive.writestr(f"homeassistant/components/a/translations/{code}.json", json.dumps({"x": text}))
     for source, target in (("zh", "en"), ("zho_Hans", "eng_Latn"), ("zh_CN", "en_XX")):
-        assert parallel_strings(str(tmp_path / "h.whl"), source, target) == [
-            ("请输入您的密码。", "Enter your password")
+        assert parallel_sentences(str(tmp_path / "h.whl"), source, target) == [
+            ("请输入您的密码。", "Enter your password now.")
         ]
     assert word_count("请输入您的密码。", "cmn") == word_count("请输入您的密码。", "zh") > 1
 

@@ -168,27 +168,29 @@ def split_summary(split: str, read: int, kept: int, **unfit: int) -> str:
 
 def add_homeassistant(subparsers) -> None:
     """Adds the parser of `bertloss homeassistant`."""
-    summary = "extract raw parallel text, strings of a user interface, from a wheel of Home Assistant"
+    summary = "extract raw parallel text, sentences of a user interface, from a wheel of Home Assistant"
     parser = add_command(
         subparsers,
         "homeassistant",
         summary,
         run_homeassistant,
-        reads="the wheel of Home Assistant 2024.3.3",
+        reads="the wheel of Home Assistant 2026.2.3",
         writes="a folder with train, valid and test, one file a language",
-        example="bertloss homeassistant homeassistant-2024.3.3-py3-none-any.whl --source-lang de --target-lang en "
+        example="bertloss homeassistant homeassistant-2026.2.3-py3-none-any.whl --source-lang de --target-lang en "
         "--destdir corpus",
         is_listed=False,
     )
     parser.add_argument(
-        "wheel", metavar="WHEEL", help="the wheel, downloaded by 'pip download --no-deps homeassistant==2024.3.3'"
+        "wheel",
+        metavar="WHEEL",
+        help="the wheel, downloaded by 'pip download --no-deps --ignore-requires-python homeassistant==2026.2.3'",
     )
     add_languages(parser)
     add_destdir(parser)
 
 
 def run_homeassistant(args: argparse.Namespace) -> None:
-    """Writes the wheel's parallel strings and reports how many there are."""
+    """Writes the wheel's parallel sentences and reports how many there are."""
     from fairseq_bertloss.corpus.homeassistant import extract
 
     record, is_new = extract(args.wheel, args.source_lang, args.target_lang, args.destdir, args.overwrite)

@@ -1,10 +1,11 @@
-"""Real parallel text from a wheel of Home Assistant: the strings of its user interface.
+"""Real parallel text from a wheel of Home Assistant: the sentences of its user interface.
 
-    pip download --no-deps homeassistant==2024.3.3
-    bertloss homeassistant homeassistant-2024.3.3-py3-none-any.whl --source-lang de --target-lang en --destdir DIR
+    pip download --no-deps --ignore-requires-python homeassistant==2026.2.3
+    bertloss homeassistant homeassistant-2026.2.3-py3-none-any.whl --source-lang de --target-lang en --destdir DIR
 
-The wheel (Apache 2.0) is read, never installed. The strings are those of translations/<language>.json of every
-component, joined on their keys.
+The wheel (Apache 2.0) is read, never installed, so that its Python need not be ours. The strings are those of
+translations/<language>.json of every component, joined on their keys and split into sentences. Labels, and what has
+placeholders, addresses or markup, are left out: a small model learns nothing from them but loops.
 """
 
 import json
@@ -22,8 +23,17 @@ from fairseq_bertloss.text.languages import closest, language_of
 
 RECORD = "homeassistant.json"
 TRANSLATION = re.compile(r"homeassistant/components/([^/]+)/translations/([^/]+)\.json")
-WORDS = range(3, 31)
-"""Lengths in words that both sides must have: shorter strings are labels, longer ones paragraphs."""
+WORDS = range(4, 31)
+"""Lengths in words that both sides must have: what is shorter is a label, what is longer a paragraph."""
+
+STOPS = (".", "?", "!", "。", "？", "！")
+"""What a sentence ends with; a label has none of them."""
+
+BREAK = re.compile(r"\n|(?<=[.?!])\s+|(?<=[。？！])")
+"""Where a sentence may end: before a capital letter it does."""
+
+MARKUP = re.compile(r"[][{}<>|*_`#@=\\%$~^]|//|\w\.\w\w")
+"""Placeholders, Markdown, HTML, addresses, and names of files and hosts."""
 
 HELD_OUT = 500
 SEED = 1
@@ -49,20 +59,21 @@ def extract(wheel: str, source_lang: str, target_lang: str, destdir: str, overwr
         "wheel": f"sha256:{checksum(wheel)}",
         "source_lang": source_lang,
         "target_lang": target_lang,
+        "words": [WORDS.start, WORDS.stop - 1],
         "held_out": HELD_OUT,
         "seed": SEED,
     }
 
     def build(folder: str, _lock: int) -> dict:
-        pairs = parallel_strings(wheel, source_lang, target_lang)
+        pairs = parallel_sentences(wheel, source_lang, target_lang)
         splits = isolated_splits(pairs, HELD_OUT, SEED)
         return {"counts": write_splits(folder, (source_lang, target_lang), splits)}
 
     return build_once(destdir, RECORD, settings, build, overwrite)
 
 
-def parallel_strings(wheel: str, source_lang: str, target_lang: str) -> list[Pair]:
-    """The wheel's distinct pairs of a suitable length, sorted.
+def parallel_sentences(wheel: str, source_lang: str, target_lang: str) -> list[Pair]:
+    """The wheel's distinct pairs of sentences, sorted.
 
     Raises:
         ValueError: as for extract().
@@ -74,14 +85,38 @@ def parallel_strings(wheel: str, source_lang: str, target_lang: str) -> list[Pai
                 targets = dict(flatten(json.loads(archive.read(target))))
                 for key, text in flatten(json.loads(archive.read(source))):
                     if key in targets:
-                        pairs.add((normalize(text), normalize(targets[key])))
+                        pairs.update(aligned(text, targets[key]))
     except zipfile.BadZipFile as error:
         raise ValueError(f"{wheel} is not a wheel: {error}") from error
     return sorted(
         (source, target)
         for source, target in pairs
-        if word_count(source, source_lang) in WORDS and word_count(target, target_lang) in WORDS
+        if is_sentence(source, source_lang) and is_sentence(target, target_lang)
     )
+
+
+def aligned(source: str, target: str) -> list[Pair]:
+    """The sentences of two strings in pairs; the strings as they are, where one has more sentences than the other."""
+    sides = sentences(source), sentences(target)
+    if len(sides[0]) != len(sides[1]):
+        return [(normalize(source), normalize(target))]
+    return list(zip(*sides, strict=True))
+
+
+def sentences(text: str) -> list[str]:
+    """The sentences of a string, normalised: one ends with its line, and at a stop that no small letter follows."""
+    found = [""]
+    for part in BREAK.split(text):
+        if part[:1].islower():
+            found[-1] += f" {part}"
+        else:
+            found.append(part)
+    return [sentence for sentence in map(normalize, found) if sentence]
+
+
+def is_sentence(text: str, language: str) -> bool:
+    """Whether a normalised text is a plain sentence of suitable length."""
+    return text.rstrip("\"'”“»)").endswith(STOPS) and not MARKUP.search(text) and word_count(text, language) in WORDS
 
 
 def translation_files(archive: zipfile.ZipFile, wheel: str, codes: Sequence[str]) -> list[tuple[str, str]]:
