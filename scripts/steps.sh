@@ -128,5 +128,9 @@ curve() {
 
 # report OPTIONS...
 report() {
-  bertloss report --runs "$results" "$@" --output "$work/report.html"
+  local checkpoints=() row
+  for row in baseline "${rows[@]}"; do
+    checkpoints+=(--checkpoint "$row=$(checkpoint "$row" "$first")")
+  done
+  bertloss report --runs "$results" "${checkpoints[@]}" "$@" --output "$work/report.html"
 }

@@ -9,7 +9,7 @@ from fairseq.checkpoint_utils import load_ema_from_checkpoint
 from training import fairseq, train
 
 from fairseq_bertloss import cli
-from fairseq_bertloss.checkpoints.averaging import average
+from fairseq_bertloss.checkpoints.averaging import AVERAGE, average
 from fairseq_bertloss.checkpoints.loading import allow_fairseq_classes
 
 allow_fairseq_classes()
@@ -212,7 +212,9 @@ def test_the_state_of_the_last_ones_criterion_is_left_out(tmp_path):
         torch.save(state | {"extra_state": {"best": 1.0, "train_iterator": {"epoch": 1}}}, tmp_path / name)
     average([tmp_path / "a", tmp_path / "b"], tmp_path / "mean.pt")
     state = torch.load(tmp_path / "mean.pt")
-    assert state.keys() == {"model", "extra_state"} and state["extra_state"] == {"train_iterator": {"epoch": 1}}
+    assert state.keys() == {"model", "extra_state", AVERAGE} and state["extra_state"] == {
+        "train_iterator": {"epoch": 1}
+    }
 
 
 @pytest.mark.parametrize(
@@ -390,7 +392,7 @@ def test_other_heads(corpus, checkpoints, tmp_path):
 def test_nothing_is_known_of_its_training(tmp_path, extra):
     torch.save({"model": {"w": torch.ones(2)}} | extra, tmp_path / "a")
     average([tmp_path / "a"] * 2, tmp_path / "mean.pt")
-    assert torch.load(tmp_path / "mean.pt").keys() == {"model"} | extra.keys()
+    assert torch.load(tmp_path / "mean.pt").keys() == {"model", AVERAGE} | extra.keys()
 
 
 def test_buffers_that_only_some_versions_of_fairseq_save(save, tmp_path):

@@ -20,8 +20,8 @@ FLOORS = (
 """Rooms, and modules at the door, from the ground up; "" is the package itself. Each imports from floors below, and
 from itself."""
 
-REGISTERS = {("forced_decoding", "")}
-"""Who imports the package itself, because it loads models of classes that the package registers."""
+REGISTERS = {("forced_decoding", ""), ("commands", "")}
+"""Who imports the package itself, because it reads checkpoints with names that the package registers."""
 
 LIBRARIES = {
     "text": {"langcodes", "regex"},

@@ -38,6 +38,9 @@ ONE_MODELS_OWN = ("best", "val_loss", "ema", "ema_fp32_params")
 TRAINING_STATE = ("last_optimizer_state", "criterion")
 """What goes with the parameters of one model while it is trained: the optimizer's state, a criterion's parameters."""
 
+AVERAGE = "bertloss_average"
+"""Under this name a checkpoint says what it is the mean of: the arguments of `average` but for `output`."""
+
 Models = Mapping[str | os.PathLike, Mapping[str, Tensor]]
 """Checkpoint -> its model's parameters and buffers by name."""
 
@@ -52,8 +55,8 @@ def average(
 
     The checkpoint holds what the last of the checkpoints holds, but for the parameters and what belongs to the last
     one's own parameters: its optimizer's state, so that its training cannot be resumed, its criterion's parameters, its
-    moving average. Whole numbers are the last one's too; only single ones, such as counts, may differ. Minus infinity
-    stays where all have it, as masks do.
+    moving average. Under AVERAGE it says what it was made of. Whole numbers are the last one's too; only single ones,
+    such as counts, may differ. Minus infinity stays where all have it, as masks do.
 
     Memory holds the sums, in float32 at least, and the file to write. What is read stays on the disk, but for
     checkpoints in torch's format before 1.6.
@@ -73,6 +76,11 @@ def average(
     weighted = _weights(checkpoints, baseline, baseline_weight)
     _check_files([path for path, _ in weighted], output)
     state = _averaged(checkpoints[-1], weighted)
+    state[AVERAGE] = {
+        "checkpoints": list(map(os.fspath, checkpoints)),
+        "baseline": None if baseline is None else os.fspath(baseline),
+        "baseline_weight": baseline_weight,
+    }
     content = io.BytesIO()  # torch.save to a full disk would say nothing of the disk
     torch.save(state, content)
     with whole(output) as (partial,), partial.open("wb") as file:

@@ -3,7 +3,8 @@
 import argparse
 import os
 
-from fairseq_bertloss.commands.common import add_command
+import fairseq_bertloss
+from fairseq_bertloss.commands.common import add_command, quiet_fairseq
 from fairseq_bertloss.commands.scoring import (
     add_evaluator,
     add_json,
@@ -173,6 +174,14 @@ def add_report(subparsers) -> None:
         "PAGE.table.json, its examples as PAGE.examples.tex, its figures as PAGE.figure1.svg, PAGE.figure1.pdf and "
         "so on",
     )
+    parser.add_argument(
+        "--checkpoint",
+        action="append",
+        default=[],
+        metavar="NAME=FILE",
+        help="the checkpoint of a system, to say by which command of fairseq-train it was made; repeat the option for "
+        "more systems",
+    )
     parser.add_argument("--title", metavar="TEXT", help="title of the page (default: the name of the test set)")
     parser.add_argument("--published", metavar="FILE", help="published scores to show beside these, as JSON")
 
@@ -182,5 +191,17 @@ def run_report(args: argparse.Namespace) -> None:
     from fairseq_bertloss.report.write_report import write_report
 
     check_stdout()
-    for path in write_report(args.runs, args.output, args.published, args.title):
+    checkpoints = dict(map(_named_checkpoint, args.checkpoint))
+    if checkpoints:
+        quiet_fairseq()
+        fairseq_bertloss.register()
+    for path in write_report(args.runs, args.output, args.published, args.title, checkpoints):
         show(os.path.abspath(path))
+
+
+def _named_checkpoint(argument: str) -> tuple[str, str]:
+    """NAME=FILE in its parts."""
+    name, equals, file = argument.partition("=")
+    if not (name and equals and file):
+        raise ValueError(f"--checkpoint {argument} must be NAME=FILE, with the name of a system")
+    return name, file

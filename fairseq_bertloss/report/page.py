@@ -7,7 +7,7 @@ matching).
 html, drawings = page.page(comparison, entropies, curves, "runs")
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from itertools import groupby
 
 from fairseq_bertloss.evaluation import latex, tables
@@ -31,6 +31,7 @@ from fairseq_bertloss.report.markup import (
 )
 from fairseq_bertloss.report.style import Drawing, system_styles
 from fairseq_bertloss.report.summary import summary
+from fairseq_bertloss.report.trainings import Training, section
 
 
 def page(
@@ -40,6 +41,7 @@ def page(
     folder: str,
     theirs: published.Published | None = None,
     title: str | None = None,
+    trainings: Mapping[str, Training] | None = None,
 ) -> tuple[str, dict[str, Drawing]]:
     """The whole page, and its figures by the names of their files.
 
@@ -50,6 +52,7 @@ def page(
         folder: where the results were read, for the commands that make those that are missing.
         theirs: what somebody else published, for a section of its own.
         title: of the page; None: the name of the test set.
+        trainings: how systems were trained, by their names, for a section of its own.
     """
     title = title or f"Translations of {tables.test_set(comparison)}"
     names = [system.name for system in comparison.systems]
@@ -72,6 +75,7 @@ def page(
         "<h2>Scores during fine-tuning</h2>",
         *(illustrations.curve(curves, styles, drawings) if curves else illustrations.missing(2, "curve", folder)),
         *_sentences(comparison, styles, drawings),
+        *section(trainings or {}),
         "<h2>Source of the main table, signatures and files</h2>",
         *_appendix(comparison),
     ]

@@ -4,6 +4,7 @@ bertloss report --runs DIR --output report.html [--published FILE]
 """
 
 import os
+from collections.abc import Mapping
 
 from fairseq_bertloss.evaluation import latex, tables
 from fairseq_bertloss.evaluation.results import Comparison, Curve, Entropy, read
@@ -12,11 +13,18 @@ from fairseq_bertloss.report import published
 from fairseq_bertloss.report.changes import all_changes
 from fairseq_bertloss.report.checks import check
 from fairseq_bertloss.report.examples import latex_examples
+from fairseq_bertloss.report.trainings import trainings
 
 FILES = {Comparison: "comparison.json", Entropy: "entropy.json", Curve: "curve.json"}
 
 
-def write_report(runs: str, output: str, published_file: str | None = None, title: str | None = None) -> list[str]:
+def write_report(
+    runs: str,
+    output: str,
+    published_file: str | None = None,
+    title: str | None = None,
+    checkpoints: Mapping[str, str] | None = None,
+) -> list[str]:
     """Writes the page, and beside it what a paper takes from it; all or none.
 
     That is the tables as Markdown, LaTeX and JSON, the examples in LaTeX, and the figures as SVG and PDF.
@@ -26,20 +34,24 @@ def write_report(runs: str, output: str, published_file: str | None = None, titl
         output: the page, whose name ends in .html; the other names differ in the ending.
         published_file: scores that somebody else published, in the form of `published.read`, to stand beside ours.
         title: of the page; None: the name of the test set.
+        checkpoints: a system's name -> the checkpoint that translated, for the commands that trained them.
 
     Returns:
         The paths that were written, the page first.
 
     Raises:
-        ValueError: there is no comparison, a file is damaged or malformed, or the output cannot be written there.
+        ValueError: there is no comparison, a file is damaged or malformed, a checkpoint is none or of no system, or the
+            output cannot be written there.
     """
     paths = _output_paths(output)
     comparison, entropies, curves = _read(runs)
     theirs = published.read(published_file) if published_file else None
 
+    found = trainings(checkpoints or {}, comparison)
+
     from fairseq_bertloss.report.page import page  # imports matplotlib, which an error need not wait for
 
-    html, drawings = page(comparison, entropies, curves, runs, theirs, title)
+    html, drawings = page(comparison, entropies, curves, runs, theirs, title, found)
     texts = [html, *_tables(comparison, theirs)]
     files = {path: text.encode() for path, text in zip(paths, texts, strict=True)}
     stem, _ = os.path.splitext(output)
