@@ -42,6 +42,7 @@ def entropies(
     systems: Sequence[tuple[str, str, str]],
     max_tokens: int = 4096,
     languages: tuple[str, str] | None = None,
+    device: str | None = None,
 ) -> list[Entropy]:
     """Distribution of the entropy at inference of each system.
 
@@ -51,6 +52,7 @@ def entropies(
         systems: name, checkpoint, and what fairseq-generate printed for that checkpoint and subset.
         max_tokens: symbols of a batch at the most, on the longer side and with padding.
         languages: the codes of source and target, for models of several pairs.
+        device: of the models; None: a GPU if there is one.
 
     Raises:
         ValueError: a file cannot be read, or is not what it should be; the files do not belong together;
@@ -62,18 +64,18 @@ def entropies(
         check_exists(checkpoint)
         outputs.append((path, _read_output(path)))
     return [
-        _entropy(data, subset, name, checkpoint, output, max_tokens, languages)
+        _entropy(data, subset, name, checkpoint, output, max_tokens, languages, device)
         for (name, checkpoint, _), output in zip(systems, outputs, strict=True)
     ]
 
 
-def load_model(checkpoint: str, data: str, languages: tuple[str, str] | None = None):
-    """Loads a checkpoint's model, in evaluation mode and on the GPU if there is one, and its task with a data folder.
+def load_model(checkpoint: str, data: str, languages: tuple[str, str] | None = None, device: str | None = None):
+    """Loads a checkpoint's model, in evaluation mode, and its task with a data folder.
 
     Args:
         checkpoint: the file.
         data: the folder.
-        languages: as of `entropies`.
+        languages, device: as of `entropies`.
 
     Raises:
         ValueError: the file is no checkpoint of fairseq-train, or the data is not what the model was trained for.
@@ -91,7 +93,7 @@ def load_model(checkpoint: str, data: str, languages: tuple[str, str] | None = N
         raise ValueError(
             f"the model of {checkpoint} cannot be built with the data folder {data}: {reason(error)}"
         ) from error
-    return model.to("cuda" if torch.cuda.is_available() else "cpu").eval(), task
+    return model.to(device or ("cuda" if torch.cuda.is_available() else "cpu")).eval(), task
 
 
 def forced_samples(task, data: str, subset: str, output: Output) -> list[dict]:
@@ -197,8 +199,9 @@ def _entropy(
     output: Output,
     max_tokens: int,
     languages: tuple[str, str] | None,
+    device: str | None,
 ) -> Entropy:
-    model, task = load_model(checkpoint, data, languages)
+    model, task = load_model(checkpoint, data, languages, device)
     samples = forced_samples(task, data, subset, output)
     longest = max(max(len(sample["source"]), len(sample["target"])) for sample in samples)
     if longest > max_tokens:

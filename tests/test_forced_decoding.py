@@ -13,6 +13,7 @@ from fairseq.data import Dictionary
 from lms import TEXT
 from training import fairseq, train
 
+from fairseq_bertloss import cli
 from fairseq_bertloss.checkpoints.loading import allow_fairseq_classes
 from fairseq_bertloss.encoders import WordPieces, WordPiecesConfig
 from fairseq_bertloss.evaluation.generated import Generated
@@ -99,6 +100,16 @@ def test_batches_change_nothing(translated):
     (together,), (apart,) = (entropies(translated.data, "test", [system], size) for size in (4000, 40))
     assert together.mean == pytest.approx(apart.mean, abs=1e-5)
     assert together.median == pytest.approx(apart.median, abs=1e-5)
+
+
+def test_device(translated, capsys):
+    line = ["entropy", translated.data, "--system", "small", translated.checkpoint, str(translated.output)]
+    assert cli.main([*line, "--device", "cpu"]) == 0
+    assert "small" in capsys.readouterr().out
+    assert cli.main([*line, "--device", "abc"]) == 2
+    assert "--device abc cannot be used here" in capsys.readouterr().err
+    model, _ = load_model(translated.checkpoint, translated.data, device="meta")
+    assert {parameter.device.type for parameter in model.parameters()} == {"meta"}
 
 
 def edited(translated, path, change):

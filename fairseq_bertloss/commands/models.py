@@ -4,11 +4,13 @@ import argparse
 
 from fairseq_bertloss.commands.common import add_command, quiet_fairseq, report
 from fairseq_bertloss.commands.scoring import (
+    add_device,
     add_evaluator,
     add_results,
     add_system,
     check_names,
     check_results,
+    device,
     evaluator,
     with_standard_input,
 )
@@ -45,6 +47,7 @@ def add_entropy(subparsers) -> None:
         metavar=("SOURCE", "TARGET"),
         help="codes of the two languages, for models of several pairs (translation_multi_simple_epoch)",
     )
+    add_device(parser, "the models")
     add_results(parser)
 
 
@@ -59,7 +62,7 @@ def run_entropy(args: argparse.Namespace) -> None:
     check_results(args)
     check_not_split(args.data)
     check_names([name for name, *_ in args.system])
-    distributions = entropies(args.data, args.gen_subset, args.system, args.max_tokens, args.languages)
+    distributions = entropies(args.data, args.gen_subset, args.system, args.max_tokens, args.languages, device(args))
     if args.output:
         results.write(args.output, distributions)
     show(results.to_json(distributions) if args.json else aligned(*entropy_table(distributions)))

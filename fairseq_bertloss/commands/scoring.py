@@ -56,14 +56,19 @@ def add_evaluator(parser: argparse.ArgumentParser) -> None:
         help="language of the translations, which chooses the tokenizer of Chinese, Japanese, Thai and other languages "
         "without spaces (default: what fairseq-generate logged, or else told by the references' script)",
     )
-    parser.add_argument(
-        "--device", metavar="NAME", help="device of the language models, such as cpu or cuda:1 (default: a GPU if any)"
-    )
+    add_device(parser, "the language models")
     parser.add_argument(
         "--batch-size",
         type=int,
         metavar="N",
         help="sentences that a language model reads at once (default: as many as suit the metric and the device)",
+    )
+
+
+def add_device(parser: argparse.ArgumentParser, models: str) -> None:
+    """Adds the option that says where models run, with what the help calls them."""
+    parser.add_argument(
+        "--device", metavar="NAME", help=f"device of {models}, such as cpu or cuda:1 (default: a GPU if any)"
     )
 
 
@@ -109,20 +114,25 @@ def evaluator(args: argparse.Namespace):
         moverscore_idf=args.moverscore_idf,
         word_pieces_lm=args.word_pieces_lm,
         target_lang=args.target_lang,
-        device=None if args.device is None else _device(args.device),
+        device=device(args),
         batch_size=args.batch_size,
     )
 
 
-def _device(name: str) -> str:
-    """The name of a device that is there."""
+def device(args: argparse.Namespace) -> str | None:
+    """The device that add_device()'s option names; None where none is named.
+
+    Raises:
+        ValueError: there is no such device.
+    """
     import torch
 
-    try:
-        torch.zeros(1, device=name).item()
-    except (RuntimeError, AssertionError, ImportError) as error:  # as torch has it without CUDA, or without a driver
-        raise ValueError(f"--device {name} cannot be used here: {str(error).splitlines()[0]}") from error
-    return name
+    if args.device is not None:
+        try:
+            torch.zeros(1, device=args.device).item()
+        except (RuntimeError, AssertionError, ImportError) as error:  # torch's without CUDA, or without a driver
+            raise ValueError(f"--device {args.device} cannot be used here: {str(error).splitlines()[0]}") from error
+    return args.device
 
 
 def named_files(argument: str) -> tuple[str | None, list[str]]:
