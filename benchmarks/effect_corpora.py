@@ -1,5 +1,6 @@
 """The corpora of benchmarks/effect.py, all of them into English."""
 
+import json
 import re
 import sys
 from dataclasses import dataclass
@@ -7,7 +8,7 @@ from pathlib import Path
 
 import effect_commands
 
-from fairseq_bertloss.corpus.lines import write_lines
+from fairseq_bertloss.corpus.lines import fold, write_lines
 from fairseq_bertloss.corpus.plain import PlainText
 from fairseq_bertloss.corpus.raw import Pair
 
@@ -19,38 +20,72 @@ PLACEHOLDER = re.compile(r"<T_\d+>")
 
 TARGET_LANG = "en"
 
+Lines = tuple[str, slice]
+"""A file's name, and which of its lines."""
+
 
 @dataclass(frozen=True)
-class Corpus:
-    """Where text of both sides comes from: files of a folder, and which lines of them."""
+class Part:
+    """Text of one kind: files of a folder, and which lines of them."""
 
-    files: dict[str, tuple[str, slice]]  # train, valid and test
+    train: tuple[Lines, ...]
+    valid: tuple[Lines, ...] = ()
+    test: tuple[Lines, ...] = ()
     folder: str | None = None  # of --data; None: Home Assistant, which is fetched
-    source_lang: str = "de"
     tokenized: bool = False  # as Moses does, with its escapes
-    size: str = "small"  # of effect_sizes.py, unless another is asked for
 
-    def read(self, data: Path, work: Path) -> dict[str, list[Pair]]:
+    def read(self, data: Path, work: Path, source_lang: str) -> dict[str, list[Pair]]:
         """The pairs of each subset.
 
         Args:
             data: the folder above the corpora.
             work: where to keep what is fetched.
+            source_lang: the code of the source's language.
+
+        Raises:
+            ValueError: there is no such folder.
+        """
+        folder = data / self.folder if self.folder else _homeassistant(source_lang, work)
+        if not folder.is_dir():
+            raise ValueError(f"there is no folder {folder}: --data names the folder above it")
+        text = PlainText(str(folder), source_lang, TARGET_LANG, self.tokenized)
+        return {
+            subset: [
+                pair
+                for name, lines in getattr(self, subset)
+                for pair in text.pairs(name)[lines]
+                if not any(map(PLACEHOLDER.search, pair))
+            ]
+            for subset in SUBSETS
+        }
+
+
+SUBSETS = ("train", "valid", "test")
+
+
+@dataclass(frozen=True)
+class Corpus:
+    """Text of one kind or several, which are trained on together and scored apart."""
+
+    parts: dict[str, Part]
+    source_lang: str = "de"
+    size: str = "small"  # of effect_sizes.py, unless another is asked for
+
+    def read(self, data: Path, work: Path) -> dict[str, dict[str, list[Pair]]]:
+        """The pairs of each subset and part; of several parts without what stands twice.
+
+        Args:
+            data, work: as of Part.read.
 
         Raises:
             ValueError: there is no such corpus.
         """
-        folder = data / self.folder if self.folder else _homeassistant(self.source_lang, work)
-        if not folder.is_dir():
-            raise ValueError(f"there is no folder {folder}: --data names the folder above it")
-        text = PlainText(str(folder), self.source_lang, TARGET_LANG, self.tokenized)
-        pairs = {subset: text.pairs(name)[lines] for subset, (name, lines) in self.files.items()}
-        return {
-            subset: [pair for pair in own if not any(map(PLACEHOLDER.search, pair))] for subset, own in pairs.items()
-        }
+        parts = {name: part.read(data, work, self.source_lang) for name, part in self.parts.items()}
+        subsets = {subset: {name: own[subset] for name, own in parts.items() if own[subset]} for subset in SUBSETS}
+        return subsets if len(parts) == 1 else _isolated(subsets)
 
     def prepare(self, data: Path, work: Path, lm: str, options: list[str]) -> None:
-        """The pairs as text in `work`/text, and as what fairseq reads in `work`/data.
+        """The pairs as text in `work`/text, with the sizes of the parts in PARTS, and as what fairseq reads.
 
         Args:
             data, work: as `read`.
@@ -61,16 +96,54 @@ class Corpus:
         text = work / "text"
         text.mkdir(parents=True, exist_ok=True)
         sides = []
-        for subset, pairs in self.read(data, work).items():
+        subsets = self.read(data, work)
+        for subset, parts in subsets.items():
             files = [text / f"{subset}.{language}" for language in languages]
+            pairs = [pair for own in parts.values() for pair in own]
             for file, column in zip(files, zip(*pairs, strict=True), strict=True):
                 write_lines(str(file), column)
             prefix = "" if subset == "train" else f"{subset}-"
             sides += [f"--{prefix}source", files[0], f"--{prefix}target", files[1]]
+        sizes = {subset: {name: len(own) for name, own in parts.items()} for subset, parts in subsets.items()}
         named = ["--source-lang", self.source_lang, "--target-lang", TARGET_LANG]
         effect_commands.call(
             "bertloss", "prepare", *sides, "--lm", lm, *named, "--lowercase", *options, "--destdir", work / "data"
         )
+        (text / PARTS).write_text(json.dumps(sizes), encoding="utf-8")
+
+
+PARTS = "parts.json"
+"""Holds how many lines each part has, in order, by subset; it is written last."""
+
+
+def _isolated(subsets: dict[str, dict[str, list[Pair]]]) -> dict[str, dict[str, list[Pair]]]:
+    """The subsets without pairs that stand there twice, and without text of the one in another.
+
+    Test comes first, then validation: what stands there is taken from the others. Texts are the same by their letters.
+    """
+    seen: tuple[set[str], set[str]] = (set(), set())
+    kept = {}
+    for subset in ("test", "valid", "train"):
+        held_out = [frozenset(side) for side in seen]
+        pairs = set()
+        kept[subset] = {}
+        for name, own in subsets[subset].items():
+            kept[subset][name] = []
+            for pair in own:
+                letters = tuple(map(_letters, pair))
+                is_new = letters not in pairs and not any(map(frozenset.__contains__, held_out, letters))
+                if is_new:
+                    kept[subset][name].append(pair)
+                    pairs.add(letters)
+            gone = len(own) - len(kept[subset][name])
+            print(f"{subset}, {name}: {len(own)} pairs less {gone} that stand elsewhere too", file=sys.stderr)
+        for side, letters in zip(seen, zip(*pairs, strict=True), strict=True):
+            side.update(letters)
+    return {subset: kept[subset] for subset in SUBSETS}
+
+
+def _letters(text: str) -> str:
+    return re.sub(r"[\W_]+", "", fold(text))
 
 
 def _homeassistant(source_lang: str, work: Path) -> Path:
@@ -88,23 +161,54 @@ def _homeassistant(source_lang: str, work: Path) -> Path:
 
 
 _ALL, _EVEN, _ODD = slice(None), slice(0, None, 2), slice(1, None, 2)
+HELD_OUT = 200
+"""Lines at the end of a file that has no validation set, which become one; as many before them are its test set."""
+
+
+def _files(*names: str) -> dict[str, tuple[Lines, ...]]:
+    """Files without a validation set: neighbours are much alike, so that each loses its end."""
+    lines = {
+        "train": slice(None, -2 * HELD_OUT),
+        "valid": slice(-HELD_OUT, None),
+        "test": slice(-2 * HELD_OUT, -HELD_OUT),
+    }
+    return {subset: tuple((name, of) for name in names) for subset, of in lines.items()}
+
+
+def _halved(folder: str, tokenized: bool = False) -> Part:
+    """Validation and test from even and odd lines of a validation set, since talks stand in one piece."""
+    return Part((("train", _ALL),), (("valid", _EVEN),), (("valid", _ODD),), folder=folder, tokenized=tokenized)
+
+
+MULTI30K = Part((("train", _ALL),), (("val", _ALL),), (("test_2016_flickr", _ALL),), folder="multi30k")
+IWSLT14 = _halved("iwslt14.de-en", tokenized=True)
+TED_ZH_EN = _halved("ted.zh-en")
 
 CORPORA = {
-    "multi30k": Corpus(
-        {"train": ("train", _ALL), "valid": ("val", _ALL), "test": ("test_2016_flickr", _ALL)}, folder="multi30k"
-    ),
-    # Even and odd lines: talks stand in one piece.
-    "iwslt14": Corpus(
-        {"train": ("train", _ALL), "valid": ("valid", _EVEN), "test": ("valid", _ODD)},
-        folder="iwslt14.de-en",
-        tokenized=True,
-    ),
-    "ted-zh-en": Corpus(
-        {"train": ("train", _ALL), "valid": ("valid", _EVEN), "test": ("valid", _ODD)},
-        folder="ted.zh-en",
-        source_lang="zh",
-    ),
+    "multi30k": Corpus({"multi30k": MULTI30K}),
+    "iwslt14": Corpus({"iwslt14": IWSLT14}),
+    "ted-zh-en": Corpus({"ted": TED_ZH_EN}, source_lang="zh"),
     "homeassistant": Corpus(
-        {"train": ("train", _ALL), "valid": ("valid", _ALL), "test": ("test", _ALL)}, size="quickstart"
+        {"homeassistant": Part((("train", _ALL),), (("valid", _ALL),), (("test", _ALL),))}, size="quickstart"
+    ),
+    "mixed": Corpus(
+        {
+            "multi30k": MULTI30K,
+            "iwslt14": IWSLT14,
+            "ted-extra": Part((("train", _ALL),), folder="ted-extra.de-en"),
+            "tatoeba": _halved("tatoeba.de-en"),
+            "software": Part(**_files("lohelp", "games", "man", "ui", "gnomedoc"), folder="software.de-en"),
+            "europarl": Part(**_files("train"), folder="europarl.de-en"),
+        },
+        size="medium",
+    ),
+    "mixed-zh-en": Corpus(
+        {
+            "ted": TED_ZH_EN,
+            "tatoeba": _halved("tatoeba.zh-en"),
+            "software": Part(**_files("pydoc", "games", "lohelp", "ui", "gnomedoc"), folder="software.zh-en"),
+        },
+        source_lang="zh",
+        size="medium",
     ),
 }

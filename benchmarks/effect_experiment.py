@@ -8,7 +8,7 @@ import effect_commands
 import effect_judges
 import effect_rows
 import effect_training
-from effect_corpora import Corpus
+from effect_corpora import PARTS, Corpus
 from effect_judges import Judgement, Judges
 from effect_sizes import Size
 
@@ -93,7 +93,9 @@ class Experiment:
         if decoding == effect_rows.FORCED:
             return Judgement(effect_judges.forced(self._folder(row, seed) / LAST, self._work / "data", subset), {})
         translated = self.translate(row, seed, subset, decoding)
-        judgement = self._judges.judge(self._work / "text" / f"{subset}.en", translated, known)
+        text = self._work / "text"
+        sizes = json.loads((text / PARTS).read_text(encoding="utf-8"))[subset]
+        judgement = self._judges.judge(text / f"{subset}.en", translated, known, sizes)
         return judgement._replace(scores=judgement.scores | {"beam_score": effect_judges.beam_score(translated)})
 
     def compare(self, rows: list[str], seeds: list[int], subset: str, decoding: str) -> str:
@@ -147,11 +149,9 @@ class Experiment:
         return self._work / f"{row}-{seed}"
 
     def _prepare(self) -> None:
-        done = self._work / "prepared"
         with effect_commands.alone(self._work / "prepared.lock"):
-            if not done.exists():
+            if not (self._work / "text" / PARTS).exists():
                 self._corpus.prepare(self._data, self._work, self.lm, self._size.prepare.split())
-                done.touch()
 
     def _baseline(self, seed: int) -> tuple[Path, list[dict]]:
         """A seed's baseline, and the log of its validations.
@@ -185,4 +185,6 @@ def write(path: Path, text: str) -> None:
 
 def _judgement(run: dict) -> Judgement:
     """What a run's file has of it; nothing where it has no sentences, as those of another time."""
-    return Judgement(run["scores"], run["sentences"]) if "sentences" in run else Judgement({}, {})
+    if "sentences" not in run:
+        return Judgement({}, {})
+    return Judgement(run["scores"], run["sentences"], run.get("parts", {}))

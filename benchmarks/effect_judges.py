@@ -1,6 +1,7 @@
 """Who judges the translations of benchmarks/effect.py: the language model that trains, and two that train nothing."""
 
 import functools
+import itertools
 import statistics
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,7 +10,7 @@ from typing import NamedTuple
 import torch
 
 from fairseq_bertloss.evaluation.f_bert import FBertScorer
-from fairseq_bertloss.evaluation.hypotheses import read_references, read_translations
+from fairseq_bertloss.evaluation.hypotheses import Translations, read_references, read_translations
 from fairseq_bertloss.evaluation.metrics import Evaluator
 from fairseq_bertloss.evaluation.moverscore import MoverScorer
 from fairseq_bertloss.forced_decoding import entropy, forced_log_probabilities, load_model
@@ -28,10 +29,14 @@ DIGITS = 2
 
 
 class Judgement(NamedTuple):
-    """Scores of a whole set, and of its sentences in order."""
+    """Scores of a whole set, of its sentences in order, and of its parts where it has several.
+
+    A set of several parts is scored by the mean over these.
+    """
 
     scores: dict[str, float]
     sentences: dict[str, list[float]]
+    parts: dict[str, dict[str, float]] = {}
 
 
 @dataclass(frozen=True)
@@ -62,13 +67,14 @@ class Judges:
         by_mpnet = {"f_bert_mpnet", "moverscore_mpnet"} if self.mpnet else set()
         return {"f_bert", "f_bert_e5"} | by_mpnet <= known.scores.keys()
 
-    def judge(self, reference: Path, translated: Path, known: Judgement) -> Judgement:
+    def judge(self, reference: Path, translated: Path, known: Judgement, sizes: dict[str, int]) -> Judgement:
         """Scores what fairseq-generate printed.
 
         Args:
             reference: file of the references as text.
             translated: file of the translations.
-            known: their scores by some of the judges, which are not asked again.
+            known: their scores by some of the judges, which are not asked again where the set has one part.
+            sizes: the number of lines of each part, in order.
 
         Raises:
             ValueError: a language model cannot be loaded, or the files do not belong together.
@@ -76,10 +82,25 @@ class Judges:
         evaluator = self._evaluator
         references = read_references(str(reference), evaluator.tokenizer)
         translations = read_translations(str(translated), evaluator.tokenizer)
+        if len(sizes) == 1:
+            return self._judge(translations, references, known)
+        parts = {}
+        ends = itertools.accumulate(sizes.values())
+        for (name, size), end in zip(sizes.items(), ends, strict=True):
+            lines = slice(end - size, end)
+            own = translations._replace(text=translations.text[lines], generated=None)
+            parts[name] = self._judge(own, references[lines], Judgement({}, {}))
+        judgements = list(parts.values())
+        scores = {name: statistics.fmean(own.scores[name] for own in judgements) for name in judgements[0].scores}
+        sentences = {name: [score for own in judgements for score in own.sentences[name]] for name in SENTENCES}
+        return Judgement(scores, sentences, {name: own.scores for name, own in parts.items()})
+
+    def _judge(self, translations: Translations, references: list[str], known: Judgement) -> Judgement:
+        """The scores of one part."""
         scores = dict(known.scores)
         sentences = dict(known.sentences)
         if "f_bert" not in scores:
-            (run,) = evaluator.score([translations], references).runs
+            (run,) = self._evaluator.score([translations], references).runs
             scores |= run.corpus
             sentences["f_bert"] = _rounded(run.sentences["f_bert"])
         for name, scorer in self._others.items():

@@ -7,7 +7,8 @@
 
 Means over the seeds, and standard deviations where there are several; rows' controls come along. `time` is relative to
 cross-entropy without dropout, of the same updates at the same learning rate. With --against a second table has the
-differences to one row, and how they stand to the bar of effect_bar.py.
+differences to one row, and how they stand to the bar of effect_bar.py. With --parts a table of the corpus' parts
+comes first; rows are compared by the mean over these.
 """
 
 import argparse
@@ -75,6 +76,24 @@ def table(found: dict[str, list[dict]]) -> str:
             control = effect_rows.control_of(row)
             cells.append(f"{_times(own, found[control]):.1f}" if control else "")
         lines.append(_line(row, *cells))
+    return "\n".join(lines)
+
+
+def parts_table(found: dict[str, list[dict]]) -> str:
+    """A line for each part of the corpus and row.
+
+    Raises:
+        ValueError: a run has no parts.
+    """
+    names = _scores(found)
+    lines = _heading(["part", "row", *(SCORES[name] for name in names)])
+    parts = next(iter(found.values()))[0].get("parts", {})
+    if not parts:
+        raise ValueError("the corpus has no parts: leave --parts out")
+    for part in parts:
+        for row, own in found.items():
+            cells = [_mean([run["parts"][part][name] for run in own], DIGITS.get(name, 2)) for name in names]
+            lines.append(_line(part, row, *cells))
     return "\n".join(lines)
 
 
@@ -158,9 +177,12 @@ def main() -> None:
     parser.add_argument(
         "--against", metavar="ROW", help="differences to this row, and p over pairs of seeds in brackets"
     )
+    parser.add_argument("--parts", action="store_true", help="first a table of the parts of the corpus")
     args = parser.parse_args()
     rows = with_controls([*([args.against] if args.against else []), *args.rows])
     found = {row: runs(args.folder, row, args.decoding, args.seeds) for row in rows}
+    if args.parts:
+        print(f"{parts_table(found)}\n")
     print(table(found))
     if args.against:
         print(f"\n{against(found, args.against)}")

@@ -139,11 +139,17 @@ def trainings(effect, monkeypatch):
     return calls
 
 
+def prepared(work):
+    """The text of a corpus of one part is there."""
+    (work / "text").mkdir(parents=True)
+    sizes = {subset: {"multi30k": 1} for subset in ("train", "valid", "test")}
+    (work / "text" / "parts.json").write_text(json.dumps(sizes), encoding="utf-8")
+
+
 def test_trainings_without_scores(effect, sizes, trainings, monkeypatch, tmp_path, minilm):
     """At another size in another folder; what has run already does not run again, and no language model judges."""
     work = tmp_path / "work" / "multi30k.paper"
-    work.mkdir(parents=True)
-    (work / "prepared").touch()
+    prepared(work)
     line = ["multi30k", "--size", "paper", "--data", tmp_path, "--work", work.parent, "--results", tmp_path / "results"]
     line += ["--rows", "baseline", "control", "--no-scores"]
     run_effect(effect, monkeypatch, line)
@@ -166,8 +172,7 @@ def test_trainings_without_scores(effect, sizes, trainings, monkeypatch, tmp_pat
 def paper_size(folder):
     """A prepared corpus at the paper's size: where its trainings go, and the command's line without its rows."""
     work = folder / "multi30k.paper"
-    work.mkdir()
-    (work / "prepared").touch()
+    prepared(work)
     return work, ["multi30k", "--size", "paper", "--data", folder, "--work", folder, "--results", folder / "results"]
 
 
@@ -223,7 +228,7 @@ def test_runs_and_their_files(effect, trainings, monkeypatch, tmp_path, minilm, 
     """A run is done once; a judge that comes later is asked alone; a row of other options is refused."""
     asked = []
 
-    def judge(judges, reference, translated, known):
+    def judge(judges, reference, translated, known, sizes):
         asked.append(translated.parent.name)
         assert known.scores == ({} if judges.mpnet is None else {"f_bert": 80.0, "f_bert_e5": 81.0, "beam_score": -0.5})
         by_mpnet = {} if judges.mpnet is None else {"f_bert_mpnet": 82.0, "moverscore_mpnet": 60.0}

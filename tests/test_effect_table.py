@@ -28,7 +28,7 @@ def bar():
 def write(tmp_path):
     """Leaves a run's file in tmp_path."""
 
-    def written(row, seed, scores, wall=3.0, sentences=(), decoding="averaged"):
+    def written(row, seed, scores, wall=3.0, sentences=(), decoding="averaged", **more):
         log = [
             {"kind": "valid"},
             {"kind": "train", "train_train_wall": wall},
@@ -36,6 +36,7 @@ def write(tmp_path):
         ]
         kept = {"f_bert": list(sentences), "f_bert_e5": list(sentences)}
         run = {"row": row, "seed": seed, "decoding": decoding, "scores": scores, "sentences": kept, "log": log}
+        run |= more
         (tmp_path / f"{row}.{seed}.{decoding}.json").write_text(json.dumps(run), encoding="utf-8")
 
     return written
@@ -46,6 +47,26 @@ def printed(effect_table, monkeypatch, capsys, *line) -> list[str]:
     monkeypatch.setattr(sys, "argv", ["effect_table.py", *map(str, line)])
     effect_table.main()
     return capsys.readouterr().out.splitlines()
+
+
+def test_parts(effect_table, write, monkeypatch, capsys, tmp_path):
+    """A line for each part and row, before the means."""
+    for row, bleu in (("no-dropout-control", 20.0), ("mix-0.2", 21.0)):
+        write(row, 1, {"bleu": bleu}, parts={"talks": {"bleu": bleu - 10}, "manuals": {"bleu": bleu + 10}})
+    line = [tmp_path, "--decoding", "averaged", "--rows", "mix-0.2"]
+    assert printed(effect_table, monkeypatch, capsys, *line, "--parts")[:7] == [
+        "| part | row | BLEU |",
+        "|:--|--:|--:|",
+        "| talks | no-dropout-control | 10.00 |",
+        "| talks | mix-0.2 | 11.00 |",
+        "| manuals | no-dropout-control | 30.00 |",
+        "| manuals | mix-0.2 | 31.00 |",
+        "",
+    ]
+    write("mix-0.2", 1, {"bleu": 21.0})
+    write("no-dropout-control", 1, {"bleu": 20.0})
+    with pytest.raises(ValueError, match="the corpus has no parts: leave --parts out"):
+        printed(effect_table, monkeypatch, capsys, *line, "--parts")
 
 
 def test_means_and_deviations(effect_table, write, monkeypatch, capsys, tmp_path):
