@@ -5,7 +5,7 @@ source scripts/steps.sh
 work=${QUICKSTART_DIR:-quickstart}
 results=$work
 baseline_updates=${BASELINE_UPDATES:-1500}
-fine_tuning_updates=${FINE_TUNING_UPDATES:-300}
+fine_tuning_updates=${FINE_TUNING_UPDATES:-200}
 
 source_lang=de
 target_lang=en
