@@ -206,10 +206,11 @@ def test_workers_logs_of_gumbel_softmax_are_weighted_means(train, uneven):
         batches = [worker[number] for worker in together.batches]
         assert {batch["update"] for batch in batches} == {number}
         batches = [batch for batch in batches if not batch["dummy"]]
-        for name, unit in {"f_bert": "sample_size", "p_bert": "sample_size", "accuracy": "ntokens_scored"}.items():
+        units = {"f_bert": ("sample_size", 0.1), "p_bert": ("sample_size", 0.1), "accuracy": ("ntokens_scored", 1e-3)}
+        for name, (unit, tolerance) in units.items():
             weights = sum(batch[unit] for batch in batches)
             mean = sum(batch[name] for batch in batches) / weights if weights else 0
-            assert update[name] == pytest.approx(mean * (100 if name == "accuracy" else 1), abs=1e-3), name
+            assert update[name] == pytest.approx(100 * mean, abs=tolerance), name
 
 
 def test_two_commands_that_meet_at_a_port(corpus, tiny_lm, tmp_path):
@@ -239,8 +240,8 @@ def test_two_workers_in_float16(train, alone, backend):
         torch.testing.assert_close(half.parameters[name], parameter, rtol=0, atol=2 * torch.finfo(torch.float16).eps)
     assert [update["loss_scale"] for update in half.updates] == [128, 128], "an overflow"
     for update, its_update in zip(half.updates, expected.updates, strict=True):
-        for name in ("loss", "f_bert", "nll_loss"):
-            assert update[name] == pytest.approx(its_update[name], abs=2e-3), name
+        for name, tolerance in (("loss", 2e-3), ("f_bert", 0.2), ("nll_loss", 2e-3)):
+            assert update[name] == pytest.approx(its_update[name], abs=tolerance), name
         assert update["gnorm"] == pytest.approx(its_update["gnorm"], rel=0.02)
 
 

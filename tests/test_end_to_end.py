@@ -45,12 +45,12 @@ def gumbel_run(fine_tune):
 
 @pytest.mark.parametrize("kind", SOFT_PREDICTIONS)
 def test_f_bert_rises_on_the_training_batch(fine_tune, kind):
-    """It rises by 0.014 at least (sparsemax), by 0.019 with Gumbel noise: seeds 1 to 7, rounded in three ways."""
+    """It rises by 1.4 at least (sparsemax), by 1.9 with Gumbel noise: seeds 1 to 7, rounded in three ways."""
     run = fine_tune("--soft-prediction", kind, "--max-update", "50")
     updates = logged(run.done, "train_inner")
     assert len(updates) == 50 and {u["bsz"] for u in updates} == {256.0}, "not one batch"
-    assert rise(updates, "f_bert") > 0.007
-    assert updates[-1]["loss"] == pytest.approx(-updates[-1]["f_bert"], abs=2e-3)
+    assert rise(updates, "f_bert") > 0.7
+    assert updates[-1]["loss"] == pytest.approx(-updates[-1]["f_bert"] / 100, abs=2e-3)
     (valid,) = logged(run.done, "valid")[-1:]
     for name in ("f_bert", "p_bert", "r_bert", "nll_loss", "ppl", "accuracy", "entropy", "support", "p_eos_end",
                  "p_eos_before", "skipped", "ce_loss"):  # fmt: skip
@@ -70,8 +70,8 @@ def test_validate_reports_what_training_logged(corpus, gumbel_run):
                    "--max-tokens", "4000", "--required-batch-size-multiple", "1", "--log-format", "json")  # fmt: skip
     (figures,) = logged(done, "valid")
     in_training = logged(gumbel_run.done, "valid")[-1]
-    for name in ("f_bert", "nll_loss", "entropy"):
-        assert figures[f"valid_{name}"] == pytest.approx(in_training[f"valid_{name}"], abs=2e-3)
+    for name, tolerance in (("f_bert", 0.2), ("nll_loss", 2e-3), ("entropy", 2e-3)):
+        assert figures[f"valid_{name}"] == pytest.approx(in_training[f"valid_{name}"], abs=tolerance)
 
 
 def test_generate_needs_neither_language_model_nor_transformers(corpus, gumbel_run):
@@ -106,7 +106,7 @@ def test_other_architectures(corpus, tiny_lm, tmp_path, model):
     assert updates[-1]["loss"] < updates[0]["loss"]
     # A mean of means, each in its unit: fairseq logs cross-entropy in bits, the loss has it in nats.
     for u in updates:
-        assert u["loss"] == pytest.approx(-0.5 * u["f_bert"] + 0.5 * u["ce_loss"] * 0.693147, abs=2e-3)
+        assert u["loss"] == pytest.approx(-0.005 * u["f_bert"] + 0.5 * u["ce_loss"] * 0.693147, abs=2e-3)
 
 
 def test_a_resumed_run_is_the_uninterrupted_run(corpus, baseline, tiny_lm, tmp_path):
@@ -160,7 +160,7 @@ def hydra_train(corpus, baseline, tiny_lm, tmp_path):
 def test_hydra_train(hydra_train):
     """The criterion configured in a YAML file, as fairseq-hydra-train reads it."""
     run = hydra_train("run", 3)
-    assert run.updates and all(0 < update["f_bert"] < 1 for update in run.updates)
+    assert run.updates and all(1 < update["f_bert"] < 100 for update in run.updates)
     assert run.checkpoint["cfg"]["criterion"]["soft_temperature"] == "0.5"
 
 
@@ -176,8 +176,8 @@ def test_bfloat16(hydra_train, cpu):
     parameters = half.checkpoint["model"].values()  # which fairseq writes down in float32
     assert all(torch.equal(parameter, parameter.bfloat16().float()) for parameter in parameters)
     assert len(half.updates) == 100 and not any(math.isnan(update["f_bert"]) for update in half.updates)
-    assert half.updates[0]["f_bert"] == pytest.approx(whole.updates[0]["f_bert"], abs=2e-3)
-    assert rise(half.updates, "f_bert") > rise(whole.updates, "f_bert") / 2 > 0.005
+    assert half.updates[0]["f_bert"] == pytest.approx(whole.updates[0]["f_bert"], abs=0.2)
+    assert rise(half.updates, "f_bert") > rise(whole.updates, "f_bert") / 2 > 0.5
 
 
 @pytest.mark.parametrize(
@@ -216,7 +216,7 @@ def test_cached_references_and_a_language_model_of_its_own_precision(fine_tune, 
     assert len(files) == 1, "the second run has appended"
     f_bert = [[u["f_bert"] for u in logged(run.done, "train_inner")] for run in (fine_tune(*usual), first, again)]
     assert len(f_bert[0]) == 5
-    assert f_bert[1] == pytest.approx(f_bert[0], abs=5e-3) and f_bert[2] == f_bert[1]
+    assert f_bert[1] == pytest.approx(f_bert[0], abs=0.5) and f_bert[2] == f_bert[1]
     assert re.search(r"references \([\d,]+ tokens of \d+ values in float16\) take at most [\d.]+ GB", first.done.stdout)
 
     small = fine_tune(*usual, "--cache-references", tmp_path / "small", "--cache-references-limit", "1e-6", check=False)

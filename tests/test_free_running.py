@@ -119,10 +119,10 @@ def test_bad_options(build):  # noqa: F811
 
 
 def test_free_running_training_raises_f(corpus, tiny_lm, tmp_path):
-    """By 0.0207 at least: seeds 1 to 7, rounded in three ways. Gumbel noise would hide as much in so few updates."""
+    """By 2.07 at least: seeds 1 to 7, rounded in three ways. Gumbel noise would hide as much in so few updates."""
     done = train(corpus, tmp_path, "--criterion", "bertscore_loss", "--bert-model", tiny_lm("bert"),
                  "--bert-layer", "2", "--objective", "soft", *FREE, "--soft-prediction", "softmax",
                  "--max-update", "25", "--candidate-generation-args", '{"max_len_a":0,"max_len_b":15}')  # fmt: skip
     updates, validations = logged(done, "train_inner"), logged(done, "valid")
-    assert rise(updates, "f_bert") > 0.01
+    assert rise(updates, "f_bert") > 1
     assert {"valid_f_bert", "valid_entropy", "valid_accuracy"} <= validations[-1].keys()

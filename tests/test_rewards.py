@@ -9,9 +9,11 @@ import pytest
 import sacrebleu
 import torch
 from conftest import REPOSITORY
+from fairseq.logging import metrics
 from test_criterion import PIECES, build, make_sample  # noqa: F401, build is a fixture
 from text_models import foreign  # noqa: F401, a fixture
 
+from fairseq_bertloss.evaluation.f_bert import FBertScorer
 from fairseq_bertloss.evaluation.moverscore import MoverScorer
 from fairseq_bertloss.loss.minimum_risk import minimum_risk
 from fairseq_bertloss.training.reward_functions import scores_of, users_function
@@ -50,6 +52,7 @@ def test_names_and_weights():
         ("mine:good:half", "a weight must be a positive number, not 'half'"),
         ("chrf,chrf:2", "chrf comes twice"),
         ("mine:good,other:good", "good comes twice"),
+        ("mine:chrf,mine:chrf:2", "mine:chrf comes twice"),
     ],
 )
 def test_bad_rewards(text, message):
@@ -103,6 +106,31 @@ def test_rewards_of_sacrebleu_are_its_sentence_scores(foreign):
     reading, texts, earned = judged(foreign("subword_nmt").build(*RISK, "--reward", "bleu"))
     expected = scores_of_text(texts, lambda *pair: sacrebleu.sentence_bleu(pair[0], [pair[1]]).score / 100)
     torch.testing.assert_close(earned.reward, reading.sides.table(expected, 0.0))
+
+
+def test_the_log_has_the_units_of_the_tables(foreign, users_module, minilm):
+    """sacrebleu's own for chrF and BLEU, percent for BERTScore and MoverScore; a user's function keeps its own."""
+    users_module(lambda hypotheses, *_: [0.00123] * len(hypotheses))
+    sys.modules["mine"].chrf = lambda hypotheses, *_: [7.0] * len(hypotheses)
+    rewards = ["--reward", "bertscore,chrf,bleu,moverscore,mine:good,mine:chrf"]
+    made = foreign("subword_nmt").build(*RISK, *rewards, lm=minilm)
+    criterion, network, _, sample = made
+    with metrics.aggregate(new_root=True) as aggregator:
+        criterion.reduce_metrics([criterion(network, sample)[2]])
+    values = aggregator.get_smoothed_values()
+    _, texts, _ = judged(made)
+    expected = {
+        "chrf": scores_of_text(texts, lambda *pair: sacrebleu.sentence_chrf(pair[0], [pair[1]]).score),
+        "bleu": scores_of_text(texts, lambda *pair: sacrebleu.sentence_bleu(pair[0], [pair[1]]).score),
+    }
+    references = texts.by_candidate(texts.references)
+    expected["bertscore"] = 100 * torch.tensor(FBertScorer(minilm, 2).score(texts.hypotheses, references).f_bert)
+    expected["moverscore"] = 100 * torch.tensor(MoverScorer(minilm).score(texts.hypotheses, references))
+    for name, scores in expected.items():
+        assert values[f"reward_{name}"] == pytest.approx(scores.mean().item(), abs=0.006), name
+        assert values[f"reward_{name}"] == round(values[f"reward_{name}"], 2)
+    assert values["reward_good"] == 0.0012 and values["reward_mine:chrf"] == 7
+    assert values["f_best"] > max(values["f_first"], values["f_expected"]) > 1
 
 
 def test_moverscore_is_that_of_the_evaluation(foreign, minilm):

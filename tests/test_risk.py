@@ -178,7 +178,7 @@ def test_the_log_of_references_is_that_of_the_soft_objective(risk, build):  # no
     with metrics.aggregate(new_root=True) as aggregator:
         criterion.reduce_metrics([log, log])
     values = aggregator.get_smoothed_values()
-    assert values["loss"] == pytest.approx(1 - values["f_expected"], abs=2e-4)
+    assert values["loss"] == pytest.approx(1 - values["f_expected"] / 100, abs=2e-4)
     assert values["f_best"] >= max(values["f_first"], values["f_expected"])
     assert values["candidates"] == 3 and "f_bert" not in values and "support" not in values
 
@@ -424,7 +424,7 @@ def test_bad_options(build, arguments, message):  # noqa: F811
 
 
 def test_training_raises_what_candidates_score(corpus, tiny_lm, tmp_path):
-    """Without any cross-entropy, by 0.0139 at least: seeds 3 to 6, rounded in three ways.
+    """Without any cross-entropy, by 1.39 at least: seeds 3 to 6, rounded in three ways.
 
     Samples, since beam search finds nothing worth it in a model that knows nothing.
     """
@@ -435,6 +435,6 @@ def test_training_raises_what_candidates_score(corpus, tiny_lm, tmp_path):
                  "--best-checkpoint-metric", "f_first", "--maximize-best-checkpoint-metric")  # fmt: skip
     updates, validations = logged(done, "train_inner"), logged(done, "valid")
     for name in ("f_expected", "f_first"):
-        assert rise(updates, name) > 0.006
+        assert rise(updates, name) > 0.6
     assert {"valid_f_first", "valid_f_best", "valid_f_expected", "valid_best_f_first"} <= validations[-1].keys()
     assert all(1 < update["candidates"] <= 8 for update in updates)

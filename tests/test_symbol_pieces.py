@@ -144,4 +144,4 @@ def test_fairseq_train_reads_subword_nmt(foreign, tiny_lm, tmp_path):  # noqa: F
     done = train(foreign("subword_nmt").data, tmp_path, *arguments)
     assert "symbols are no pieces of" in done.stdout + done.stderr
     updates = logged(done, "train_inner")
-    assert [0 < update["f_bert"] < 1 for update in updates] == [True, True]
+    assert [1 < update["f_bert"] < 100 for update in updates] == [True, True]

@@ -84,7 +84,7 @@ class FBertScorer:
         )
 
     def score(self, hypotheses: Sequence[str], references: Sequence[str]) -> BERTScores:
-        """Scores pairs; a pair with nothing on one side scores 0.
+        """Scores pairs, as fractions; a pair with nothing on one side scores 0.
 
         Pairs that the language model cannot tell apart are scored once, and so have one score: give all systems that
         are compared in one call, the references repeated.

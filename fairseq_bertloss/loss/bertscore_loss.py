@@ -148,7 +148,7 @@ class BERTScoreLoss(ReferenceScorer):
             target: (batch, length) symbol indices; every row ends with </s>, padding on either side.
 
         Returns:
-            precision, recall and f1, (batch,) each.
+            precision, recall and f1, (batch,) each, fractions as in bert-score.
 
         Raises:
             ValueError: shapes disagree, a target does not end with </s>, or one exceeds max_target_length.

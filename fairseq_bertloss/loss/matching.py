@@ -12,7 +12,7 @@ from torch import Tensor
 
 
 class BERTScore(NamedTuple):
-    """Precision, recall and F1 of a batch, (batch,) each."""
+    """Precision, recall and F1 of a batch, (batch,) each, fractions as in bert-score."""
 
     precision: Tensor
     recall: Tensor

@@ -37,7 +37,8 @@ def minimum_risk(
     Args:
         log_probabilities: log p, the sum over a candidate's symbols, (sentences, candidates). Gradients flow.
         lengths: symbols of each candidate, its end included, the same shape.
-        rewards: what each candidate earns, the more the better, the same shape, of any number type. No gradient flows.
+        rewards: what each candidate earns, the more the better, the same shape, of any number type; F_BERT is a
+            fraction, as the bounds of `scaled` are. No gradient flows.
         mask: where there is a candidate, the same shape, bool; what stands elsewhere does not count.
         alpha: > 0, sharpness.
         scale: as for `scaled`; one of choices.SCALES.

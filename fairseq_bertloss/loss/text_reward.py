@@ -98,7 +98,7 @@ class TextReward(ReferenceScorer):
     def forward(
         self, hypotheses: Sequence[str], references: Sequence[str], reference_index: Sequence[int] | None = None
     ) -> Scores:
-        """Scores of the hypotheses, (hypotheses,) each, on the device of the language model.
+        """Scores of the hypotheses, (hypotheses,) each, fractions, on the device of the language model.
 
         Args:
             hypotheses: one text or more.

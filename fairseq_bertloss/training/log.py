@@ -1,4 +1,8 @@
-"""The criterion's log: sums over sentences and tokens, which become means over workers and batches."""
+"""The criterion's log: sums over sentences and tokens, which become means over workers and batches.
+
+Scores are in percent there, as in every table: F_BERT 81.23, chrF 55.67. The loss keeps the unit that it is computed
+in, fractions: -0.8123.
+"""
 
 import math
 from typing import NamedTuple
@@ -6,8 +10,9 @@ from typing import NamedTuple
 from fairseq import utils
 from fairseq.logging import metrics
 
+from fairseq_bertloss.training.reward_weights import BUILT_IN
 from fairseq_bertloss.training.sums import REWARD
-from fairseq_bertloss.training.validation import log_translation_scores
+from fairseq_bertloss.training.validation import PERCENT_DIGITS, log_translation_scores
 
 
 class Mean(NamedTuple):
@@ -18,15 +23,20 @@ class Mean(NamedTuple):
     digits: int = 4
 
 
+def percent(denominator: str) -> Mean:
+    """Of scores that are summed up as fractions."""
+    return Mean(denominator, 100.0, PERCENT_DIGITS)
+
+
 MEANS = {
     "_objective": Mean("nsentences_scored"),  # the two parts of the loss
     "_cross_entropy": Mean("ntokens_scored"),
-    "f_bert": Mean("nsentences_scored"),
-    "p_bert": Mean("nsentences_scored"),
-    "r_bert": Mean("nsentences_scored"),
-    "f_expected": Mean("nsentences_scored"),
-    "f_first": Mean("nsentences_scored"),
-    "f_best": Mean("nsentences_scored"),
+    "f_bert": percent("nsentences_scored"),
+    "p_bert": percent("nsentences_scored"),
+    "r_bert": percent("nsentences_scored"),
+    "f_expected": percent("nsentences_scored"),
+    "f_first": percent("nsentences_scored"),
+    "f_best": percent("nsentences_scored"),
     "candidates": Mean("nsentences_scored", digits=2),
     "unfinished": Mean("nsentences_scored"),
     "nll_loss": Mean("ntokens_scored", 1 / math.log(2), 3),  # bits, as in fairseq's own criteria
@@ -38,6 +48,9 @@ MEANS = {
     "p_eos_before": Mean("ntokens_before_end", digits=6),
 }
 
+BUILT_IN_REWARDS = {REWARD + name: percent("candidates") for name in BUILT_IN}
+"""A user's function has a unit of its own, which the log keeps."""
+
 SUMS = (*MEANS, "ntokens_scored", "ntokens_before_end", "ntokens_end", "ntokens_predicted")
 COUNTS = ("nsentences_scored", "skipped")
 
@@ -45,7 +58,8 @@ COUNTS = ("nsentences_scored", "skipped")
 def log_means(logging_outputs: list[dict]) -> None:
     """Logs the means over workers, accumulated batches and validation batches."""
     known = {key for log in logging_outputs for key in log}
-    means = MEANS | {name: Mean("candidates") for name in sorted(known) if name.startswith(REWARD)}
+    rewards = sorted(name for name in known if name.startswith(REWARD))
+    means = MEANS | {name: BUILT_IN_REWARDS.get(name, Mean("candidates")) for name in rewards}
     total = {key: utils.item(sum(log.get(key, 0) for log in logging_outputs)) for key in {*SUMS, *COUNTS, *means}}
     translated = log_translation_scores(logging_outputs)
     for name, mean in means.items():
@@ -60,5 +74,5 @@ def log_means(logging_outputs: list[dict]) -> None:
 
 
 def _loss(meters) -> float:
-    """The loss from the means of its two parts."""
+    """The loss from the means of its two parts, in their own unit."""
     return round(float(meters["_objective"].avg + meters["_cross_entropy"].avg), 4)

@@ -33,8 +33,12 @@ def reward_weights(text: str) -> dict[str, float]:
 
 
 def label(name: str) -> str:
-    """What a reward is called in the log: a user's function by its name, without its module."""
-    return name.rpartition(":")[2]
+    """What a reward is called in the log: a user's function by its name, without its module.
+
+    With its module where a built-in reward has that name.
+    """
+    function = name.rpartition(":")[2]
+    return name if function in BUILT_IN else function
 
 
 def _positive(text: str, weight: str) -> float:

@@ -25,6 +25,9 @@ OPTION = "--eval-generation-args"
 PREFIX = "translated_"
 SENTENCES = f"{PREFIX}sentences"
 
+PERCENT_DIGITS = 2
+"""Those of the tables. fairseq chooses the best checkpoint, and stops, by what is rounded to them."""
+
 
 class TranslationMetrics:
     """Translates validation batches and sums their scores.
@@ -65,7 +68,7 @@ class TranslationMetrics:
         """Translates a batch.
 
         Returns:
-            Sums over its sentences under names that begin with PREFIX (fractions), and their number: plain
+            Sums over its sentences under names that begin with PREFIX (of fractions), and their number: plain
             numbers, the same names for every batch, so that workers can add them up.
 
         Raises:
@@ -117,7 +120,7 @@ def _scoring_model(cfg: BERTScoreCriterionConfig) -> tuple[str, int | None]:
 
 
 def log_translation_scores(logging_outputs) -> set[str]:
-    """Logs the means over sentences of the sums that TranslationMetrics made.
+    """Logs the means over sentences of the sums that TranslationMetrics made, in percent.
 
     Returns:
         The names logged; none in training, or where validation does not translate.
@@ -126,6 +129,6 @@ def log_translation_scores(logging_outputs) -> set[str]:
     total = {key: utils.item(sum(log[key] for log in logging_outputs)) for key in keys}
     sentences = total.pop(SENTENCES, 0)
     for key, value in total.items():
-        mean = value / sentences if sentences else 0.0
-        metrics.log_scalar(key.removeprefix(PREFIX), mean, sentences, round=4)
+        mean = 100 * value / sentences if sentences else 0.0
+        metrics.log_scalar(key.removeprefix(PREFIX), mean, sentences, round=PERCENT_DIGITS)
     return {key.removeprefix(PREFIX) for key in total}
