@@ -73,6 +73,14 @@ def log_means(logging_outputs: list[dict]) -> None:
     metrics.log_derived("ppl", lambda meters: utils.get_perplexity(meters["nll_loss"].avg))
 
 
+def updates_so_far() -> int:
+    """The number of updates so far, which fairseq's trainer logs, also when it resumes."""
+    # It logs to the default aggregator, which comes first. After resuming, `metrics.get_meter` would read another meter
+    # of that name, the checkpoint's.
+    updates = metrics.get_active_aggregators()[0].get("num_updates")
+    return 0 if updates is None or updates.val is None else updates.val
+
+
 def _loss(meters) -> float:
     """The loss from the means of its two parts, in their own unit."""
     return round(float(meters["_objective"].avg + meters["_cross_entropy"].avg), 4)

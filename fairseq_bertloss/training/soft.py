@@ -1,6 +1,5 @@
 """The objective `soft`: BERTScore of soft predictions, differentiable in the model's logits."""
 
-from fairseq.logging import metrics
 from torch import Tensor, nn
 
 from fairseq_bertloss.loss.bertscore_loss import BERTScoreLoss
@@ -12,6 +11,7 @@ from fairseq_bertloss.loss.temperature import TemperatureSchedule
 from fairseq_bertloss.training.candidates import Translator
 from fairseq_bertloss.training.config import BERTScoreCriterionConfig
 from fairseq_bertloss.training.decoder_output import DecoderOutput, decoder_output
+from fairseq_bertloss.training.log import updates_so_far
 from fairseq_bertloss.training.objective import Objective, Scored, sentences
 from fairseq_bertloss.training.reading import Reader
 from fairseq_bertloss.training.sums import SOFT_SUMS
@@ -36,7 +36,7 @@ class SoftObjective(Objective):
 
     def _present_temperature(self) -> float:
         """The schedule's value in training, and its end in validation, whose figures must stay comparable."""
-        return self.temperature.at(_updates()) if self._bertscore.training else self.temperature.end
+        return self.temperature.at(updates_so_far()) if self._bertscore.training else self.temperature.end
 
     def _scored(self, scores: Scores, predictions: TokenPredictions, references: TokenStatistics) -> Scored:
         return Scored(self._bertscore.objective(scores.rewarded), references, soft_sums(scores, predictions))
@@ -100,14 +100,6 @@ class FreeRunning(SoftObjective):
         )
         references = self._reader.statistics_of_references(reading, self._with_uniform)
         return self._scored(scores, predictions, references)
-
-
-def _updates() -> int:
-    """The number of updates so far, which fairseq's trainer logs, also when it resumes."""
-    # It logs to the default aggregator, which comes first. After resuming, `metrics.get_meter` would read another meter
-    # of that name, the checkpoint's.
-    updates = metrics.get_active_aggregators()[0].get("num_updates")
-    return 0 if updates is None or updates.val is None else updates.val
 
 
 def soft_sums(scores: Scores, predictions: TokenPredictions) -> dict[str, Tensor]:
