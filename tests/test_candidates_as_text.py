@@ -103,7 +103,9 @@ def test_tasks_with_language_tags(tagged, tiny_lm, tmp_path, name):
     for update in (1, 2):
         done = train(corpus.data, tmp_path, *options, "--max-update", str(update))
         assert [log["train_num_updates"] for log in logged(done, "train")] == [update]
-        assert 1 < logged(done, "valid")[-1]["valid_f_bert"] < 100
+        records = logged(done, "valid")
+        assert all(1 < record["valid_f_bert"] < 100 for record in records)
+        assert (records[0]["valid_num_updates"] == 0) == (update == 1), "before the first update, once"
     path = ["--path", tmp_path / "checkpoint_last.pt", "-s", languages[0], "-t", languages[1]]
     generated = fairseq("generate", corpus.data, *path, *task, *corpus.undo, *LENGTHS, *ONE, "--cpu").stdout
     assert sum(line.startswith("D-") for line in generated.splitlines()) == 7

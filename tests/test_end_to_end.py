@@ -128,7 +128,7 @@ def test_a_resumed_run_is_the_uninterrupted_run(corpus, baseline, tiny_lm, tmp_p
 def hydra_train(corpus, baseline, tiny_lm, tmp_path):
     """A function that trains by fairseq-hydra-train, the whole corpus a batch: the log and the checkpoint."""
 
-    def run(name: str, updates: int, **common) -> SimpleNamespace:
+    def run(name: str, updates: int, criterion: dict | None = None, **common) -> SimpleNamespace:
         folder = tmp_path / name
         folder.mkdir()
         common = {"user_dir": str(PACKAGE), "cpu": True, "seed": SEED, "log_format": "json", "log_interval": 1} | common
@@ -144,15 +144,18 @@ def hydra_train(corpus, baseline, tiny_lm, tmp_path):
             "model": {"_name": "transformer", "dropout": 0.0, "encoder": size, "decoder": size},
             "criterion": {
                 "_name": "bertscore_loss", "bert_model": tiny_lm("bert"), "bert_layer": 2, "objective": "soft",
-                "soft_prediction": "sparsemax", "soft_temperature": 0.5,
+                "soft_prediction": "sparsemax", "soft_temperature": 0.5, **(criterion or {}),
             },
         }  # fmt: skip
         (folder / "job.yaml").write_text("# @package _group_\n" + yaml.safe_dump(config))
         fairseq("hydra_train", "--config-dir", folder, "--config-name", "job", f"hydra.run.dir={folder}")
         (log,) = folder.glob("*.log")
-        records = map(json.loads, re.findall(r"\[train_inner\].* - (\{.*\})", log.read_text(encoding="utf-8")))
-        updates = [{name: float(value) for name, value in record.items()} for record in records]
-        return SimpleNamespace(updates=updates, checkpoint=torch.load(folder / "checkpoint_last.pt"))
+        text = log.read_text(encoding="utf-8")
+        updates, validations = (
+            [{name: float(value) for name, value in json.loads(record).items()} for record in found]
+            for found in (re.findall(rf"\[{kind}\].* - (\{{.*\}})", text) for kind in ("train_inner", "valid"))
+        )
+        return SimpleNamespace(updates=updates, valid=validations, checkpoint=torch.load(folder / "checkpoint_last.pt"))
 
     return run
 

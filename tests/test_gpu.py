@@ -39,3 +39,14 @@ def test_precision(fine_tune, precision, kind):
     half = fine_tune("half", *SOFT_PREDICTIONS_AND_RISK[kind].split(), *precision.split())
     assert len(half) >= 95 and not any(map(math.isnan, half)), "more than five batches were skipped"
     assert sum(half[-10:]) / 10 == pytest.approx(sum(whole[-10:]) / 10, abs=0.2)
+
+
+@pytest.mark.parametrize("precision", ["", *PRECISIONS])
+def test_the_validation_before_the_first_update(corpus, baseline, tiny_lm, tmp_path, precision):
+    """Its figures are those of the validation after an update that changes nothing."""
+    options = ["--finetune-from-model", baseline, "--eval-f-bert", "--lr", "1e-30", "--max-update", "1"]
+    done = train(corpus, tmp_path, *bertscore(tiny_lm("bert")), *options, *precision.split(), gpu=True)
+    first, *_, last = logged(done, "valid")
+    assert (first["valid_num_updates"], last["valid_num_updates"]) == (0, 1)
+    for name in ("f_bert", "p_bert", "r_bert"):
+        assert first[f"valid_{name}"] == pytest.approx(last[f"valid_{name}"], abs=0.011), "the last digit logged"

@@ -27,7 +27,8 @@ def test_a_task_without_cfg_trains(corpus, tiny_lm, tmp_path):
     done = train(corpus, tmp_path, *risk, *SIMPLE_EPOCH, "--eval-f-bert")
     updates, validations = logged(done, "train_inner"), logged(done, "valid")
     assert len(updates) == 2 and all(update["f_expected"] > 0 for update in updates)
-    assert validations[-1]["valid_f_bert"] > 0
+    assert [record["valid_num_updates"] for record in validations][:2] == [0, 1]
+    assert all(record["valid_f_bert"] > 0 for record in validations)
 
 
 @pytest.mark.parametrize(

@@ -219,7 +219,7 @@ class BERTScoreCriterionConfig(FairseqDataclass):
         default=False,
         metadata={
             "help": "in validation, translate: f_bert, p_bert and r_bert are bert-score's of the translations, "
-            "those of teacher forcing are logged as f_bert_forced, ..."
+            "those of teacher forcing are logged as f_bert_forced, ...; there is one validation before the first update"
         },
     )
     eval_moverscore: bool = field(
@@ -249,3 +249,6 @@ class BERTScoreCriterionConfig(FairseqDataclass):
     sentence_avg: bool = II("optimization.sentence_avg")
     ddp_backend: str = II("distributed_training.ddp_backend")
     best_checkpoint_metric: str = II("checkpoint.best_checkpoint_metric")
+    save_dir: str = II("checkpoint.save_dir")
+    fairseq_common: Any = II("common")  # these two groups whole, for the validation before the first update
+    fairseq_dataset: Any = II("dataset")

@@ -24,6 +24,7 @@ from fairseq_bertloss.training.build import (
 )
 from fairseq_bertloss.training.config import BERTScoreCriterionConfig
 from fairseq_bertloss.training.first_line import first_line
+from fairseq_bertloss.training.first_validation import FirstValidation
 from fairseq_bertloss.training.learning import CrossEntropyAlone, Mixture
 from fairseq_bertloss.training.log import log_means
 from fairseq_bertloss.training.option_checks import check
@@ -66,6 +67,7 @@ class BERTScoreCriterion(FairseqCriterion):
         self._cache_folder = None if self.bertscore is None else cfg.cache_references
         self._cache_limit = int(cfg.cache_references_limit * 1e9)
         self.translation_metrics = TranslationMetrics(cfg, task) if cfg.eval_f_bert or cfg.eval_moverscore else None
+        self._first_validation = FirstValidation(cfg, task) if self.translation_metrics else None
         logger.info(first_line(cfg, self.bertscore))
 
     @classmethod
@@ -84,6 +86,8 @@ class BERTScoreCriterion(FairseqCriterion):
             check_model(model)
             if self.translation_metrics:
                 self.translation_metrics.check(model)
+            if self._first_validation and self.training:
+                self._first_validation(self, model)
         loss, sample_size, logging_output = self._scored(model, sample, reduce)
         if self.translation_metrics and not self.training:
             logging_output |= self.translation_metrics.sums(model, sample)
