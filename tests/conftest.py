@@ -32,13 +32,19 @@ os.environ["PATH"] = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PAT
 def pytest_configure(config):
     """Registers the marker by which `-m trains` and `-m "not trains"` choose."""
     config.addinivalue_line("markers", "trains: trains models by fairseq, or builds them on its data")
+    config.addinivalue_line("markers", "benchmarks: is about the scripts of benchmarks/")
 
 
 def pytest_collection_modifyitems(items):
-    """Marks every test that uses the corpus: whatever trains needs it, so that none is forgotten."""
+    """Marks every test that uses the corpus: whatever trains needs it, so that none is forgotten.
+
+    Those of benchmarks/ are known by their files' names.
+    """
     for item in items:
         if "corpus" in item.fixturenames:
             item.add_marker("trains")
+        if item.path.name.startswith(("test_benchmark_", "test_effect")):
+            item.add_marker("benchmarks")
 
 
 def pytest_make_parametrize_id(val, argname):
