@@ -3,7 +3,8 @@
     python benchmarks/risk.py DATA --checkpoint FILE --lm NAME --layer N [OPTION ...]
 
 OPTION is one of the criterion's, such as --lm-dtype bfloat16. The checkpoint's model makes updates of both kinds in
-turns, on real training batches of fairseq's; every round gives a ratio.
+turns, on real training batches of fairseq's; every round gives a ratio. --profile adds what torch's profiler saw in one
+round of updates by risk.
 """
 
 import argparse
@@ -16,6 +17,7 @@ from fairseq import options, tasks, utils
 from fairseq.dataclass.utils import convert_namespace_to_omegaconf
 from loss_inputs import fairseq_batches
 from loss_measure import Machine
+from torch.profiler import ProfilerActivity, profile
 
 import fairseq_bertloss
 from fairseq_bertloss.forced_decoding import load_model
@@ -29,6 +31,12 @@ TEXT = "candidates and references as text, tokenized, where none is remembered"
 MATCHED = "one-to-one matching, where --reward-matching asks for it"
 REST = "forward, the rest"
 BACKWARD = "backward and optimizer"
+
+OPERATIONS = 25
+"""Lines of the profile."""
+
+WAITS = ("aten::item", "aten::_local_scalar_dense", "aten::nonzero", "cudaStreamSynchronize", "cudaDeviceSynchronize")
+"""What the profiler calls it where Python waits for the GPU. The first holds the second, and that the fourth."""
 
 
 class Updates:
@@ -79,6 +87,29 @@ class Updates:
             self.parts[BACKWARD] += self._now() - backward
         return self._now() - start
 
+    def profile(self) -> str:
+        """What one update by risk on each batch consists of: operations by the time they take, and how often it waits.
+
+        Nothing is timed meanwhile, because that waits too.
+        """
+        machine = self._machine
+        activities = [ProfilerActivity.CPU]
+        order = "self_cpu_time_total"
+        if machine.device == "cuda":
+            activities.append(ProfilerActivity.CUDA)
+            order = "self_device_time_total"
+        self._machine = Machine("cpu", machine.dtype)
+        try:
+            with profile(activities=activities) as profiler:
+                self.seconds(self.risk)
+        finally:
+            self._machine = machine
+        averages = profiler.key_averages()
+        counts = {event.key: event.count for event in averages}
+        waits = ", ".join(f"{name} {counts.get(name, 0)}" for name in WAITS)
+        table = averages.table(sort_by=order, row_limit=OPERATIONS, max_name_column_width=80)
+        return f"{table}\nwaits for the GPU in {len(self._batches)} updates: {waits}"
+
     def _now(self) -> float:
         self._machine.synchronize()
         return time.perf_counter()
@@ -122,6 +153,7 @@ def main() -> None:
     parser.add_argument(
         "--rounds", type=int, default=5, help="rounds that count, after one that does not (%(default)s)"
     )
+    parser.add_argument("--profile", action="store_true", help="what one update on each batch consists of")
     args, options_of_risk = parser.parse_known_args()
     updates = Updates(args, options_of_risk)
     updates.seconds(updates.cross_entropy), updates.seconds(updates.risk)
@@ -135,6 +167,8 @@ def main() -> None:
           f"({min(ratios):.2f} to {max(ratios):.2f}, {args.rounds} rounds), of which")  # fmt: skip
     for name in (*PARTS, TEXT, MATCHED, REST, BACKWARD):
         print(f"  {parts[name]:.2f}  {name}")
+    if args.profile:
+        print(updates.profile())
 
 
 if __name__ == "__main__":
