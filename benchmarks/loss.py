@@ -165,13 +165,12 @@ def fit(options: argparse.Namespace, machine: Machine) -> None:
         raise ValueError(f"--fit-memory {options.fit_memory}: the GPU has {available / 2**30:.1f} GB")
     torch.cuda.set_per_process_memory_fraction(options.fit_memory * 2**30 / available)
     contenders = [(CROSS_ENTROPY, ""), *((way, kind) for kind in options.kinds for way in (OURS, PLAIN))]
-    body = []
-    with tqdm(unit=" tries") as progress:
-        for way, kind in contenders:
-            inputs = shape(options), way, kind or options.kinds[0], machine, MOST_TOKENS, progress.update
-            body.append([way, kind, f"{loss_growth.most_tokens(*inputs):,}"])
     print(f"{loss_report.hardware(machine)}\n{shape(options).describe('tokens')}, {options.fit_memory} GB\n")
-    print(loss_report.table(["way", "soft prediction", "most tokens (2% less at most)"], body))
+    print(loss_report.table(["way", "soft prediction", "most tokens (2% less at most)"], []), flush=True)
+    with tqdm(unit=" tries") as progress:
+        for way, kind in contenders:  # each is said when it is known: a limit of time may end this
+            inputs = shape(options), way, kind or options.kinds[0], machine, MOST_TOKENS, progress.update
+            print(loss_report.table_line([way, kind, f"{loss_growth.most_tokens(*inputs):,}"]), flush=True)
 
 
 def main(argv: list[str] | None = None) -> None:

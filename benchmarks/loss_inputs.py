@@ -5,7 +5,6 @@ import math
 import tempfile
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
 
 import torch
 import torch.nn.functional as F
@@ -250,12 +249,15 @@ def language_model(name: str, layer: int | None, vocabulary: int) -> Iterator[tu
 
 
 def _save_random_bert(folder: str, width: int, layers: int, vocabulary: int) -> None:
-    from transformers import BertConfig, BertModel, BertTokenizerFast
+    from tokenizers import Tokenizer
+    from tokenizers.models import WordPiece
+    from transformers import BertConfig, BertModel, PreTrainedTokenizerFast
 
-    pieces = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", *(f"piece{i}" for i in range(vocabulary))]
-    vocabulary_file = Path(folder, "vocab.txt")
-    vocabulary_file.write_text("\n".join(pieces), encoding="utf-8")
-    BertTokenizerFast(vocab_file=str(vocabulary_file)).save_pretrained(folder)
+    # Not by BertTokenizerFast, to which transformers 5 gives a vocabulary in another way than 4.
+    specials = {"pad_token": "[PAD]", "unk_token": "[UNK]", "cls_token": "[CLS]", "sep_token": "[SEP]"}
+    pieces = [*specials.values(), "[MASK]", *(f"piece{i}" for i in range(vocabulary))]
+    tokenizer = Tokenizer(WordPiece({piece: i for i, piece in enumerate(pieces)}, unk_token="[UNK]"))
+    PreTrainedTokenizerFast(tokenizer_object=tokenizer, mask_token="[MASK]", **specials).save_pretrained(folder)
     config = BertConfig(
         vocab_size=len(pieces), hidden_size=width, num_hidden_layers=layers, num_attention_heads=width // 64,
         intermediate_size=4 * width,

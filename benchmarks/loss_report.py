@@ -93,7 +93,12 @@ def _number(value: float) -> str:
 def table(head: Sequence[str], body: Sequence[Sequence[str]]) -> str:
     """Markdown, the first column on the left and the others on the right."""
     rule = [":--", *["--:"] * (len(head) - 1)]
-    return "\n".join(f"| {' | '.join(cells)} |" for cells in (head, rule, *body))
+    return "\n".join(map(table_line, (head, rule, *body)))
+
+
+def table_line(cells: Sequence[str]) -> str:
+    """One of a table's."""
+    return f"| {' | '.join(cells)} |"
 
 
 def growth_tables(axis: str, points: Sequence[Point]) -> str:

@@ -6,6 +6,7 @@ and output projection.
 """
 
 import copy
+import functools
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -62,18 +63,27 @@ class Workload:
         Raises:
             ValueError: the language model cannot be loaded, or lacks the layer, the symbols or the positions.
         """
-        bertscore = BERTScoreLoss.from_pretrained(self.lm, self.batch.symbols, self.layer, soft_prediction=kinds[0])
+        bertscore = _bertscore(self.lm, self.layer, tuple(self.batch.symbols), device, dtype)
         if self.batch.target.size(1) > bertscore.max_target_length:
             raise ValueError(
                 f"{self.lm} has positions for {bertscore.max_target_length} symbols, the longest sentence has "
                 f"{self.batch.target.size(1)}"
             )
-        bertscore = bertscore.to(device, dtype).train()
         batch = self.batch.as_leaves(device, dtype)
         rows = _common_rows(bertscore, batch)
         for kind in kinds:
             rows += _rows(bertscore, batch, kind, self.cache)
         return rows
+
+
+@functools.lru_cache(maxsize=1)
+def _bertscore(lm: str, layer: int | None, symbols: tuple[str, ...], device: str, dtype: torch.dtype) -> BERTScoreLoss:
+    """Read once for all workloads with that language model, which differ in their batches.
+
+    Raises:
+        ValueError: as of Workload.rows.
+    """
+    return BERTScoreLoss.from_pretrained(lm, symbols, layer).to(device, dtype).train()
 
 
 def _common_rows(bertscore: BERTScoreLoss, batch: Batch) -> list[Row]:
