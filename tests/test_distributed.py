@@ -41,15 +41,19 @@ class DistributedDataParallelOnCPU(DistributedDataParallel):
         super().__init__(module, **options)
 
 
-def _work(command: list[str], log: str) -> None:
+def _work(command: list[str], log: str, wrapped: bool) -> None:
     """What a worker does: fairseq-train's own entry point, with its output in a file.
 
-    Another file gets what each of its batches adds to the log.
+    Another file gets what each of its batches adds to the log. Where it is to be wrapped, its model is so even if it is
+    the only worker.
     """
     for descriptor in (1, 2):
         os.dup2(os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND), descriptor)
-    wrapping = importlib.import_module("fairseq.models.distributed_fairseq_model")
-    wrapping.DistributedDataParallel = DistributedDataParallelOnCPU
+    if "--cpu" in command:
+        wrapping = importlib.import_module("fairseq.models.distributed_fairseq_model")
+        wrapping.DistributedDataParallel = DistributedDataParallelOnCPU
+    if wrapped:
+        importlib.import_module("fairseq.trainer").Trainer.use_distributed_wrapper = True
     task = importlib.import_module("fairseq.tasks.translation").TranslationTask
     train_step = task.train_step
 
@@ -75,16 +79,20 @@ def train(corpus, tiny_lm, tmp_path_factory):
     It returns the parameters, the log of the first worker, and of each worker what its batches added to the log.
     """
 
-    def run(workers: int, *arguments: str, data: Path = corpus) -> SimpleNamespace:
+    def run(workers: int, *arguments: str, data: Path = corpus, nccl=False, wrapped=False) -> SimpleNamespace:
         folder = tmp_path_factory.mktemp("run")
         command = [str(data), "--save-dir", str(folder), *MODELS["transformer"].split(), *OPTIONS.split(),
                    "--bert-model", tiny_lm("bert"), "--user-dir", str(PACKAGE), *arguments]  # fmt: skip
-        if workers > 1:
+        if workers > 1 or wrapped:
             command += ["--distributed-world-size", str(workers), *MEETING.split(), f"file://{folder}/meeting"]
+        if nccl:
+            command = [part for part in command if part != "--cpu"] + ["--distributed-backend", "nccl"]
         logs = [folder / f"log-{rank}" for rank in range(workers)]
         server = multiprocessing.get_context("forkserver")  # training.py's, which has imported the libraries
         processes = [
-            server.Process(target=_work, args=([*command, "--distributed-rank", str(rank)], str(log)), daemon=True)
+            server.Process(
+                target=_work, args=([*command, "--distributed-rank", str(rank)], str(log), wrapped), daemon=True
+            )
             for rank, log in enumerate(logs)
         ]
         for process in processes:
@@ -125,6 +133,20 @@ def test_two_workers_learn_what_one_learns(train, alone, backend, projection):
         assert update["bsz"] == its_update["bsz"] == 12 and its_update["gnorm"] > 0.3  # so much that it shows
         for name in ("loss", "f_bert", "nll_loss", "ce_loss", "accuracy", "entropy", "gnorm"):
             assert update[name] == pytest.approx(its_update[name], abs=2e-3, rel=2e-3), name
+
+
+NEEDS_GPU = pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
+
+
+@pytest.mark.parametrize("backend", ["gloo", pytest.param("nccl", marks=NEEDS_GPU)])
+def test_one_wrapped_worker(train, backend):
+    """The only worker learns in DistributedDataParallel what it learns without; on a GPU sums by index are atomic."""
+    learned = {}
+    for wrapped in (False, True):
+        run = train(1, "--ddp-backend", "c10d", *SPARSEMAX, *TIED["tied"], nccl=backend == "nccl", wrapped=wrapped)
+        learned[wrapped] = run.parameters
+    for name, parameter in learned[False].items():
+        torch.testing.assert_close(learned[True][name], parameter, rtol=0, atol=1e-5)
 
 
 @pytest.fixture(scope="module")
