@@ -35,7 +35,9 @@ def main() -> None:
     _check(args)
     fairseq_bertloss.register()  # for checkpoints
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # so that it takes the command that it runs along
-    judges = Judges(_lm(), args.e5 or args.data.resolve().parent / "models" / "e5-small-en-es-tr", args.mpnet)
+    judges = Judges(
+        language_model(), args.e5 or args.data.resolve().parent / "models" / "e5-small-en-es-tr", args.mpnet
+    )
     if not args.no_scores:
         judges.check()
     corpus = CORPORA[args.corpus]
@@ -120,7 +122,7 @@ def _compared(experiment: Experiment, args: argparse.Namespace, folder: Path) ->
     return text
 
 
-def _lm() -> str:
+def language_model() -> str:
     """Folder of the language model that trains.
 
     Raises:
