@@ -9,8 +9,8 @@
 # OUT/STAGE.failed.txt and stops no other. A name stands for all stages that begin with it. --tiny is for a CPU: it
 # shows that the stages run. README.md beside this file says more.
 #
-# pack: DATA, CORPUS, LM (a folder) and its LAYER, LIMIT (MiB). run: BASELINE_SECONDS (of training), SEEDS (of medium),
-# WORK (what is unpacked and trained, a folder in FOLDER), PYTHON.
+# pack: DATA, CORPUS, LM (a folder) and its LAYER, LIMIT (MiB). run: BASELINE_SECONDS and MEDIUM_SECONDS (of training),
+# SEEDS (of medium), WORK (what is unpacked and trained, a folder in FOLDER), PYTHON.
 set -euo pipefail
 script=$(realpath "$0")
 python=${PYTHON:-python3}
@@ -105,7 +105,8 @@ run_stage() {
   else
     start=$SECONDS
     status[$1]=passed
-    timeout -k 10 $((limits[$1] * patience)) "$script" stage "$1" </dev/null >"$result.partial" 2>"$log" || status[$1]="failed ($?)"
+    timeout -k 10 $((limits[$1] * patience)) "$script" stage "$1" </dev/null >"$result.partial" 2>"$log" ||
+      status[$1]="failed ($?)"
     rm -f "$out/$1.failed.txt"
     if [ "${status[$1]}" = passed ]; then
       mv "$result.partial" "$result"
