@@ -19,7 +19,7 @@ medium_seconds=${MEDIUM_SECONDS:-240}
 
 # What is needed most comes first; the others run where they are named.
 stages=(tests-left loss-float32 loss-bfloat16 updates updates-profile experiment loss-memory)
-others=(tests-passed medium)
+others=(baseline tests-passed medium)
 declare -A limits=([tests-left]=100 [loss-float32]=45 [loss-bfloat16]=40 [updates]=95 [updates-profile]=40
   [experiment]=155 [loss-memory]=50 [tests-passed]=100
   [baseline]=$((baseline_seconds + 30)) [medium]=$((medium_seconds + 60)))
@@ -137,6 +137,10 @@ run() {
     patience=5  # a CPU is no GPU
     export OMP_NUM_THREADS=1
   fi
+  if [ ! -e "$folder/pack.tar.xz" ]; then
+    echo "gpu.sh: there is no $folder/pack.tar.xz: gpu.sh pack makes it" >&2
+    exit 2
+  fi
   mkdir -p "$out" "$work"
   if [ ! -e "$work/unpacked" ]; then
     tar -xf "$folder/pack.tar.xz" -C "$work"
@@ -152,7 +156,7 @@ run() {
 
 case ${1:-} in
   limits)
-    for stage in baseline "${stages[@]}" "${others[@]}"; do
+    for stage in "${stages[@]}" "${others[@]}"; do
       echo "$stage ${limits[$stage]}"
     done ;;
   stage)

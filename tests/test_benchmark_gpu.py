@@ -105,7 +105,12 @@ def test_what_goes_on_from_the_baseline_makes_it(staged, tmp_path):
 
 @pytest.mark.parametrize(
     "arguments, message",
-    [(["run"], "gpu.sh run FOLDER OUT"), (["pack"], "gpu.sh pack FOLDER"), (["run", "F", "O", "x"], "no stage x")],
+    [
+        (["run"], "gpu.sh run FOLDER OUT"),
+        (["pack"], "gpu.sh pack FOLDER"),
+        (["run", "F", "O", "x"], "no stage x"),
+        (["run", "F", "O"], "F/pack.tar.xz: gpu.sh pack makes it"),
+    ],
 )
 def test_wrong_calls(arguments, message, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
