@@ -196,7 +196,7 @@ def test_the_quickstarts_rows_differ_by_their_criterion_and_dropout_alone(quicks
     options = {row: call.replace(f"/{row} ", "/ROW ") for row, call in trained.items()}
     assert options["recipe"].replace(f"{bertscore} {RECIPE}", f"{CROSS_ENTROPY} --dropout 0") == options["control"]
     assert options["BERTTune"].replace(bertscore, f"{CROSS_ENTROPY} --dropout 0") == options["control"]
-    assert "--lr 1e-4 --lr-scheduler fixed --max-update 300 " in options["control"]
+    assert "--lr 1e-4 --lr-scheduler fixed --max-update 200 " in options["control"]
 
 
 def test_the_quickstart_translates_with_averages_of_later_checkpoints(quickstart, tmp_path):
