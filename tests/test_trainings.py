@@ -1,6 +1,8 @@
 """How systems were trained, as the report says it: real checkpoints of fairseq-train, whose commands are run again."""
 
 import shlex
+import subprocess
+import sys
 from argparse import Namespace
 from html import unescape
 
@@ -122,3 +124,21 @@ def test_bad_input(argument, message, tuned, tmp_path, capsys):
     assert cli.main(line) != 0
     assert message.format(**files) in capsys.readouterr().err
     assert sorted(tmp_path.iterdir()) == before
+
+
+def test_a_system_named_twice(tuned, tmp_path, capsys):
+    runs = write(tmp_path, comparison(system("baseline", 30.0), system("tuned", 31.0), control=None))
+    named = ["--checkpoint", f"tuned={tuned / 'checkpoint_last.pt'}"] * 2
+    assert cli.main(["report", "--runs", runs, *named, "--output", str(tmp_path / "report.html")]) == 2
+    assert "two systems have the name 'tuned'" in capsys.readouterr().err
+
+
+def test_a_report_without_checkpoints_needs_no_fairseq(tmp_path):
+    """Its import takes seconds."""
+    runs = write(tmp_path, comparison(system("baseline", 30.0), system("tuned", 31.0), control=None))
+    script = (
+        "import sys; from fairseq_bertloss.cli import main\n"
+        "assert main(sys.argv[1:]) == 0 and 'fairseq' not in sys.modules"
+    )
+    line = [sys.executable, "-c", script, "report", "--runs", runs, "--output", str(tmp_path / "report.html")]
+    subprocess.run(line, check=True)

@@ -10,6 +10,8 @@ from typing import Any
 
 from fairseq import options as fairseq_options
 
+from fairseq_bertloss.checkpoints.loading import options
+
 CHOICES = ("task", "arch", "criterion", "optimizer", "lr_scheduler")
 """What other options depend on: which there are, and what they are unless given."""
 
@@ -44,12 +46,11 @@ def _given(state: Mapping[str, Any]) -> dict[str, Any]:
     if state.get("args") is not None:
         return vars(state["args"])
     found = {}
-    for group in state["cfg"].values():
-        options = vars(group) if isinstance(group, argparse.Namespace) else group
-        found |= options if isinstance(options, Mapping) else {}
-    model = state["cfg"]["model"]
-    found["arch"] = model.arch if isinstance(model, argparse.Namespace) else model["_name"]
-    return found | {name: state["cfg"][name]["_name"] for name in CHOICES if name != "arch"}
+    for group in state["cfg"]:
+        found |= options(state, group)
+    model = options(state, "model")
+    found["arch"] = model["arch"] if "arch" in model else model["_name"]
+    return found | {name: options(state, name)["_name"] for name in CHOICES if name != "arch"}
 
 
 def _parsed(parser: argparse.ArgumentParser, words: list[str]) -> argparse.Namespace:

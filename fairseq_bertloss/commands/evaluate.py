@@ -191,7 +191,9 @@ def run_report(args: argparse.Namespace) -> None:
     from fairseq_bertloss.report.write_report import write_report
 
     check_stdout()
-    checkpoints = dict(map(_named_checkpoint, args.checkpoint))
+    checkpoints = {}
+    for argument in args.checkpoint:
+        add_system(checkpoints, *_named_checkpoint(argument))
     if checkpoints:
         quiet_fairseq()
         fairseq_bertloss.register()

@@ -125,13 +125,15 @@ def device(args: argparse.Namespace) -> str | None:
     Raises:
         ValueError: there is no such device.
     """
+    if args.device is None:
+        return None
+
     import torch
 
-    if args.device is not None:
-        try:
-            torch.zeros(1, device=args.device).item()
-        except (RuntimeError, AssertionError, ImportError) as error:  # torch's without CUDA, or without a driver
-            raise ValueError(f"--device {args.device} cannot be used here: {str(error).splitlines()[0]}") from error
+    try:
+        torch.zeros(1, device=args.device).item()
+    except (RuntimeError, AssertionError, ImportError) as error:  # torch's without CUDA, or without a driver
+        raise ValueError(f"--device {args.device} cannot be used here: {str(error).splitlines()[0]}") from error
     return args.device
 
 

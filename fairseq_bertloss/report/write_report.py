@@ -47,7 +47,7 @@ def write_report(
     comparison, entropies, curves = _read(runs)
     theirs = published.read(published_file) if published_file else None
 
-    found = trainings(checkpoints or {}, comparison)
+    found = trainings(checkpoints, comparison) if checkpoints else {}
 
     from fairseq_bertloss.report.page import page  # imports matplotlib, which an error need not wait for
 
