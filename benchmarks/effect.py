@@ -6,13 +6,15 @@
     python benchmarks/effect.py homeassistant --data ../shared/data --subset test --seeds 1 2 3 --decodings averaged \\
         --rows baseline no-dropout-control mix-0.2 --compare
     python benchmarks/effect.py iwslt14 --size paper --data ../shared/data --rows no-dropout-control risk
+    python benchmarks/effect.py multi30k --pieces subword-nmt --data ../shared/data --rows no-dropout-control mix-0.2
 
-Each run leaves one small file in docs/results/CORPUS/SUBSET (CORPUS.SIZE where the size is not the corpus' own): its
-options, its log and its scores. What is there is not run again.
+Each run leaves one small file in docs/results/CORPUS/SUBSET (CORPUS.SIZE where the size is not the corpus' own,
+CORPUS.PIECES where the pieces are not the language model's): its options, its log and its scores. What is there is not
+run again.
 
 Beside this file, which is the command, effect_experiment.py has an experiment, effect_training.py a training of it,
-effect_rows.py the rows and decodings, effect_corpora.py, effect_sizes.py and effect_judges.py what their names say.
-README.md says how to read the results.
+effect_rows.py the rows and decodings, effect_corpora.py, effect_pieces.py, effect_sizes.py and effect_judges.py what
+their names say. README.md says how to read the results.
 """
 
 import argparse
@@ -21,6 +23,7 @@ import signal
 import sys
 from pathlib import Path
 
+import effect_pieces
 import effect_rows
 import effect_sizes
 from effect_corpora import CORPORA
@@ -43,7 +46,10 @@ def main() -> None:
     corpus = CORPORA[args.corpus]
     size = args.size or corpus.size
     name = args.corpus if size == corpus.size else f"{args.corpus}.{size}"
-    experiment = Experiment(corpus, effect_sizes.SIZES[size], args.data, judges, args.work / name)
+    if args.pieces != effect_pieces.WORD_PIECES:
+        name += f".{args.pieces}"
+    pieces = effect_pieces.pieces_of(args.pieces, judges.lm)
+    experiment = Experiment(corpus, pieces, effect_sizes.SIZES[size], args.data, judges, args.work / name)
     folder = args.results / name / args.subset
     for seed in args.seeds:
         for row in args.rows:
@@ -61,6 +67,8 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("corpus", choices=CORPORA)
     parser.add_argument("--size", choices=effect_sizes.SIZES, help="model, batches and schedule (the corpus' own)")
+    parser.add_argument("--pieces", choices=effect_pieces.KINDS, default=effect_pieces.WORD_PIECES,
+                        help="what text is split into (%(default)s, those of the language model)")  # fmt: skip
     parser.add_argument("--data", type=Path, required=True, help="folder of the corpora")
     parser.add_argument(
         "--e5", type=Path, help="folder of the judge e5-small-en-es-tr (DATA/../models/e5-small-en-es-tr)"

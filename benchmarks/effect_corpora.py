@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import effect_commands
+from effect_pieces import Pieces
 
 from fairseq_bertloss.corpus.lines import fold, write_lines
 from fairseq_bertloss.corpus.plain import PlainText
@@ -84,32 +85,29 @@ class Corpus:
         subsets = {subset: {name: own[subset] for name, own in parts.items() if own[subset]} for subset in SUBSETS}
         return subsets if len(parts) == 1 else _isolated(subsets)
 
-    def prepare(self, data: Path, work: Path, lm: str, options: list[str]) -> None:
+    def prepare(self, data: Path, work: Path, pieces: Pieces, options: list[str]) -> None:
         """The pairs as text in `work`/text, with the sizes of the parts in PARTS, and as what fairseq reads.
 
         Args:
             data, work: as `read`.
-            lm: whose pieces the target is made of.
-            options: of `bertloss prepare`.
+            pieces: what the text is split into.
+            options: of `bertloss prepare`, for the pieces of a language model.
         """
-        languages = self.source_lang, TARGET_LANG
         text = work / "text"
         text.mkdir(parents=True, exist_ok=True)
-        sides = []
         subsets = self.read(data, work)
         for subset, parts in subsets.items():
-            files = [text / f"{subset}.{language}" for language in languages]
             pairs = [pair for own in parts.values() for pair in own]
-            for file, column in zip(files, zip(*pairs, strict=True), strict=True):
-                write_lines(str(file), column)
-            prefix = "" if subset == "train" else f"{subset}-"
-            sides += [f"--{prefix}source", files[0], f"--{prefix}target", files[1]]
+            for language, column in zip(self.languages, zip(*pairs, strict=True), strict=True):
+                write_lines(text / f"{subset}.{language}", column)
+        pieces.prepare({subset: text / subset for subset in subsets}, self.languages, work / "data", options)
         sizes = {subset: {name: len(own) for name, own in parts.items()} for subset, parts in subsets.items()}
-        named = ["--source-lang", self.source_lang, "--target-lang", TARGET_LANG]
-        effect_commands.call(
-            "bertloss", "prepare", *sides, "--lm", lm, *named, "--lowercase", *options, "--destdir", work / "data"
-        )
         (text / PARTS).write_text(json.dumps(sizes), encoding="utf-8")
+
+    @property
+    def languages(self) -> tuple[str, str]:
+        """Codes of the source's language and the target's."""
+        return self.source_lang, TARGET_LANG
 
 
 PARTS = "parts.json"

