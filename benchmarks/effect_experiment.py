@@ -84,6 +84,7 @@ class Experiment:
         places = {
             LM: self.lm,
             effect_rows.REFERENCES: str(self._work / "text" / "train.en"),
+            effect_rows.CANDIDATES: str(self._work / "candidates"),
             effect_rows.ENTROPY_BONUS: str(REPOSITORY / "benchmarks" / "entropy_bonus"),
         }
         here = [places.get(option, option) for option in self.options(row)]

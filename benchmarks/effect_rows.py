@@ -17,6 +17,9 @@ SAMPLED = '--candidate-generation-args {"sampling":true,"sampling_topk":10}'
 REFERENCES = "REFERENCES"
 """Stands for the file of the training text."""
 
+CANDIDATES = "CANDIDATES"
+"""Stands for the folder where candidates are kept."""
+
 ENTROPY_BONUS = "ENTROPY_BONUS"
 """Stands for the plug-in beside this file."""
 
@@ -86,6 +89,7 @@ _ROWS = {
     "mix-0.2-unscaled": f"{MIX} 0.2 --reward-scale none",
     "mix-0.2-left-out": f"{MIX} 0.2 --unfinished-candidates left-out",
     "mix-0.2-lowest": f"{MIX} 0.2 --unfinished-candidates lowest",
+    "mix-0.2-cached": f"{MIX} 0.2 --cache-candidates {CANDIDATES}",
     "mix-0.2-8": f"{MIX} 0.2 --candidates 8 --sampled-candidates 2",
     "mix-0.2-top-p": f"{MIX} 0.2 {TOP_P}",
     "mix-0.2-alpha": f"{MIX} 0.2 --risk-alpha 5",

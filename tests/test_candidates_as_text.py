@@ -26,7 +26,7 @@ def test_a_candidate_scores_what_its_printed_line_does(foreign, tiny_lm, kind, f
     printed = corpus.generated("--beam", "3", "--nbest", "3", *LENGTHS, *corpus.undo)
     drawn = criterion.objective.translator.draw(network, sample)
     everything = torch.arange(len(drawn))
-    reading = criterion.objective._reader(network, sample, everything, drawn)
+    reading = criterion.objective.drawing.reader(network, sample, everything, drawn)
     texts = criterion.rewards.texts(reading, sample, everything, True)
     assert texts.hypotheses == [spelt(line) for number in sample["id"].tolist() for line in printed[number]]
     expected = [PAIRS[number][1] for number in sample["id"].tolist()]
@@ -72,7 +72,7 @@ def test_candidates_begin_and_end_as_references_do(tagged, tiny_lm, name):
     found = translations(task, network, sample, config)
     drawn = criterion.objective.translator.draw(network, sample)
     assert drawn == [[one["tokens"].tolist() for one in own] for own in found]
-    reading = criterion.objective._reader(network, sample, torch.arange(len(drawn)), drawn)
+    reading = criterion.objective.drawing.reader(network, sample, torch.arange(len(drawn)), drawn)
     expected = torch.stack([one["positional_scores"].mean() for own in found for one in own])
     per_symbol = log_probabilities(reading, None) / reading.sides.candidate_lengths
     torch.testing.assert_close(per_symbol, expected, atol=1e-5, rtol=0)

@@ -91,11 +91,12 @@ def judged(made):
     criterion, network, task, sample = made
     drawn = criterion.objective.translator.draw(network, sample)
     chosen = torch.arange(len(drawn))
-    reading = criterion.objective._reader(network, sample, chosen, drawn)
+    reading = criterion.objective.drawing.reader(network, sample, chosen, drawn)
     texts = criterion.rewards.texts(reading, sample, chosen, True)
     unfinished = reading.sides.longer_than(criterion.objective.translator.longest(network, sample, chosen))
     mask = reading.sides.table(reading.sides.candidate_lengths, 0) > 0
-    return reading, texts, criterion.rewards(reading, sample, chosen, mask, unfinished)
+    values = criterion.rewards(reading, sample, chosen)
+    return reading, texts, criterion.rewards.earned(values, reading.sides, mask, unfinished)
 
 
 def test_rewards_of_sacrebleu_are_its_sentence_scores(foreign):

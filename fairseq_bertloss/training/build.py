@@ -1,6 +1,7 @@
 """From options to the objects that they describe."""
 
 import logging
+from functools import partial
 
 import torch
 
@@ -9,6 +10,7 @@ from fairseq_bertloss.language_model.precision import is_faster_in_bfloat16
 from fairseq_bertloss.language_model.vocabulary import SpecialIds
 from fairseq_bertloss.loss.bertscore_loss import BERTScoreLoss
 from fairseq_bertloss.loss.text_reward import TextReward
+from fairseq_bertloss.training.candidate_cache import CandidateCache, of_file
 from fairseq_bertloss.training.candidates import (
     Generations,
     Translator,
@@ -18,6 +20,7 @@ from fairseq_bertloss.training.candidates import (
 from fairseq_bertloss.training.config import BERTScoreCriterionConfig
 from fairseq_bertloss.training.detokenizer import source_detokenizer, target_detokenizer
 from fairseq_bertloss.training.dictionary_pieces import splits_otherwise, symbols_without_piece
+from fairseq_bertloss.training.drawing import CachedDrawing, Drawing
 from fairseq_bertloss.training.fitting import Fitting
 from fairseq_bertloss.training.judges import PieceJudge, TextJudge
 from fairseq_bertloss.training.objective import Objective
@@ -32,6 +35,22 @@ from fairseq_bertloss.training.suitable import check_untagged, language_tags, ta
 from fairseq_bertloss.training.texts import TextReader
 
 logger = logging.getLogger(__name__)
+
+DECIDE_CANDIDATES = (
+    "bert_model",
+    "score",
+    "reward_matching",
+    "end_of_sentence",
+    "rescale_with_baseline",
+    "candidates",
+    "sampled_candidates",
+    "reference_among_candidates",
+    "candidate_generation_args",
+    "reward",
+)
+"""The options that decide what candidates are drawn and what they earn,"""
+FILES_OF_CANDIDATES = ("finetune_from_model", "bert_idf", "baseline_path", "raw_references")
+"""and those that name a file which does."""
 
 
 def build_generations(cfg: BERTScoreCriterionConfig, task) -> Generations | None:
@@ -201,7 +220,30 @@ def build_objective(
     translator = Translator(task, rewards or bertscore, generations, longest_target(bertscore))
     if rewards is None:
         return FreeRunning(cfg, bertscore, translator, reader)
-    return Risk(cfg, rewards, translator, reader)
+    parts = (translator, reader, rewards, cfg.reference_among_candidates)
+    if not cfg.cache_candidates:
+        return Risk(cfg, Drawing(*parts))
+    settings = _settings_of_candidates(cfg, task, rewards)
+    return Risk(cfg, CachedDrawing(*parts, task.target_dictionary.pad(), partial(_open_cache, cfg, rewards, settings)))
+
+
+def _settings_of_candidates(cfg: BERTScoreCriterionConfig, task, rewards: Rewards) -> dict[str, object]:
+    """What candidates and their rewards depend on beside the sentence and the language model's weights.
+
+    Raises:
+        ValueError: a file that they depend on cannot be read.
+    """
+    options = {name: str(getattr(cfg, name)) for name in DECIDE_CANDIDATES}
+    try:
+        files = {name: of_file(path) for name in FILES_OF_CANDIDATES if (path := getattr(cfg, name))}
+    except OSError as error:
+        raise ValueError(f"--cache-candidates: {error.filename}: {error.strerror}") from error
+    return {**options, **files, "symbols": task.target_dictionary.symbols, "text": str(rewards.texts)}
+
+
+def _open_cache(cfg: BERTScoreCriterionConfig, rewards: Rewards, settings: dict[str, object]) -> CandidateCache:
+    model = None if rewards.bertscore is None else rewards.bertscore.language_model.fingerprint()
+    return CandidateCache(cfg.cache_candidates, {**settings, "language model": model})
 
 
 def build_fitting(task, bertscore: BERTScoreLoss | TextReward | None, rewards: Rewards | None) -> Fitting:

@@ -151,6 +151,14 @@ class BERTScoreCriterionConfig(FairseqDataclass):
     risk_alpha: float = field(
         default=1.0, metadata={"help": "--objective risk: candidates weigh softmax(alpha * log-probability / length)"}
     )
+    cache_candidates: Optional[str] = field(
+        default=None,
+        metadata={
+            "help": "--objective risk: folder to keep candidates and their rewards in, so that each sentence's are "
+            "drawn once, the first time that it comes up, for later epochs and for other runs from the same "
+            "--finetune-from-model"
+        },
+    )
     reward: str = field(
         default=BERTSCORE,
         metadata={
@@ -250,5 +258,6 @@ class BERTScoreCriterionConfig(FairseqDataclass):
     ddp_backend: str = II("distributed_training.ddp_backend")
     best_checkpoint_metric: str = II("checkpoint.best_checkpoint_metric")
     save_dir: str = II("checkpoint.save_dir")
+    finetune_from_model: Optional[str] = II("checkpoint.finetune_from_model")
     fairseq_common: Any = II("common")  # these two groups whole, for the validation before the first update
     fairseq_dataset: Any = II("dataset")

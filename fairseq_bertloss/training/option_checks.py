@@ -25,6 +25,7 @@ OPTIONS_OF = {
         "raw_references",
         "unfinished_candidates",
         "best_candidate",
+        "cache_candidates",
     ),
 }
 """The objectives, and the options that have an effect with one of them alone."""
@@ -142,5 +143,10 @@ def _check_candidates(cfg: BERTScoreCriterionConfig) -> None:
         raise ValueError(f"--candidates must be at least 2, to compare, not {cfg.candidates}")
     if cfg.sampled_candidates < 0:
         raise ValueError(f"--sampled-candidates must not be negative, as {cfg.sampled_candidates} is")
+    if cfg.cache_candidates and not cfg.finetune_from_model:
+        raise ValueError(
+            "--cache-candidates needs --finetune-from-model: what is kept are translations of the model that a "
+            "training begins from"
+        )
     if not 0 < cfg.risk_alpha < math.inf:
         raise ValueError(f"--risk-alpha must be positive and finite, not {cfg.risk_alpha}")

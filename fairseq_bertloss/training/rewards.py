@@ -13,7 +13,15 @@ from fairseq_bertloss.training.reading import Reading
 from fairseq_bertloss.training.reward_functions import RewardFunction, scores_of
 from fairseq_bertloss.training.reward_weights import BERTSCORE, label
 from fairseq_bertloss.training.sums import REWARD
+from fairseq_bertloss.training.target_sides import TargetSides
 from fairseq_bertloss.training.texts import TextReader
+
+
+class Values(NamedTuple):
+    """What each reward gives each candidate, (candidates,) each."""
+
+    rewards: dict[str, Tensor]  # by name
+    f: Tensor | None  # F_BERT by greedy matching (or precision or recall); None where BERTScore is no reward
 
 
 class Earned(NamedTuple):
@@ -21,7 +29,7 @@ class Earned(NamedTuple):
 
     reward: Tensor  # what trains
     counted: Tensor  # bool, the candidates that it is of
-    f: Tensor | None  # F_BERT by greedy matching (or precision or recall); None where BERTScore is no reward
+    f: Tensor | None  # as in Values
     sums: dict[str, Tensor]  # over all candidates, for the log: each reward by its name
 
 
@@ -61,31 +69,39 @@ class Rewards(nn.Module):
         """The names of what is logged of them."""
         return tuple(REWARD + label(name) for name in self._weights)
 
-    def forward(self, reading: Reading, sample: dict, chosen: Tensor, mask: Tensor, unfinished: Tensor) -> Earned:
-        """What the candidates of some of a batch's sentences earn.
+    def forward(self, reading: Reading, sample: dict, chosen: Tensor) -> Values:
+        """What each reward gives the candidates of some of a batch's sentences.
 
         Args:
             reading: the candidates.
             sample: the batch.
             chosen: indices of the sentences.
-            mask: where there is a candidate, (sentences, candidates) bool.
-            unfinished: the candidates that were cut, the same shape.
 
         Raises:
             ValueError: a reward fails.
         """
-        sides = reading.sides
         texts = None if self.texts is None else self.texts(reading, sample, chosen, self.training)
         scores = None if self.judge is None else self.judge(reading, texts)
         device = reading.features.device
-        values = {name: scores_of(name, function, texts).to(device) for name, function in self._functions.items()}
-        f = None
-        if scores is not None:
-            values[BERTSCORE] = self.bertscore.maximised(scores.rewarded)
-            f = sides.table(self.bertscore.maximised(scores.reported), 0.0)
-        rewards = {name: sides.table(own, 0.0) for name, own in values.items()}
+        rewards = {name: scores_of(name, function, texts).to(device) for name, function in self._functions.items()}
+        if scores is None:
+            return Values(rewards, None)
+        rewards[BERTSCORE] = self.bertscore.maximised(scores.rewarded)
+        return Values(rewards, self.bertscore.maximised(scores.reported))
+
+    def earned(self, values: Values, sides: TargetSides, mask: Tensor, unfinished: Tensor) -> Earned:
+        """What candidates earn by all rewards together.
+
+        Args:
+            values: what a call has given.
+            sides: the candidates.
+            mask: where there is a candidate, (sentences, candidates) bool.
+            unfinished: the candidates that were cut, the same shape.
+        """
+        rewards = {name: sides.table(own, 0.0) for name, own in values.rewards.items()}
         counted, reward = combined(rewards, self._weights, mask, unfinished, self._treatment)
-        return Earned(reward, counted, f, {REWARD + label(name): own.sum() for name, own in values.items()})
+        f = None if values.f is None else sides.table(values.f, 0.0)
+        return Earned(reward, counted, f, {REWARD + label(name): own.sum() for name, own in values.rewards.items()})
 
 
 def combined(

@@ -16,11 +16,10 @@ from fairseq_bertloss.loss.minimum_risk import (
     cross_entropy_of_best,
     minimum_risk,
 )
-from fairseq_bertloss.training.candidates import Translator
 from fairseq_bertloss.training.config import BERTScoreCriterionConfig
+from fairseq_bertloss.training.drawing import Drawing
 from fairseq_bertloss.training.objective import Objective, Scored
-from fairseq_bertloss.training.reading import Reader, Reading
-from fairseq_bertloss.training.rewards import Rewards
+from fairseq_bertloss.training.reading import Reading
 from fairseq_bertloss.training.sums import CANDIDATE_SUMS, F_SUMS, RISK_SUMS
 
 
@@ -32,17 +31,13 @@ class Risk(Objective):
 
     Args:
         cfg: the criterion's options.
-        rewards: what candidates earn.
-        translator: draws the candidates.
-        reader: has the model decode them.
+        drawing: draws the candidates, has the model decode them, and rewards them.
     """
 
-    def __init__(self, cfg: BERTScoreCriterionConfig, rewards: Rewards, translator: Translator, reader: Reader):
-        self.sums = (*(RISK_SUMS if rewards.bertscore else CANDIDATE_SUMS), *rewards.sums)
-        self.translator = translator
-        self._rewards = rewards
-        self._reader = reader
-        self._with_reference = cfg.reference_among_candidates
+    def __init__(self, cfg: BERTScoreCriterionConfig, drawing: Drawing):
+        self.sums = (*(RISK_SUMS if drawing.rewards.bertscore else CANDIDATE_SUMS), *drawing.rewards.sums)
+        self.drawing = drawing
+        self.translator = drawing.translator
         self._alpha = cfg.risk_alpha
         self._scale = str(cfg.reward_scale)
         self._best = cfg.best_candidate
@@ -50,16 +45,16 @@ class Risk(Objective):
         self._chunk_tokens = cfg.chunk_tokens
 
     def __call__(self, model: nn.Module, sample: dict, chosen: Tensor) -> Scored:
-        drawn = self.translator.draw(model, sample)
-        reading = self._reader(model, sample, chosen, drawn, self._with_reference)
+        reading, values = self.drawing(model, sample, chosen)
         sides = reading.sides
-        unfinished = sides.longer_than(self.translator.longest(model, sample, chosen)).to(reading.features.device)
+        longest = self.translator.longest(model, sample, chosen)
+        unfinished = sides.longer_than(longest).to(reading.features.device)
         lengths = sides.table(sides.candidate_lengths, 0).to(reading.features.device)
         mask = lengths > 0
-        earned = self._rewards(reading, sample, chosen, mask, unfinished)
+        earned = self.drawing.rewards.earned(values, sides, mask, unfinished)
         log_p = sides.table(log_probabilities(reading, self._chunk_tokens), 0.0)
         risk = self._risk(log_p, lengths, earned.counted, earned.reward)
-        references = self._reader.statistics_of_references(reading, self._with_uniform)
+        references = self.drawing.reader.statistics_of_references(reading, self._with_uniform)
         weights = candidate_weights(log_p.detach(), lengths, mask, self._alpha)
         return Scored(risk, references, earned.sums | risk_sums(weights, earned.f, mask, unfinished))
 

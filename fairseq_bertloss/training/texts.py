@@ -64,6 +64,10 @@ class TextReader:
             sides.sentence_of_candidate,
         )
 
+    def __str__(self) -> str:
+        """How text is made."""
+        return f"{self._target}, sources {self._source}"
+
     def references(self, sample: dict, training: bool) -> list[str]:
         """The references of all of a batch's sentences; arguments as for a call."""
         if training and self._raw:

@@ -1,0 +1,141 @@
+"""The candidates of a batch: drawn from the model, read by its decoder, and rewarded; or taken from what was kept."""
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+
+import torch
+from torch import Tensor, nn
+
+from fairseq_bertloss.training.candidate_cache import CandidateCache, Kept, digest, keys
+from fairseq_bertloss.training.candidates import Translator
+from fairseq_bertloss.training.reading import Reader, Reading
+from fairseq_bertloss.training.rewards import Rewards, Values
+from fairseq_bertloss.training.target_sides import TargetSides
+
+
+class Drawing:
+    """Draws the candidates of each batch anew.
+
+    Args:
+        translator: draws them.
+        reader: has the model decode them.
+        rewards: what they earn.
+        with_reference: whether a reference is a candidate too.
+    """
+
+    def __init__(self, translator: Translator, reader: Reader, rewards: Rewards, with_reference: bool):
+        self.translator = translator
+        self.reader = reader
+        self.rewards = rewards
+        self._with_reference = with_reference
+
+    def __call__(self, model: nn.Module, sample: dict, chosen: Tensor) -> tuple[Reading, Values]:
+        """Candidates of some of a batch's sentences, and what each reward gives them.
+
+        Args:
+            model: a fairseq encoder-decoder, as it comes or wrapped for distributed training.
+            sample: a batch of the translation task.
+            chosen: indices of the sentences, one at least.
+
+        Raises:
+            ValueError: a reward fails, or the model has no positions for candidates.
+        """
+        reading = self._read(model, sample, chosen, self.translator.draw(model, sample))
+        return reading, self.rewards(reading, sample, chosen)
+
+    def _read(
+        self, model: nn.Module, sample: dict, chosen: Tensor, drawn: Sequence[Sequence[Sequence[int]]]
+    ) -> Reading:
+        return self.reader(model, sample, chosen, drawn, self._with_reference)
+
+
+class CachedDrawing(Drawing):
+    """Draws, in training, the candidates of a sentence once: they and their rewards are kept.
+
+    Args:
+        translator, reader, rewards, with_reference: as of Drawing.
+        pad: symbol.
+        open_cache: opens where they are kept, once the language model has its precision.
+    """
+
+    def __init__(
+        self,
+        translator: Translator,
+        reader: Reader,
+        rewards: Rewards,
+        with_reference: bool,
+        pad: int,
+        open_cache: Callable[[], CandidateCache],
+    ):
+        super().__init__(translator, reader, rewards, with_reference)
+        self._pad = pad
+        self._open_cache = open_cache
+        self._cache: CandidateCache | None = None
+
+    def __call__(self, model: nn.Module, sample: dict, chosen: Tensor) -> tuple[Reading, Values]:
+        """As of Drawing; raises ValueError for a cache that cannot be read as well."""
+        if not self.rewards.training:
+            return super().__call__(model, sample, chosen)
+        if self._cache is None:
+            self._cache = self._open_cache()
+        sentences = keys(sample, self._pad)
+        own = [sentences[i] for i in chosen.tolist()]
+        kept = self._cache.read(own)
+        drawn = self._drawn(model, sample, chosen, kept, sentences)
+        reading = self._read(model, sample, chosen, drawn)
+        if None not in kept:
+            return reading, _values(kept, reading.features.device)
+        new = _by_sentence(self.rewards(reading, sample, chosen), reading.sides)
+        # A model with NaN in it has drawn nothing.
+        found = [i for i, sentence in enumerate(chosen.tolist()) if kept[i] is None and drawn[sentence]]
+        self._cache.write([own[i] for i in found], [new[i] for i in found])
+        return reading, _values([old or its for old, its in zip(kept, new, strict=True)], reading.features.device)
+
+    def _drawn(
+        self, model: nn.Module, sample: dict, chosen: Tensor, kept: Sequence[Kept | None], sentences: Sequence[bytes]
+    ) -> list[list[list[int]]]:
+        """The candidates of each sentence of the batch; none of those that are not chosen, unless others are drawn."""
+        drawn = [[] for _ in sentences]
+        if None in kept:
+            with _own_random_numbers(sentences, sample["target"].device):
+                drawn = self.translator.draw(model, sample)
+        for i, one in zip(chosen.tolist(), kept, strict=True):
+            if one is not None:
+                drawn[i] = one.candidates
+        return drawn
+
+
+@contextmanager
+def _own_random_numbers(sentences: Sequence[bytes], device: torch.device) -> Iterator[None]:
+    """Draws by random numbers of the update and the batch, so that others are the same whether it draws or not."""
+    number = int.from_bytes(digest(*map(list, sentences))[:7], "little")
+    seed = (torch.initial_seed() + number) % 2**63
+    with torch.random.fork_rng([device] if device.type == "cuda" else []):
+        torch.manual_seed(seed)
+        yield
+
+
+def _by_sentence(values: Values, sides: TargetSides) -> list[Kept]:
+    """Of each sentence its candidates and what they are given."""
+    counts = torch.tensor(sides.sentence_of_candidate).bincount(minlength=len(sides.references)).tolist()
+    rewards = {name: own.split(counts) for name, own in values.rewards.items()}
+    f = None if values.f is None else values.f.split(counts)
+    candidates = iter(sides.candidates)
+    return [
+        Kept(
+            [list(sides.distinct[next(candidates)].symbols) for _ in range(count)],
+            {name: own[sentence].tolist() for name, own in rewards.items()},
+            None if f is None else f[sentence].tolist(),
+        )
+        for sentence, count in enumerate(counts)
+    ]
+
+
+def _values(kept: Sequence[Kept], device: torch.device) -> Values:
+    """What the candidates of some sentences are given, sentence by sentence."""
+
+    def joined(lists: Sequence[list[float]]) -> Tensor:
+        return torch.tensor([value for own in lists for value in own]).to(device)
+
+    rewards = {name: joined([own.rewards[name] for own in kept]) for name in kept[0].rewards}
+    return Values(rewards, None if kept[0].f is None else joined([own.f for own in kept]))

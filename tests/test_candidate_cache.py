@@ -1,0 +1,207 @@
+"""--cache-candidates: what was drawn once is used again, and a training with it can be interrupted."""
+
+import shutil
+
+import pytest
+import torch
+from test_criterion import PIECES, build, gradients, make_sample  # noqa: F401, build is a fixture
+from test_end_to_end import hydra_train  # noqa: F401, a fixture
+from text_models import foreign  # noqa: F401, a fixture
+from training import bertscore, train
+
+from fairseq_bertloss.training.candidate_cache import CandidateCache, Kept, keys
+
+RISK = ["--objective", "risk", "--candidates", "2", "--sampled-candidates", "1"]
+KEPT = Kept([[5, 6, 2], [2]], {"bertscore": [0.1, 1 / 3], "mine": [float("nan"), 7.0]}, [0.5, 2 / 3])
+
+
+def test_what_is_kept_comes_back(tmp_path):
+    """To the last bit, in another process too; what is there already stays."""
+    cache = CandidateCache(str(tmp_path / "new" / "folder"), {"candidates": 2})
+    assert cache.read([b"one", b"two"]) == [None, None]
+    cache.write([b"one"], [KEPT])
+    cache.write([b"one", b"two"], [KEPT._replace(f=None), KEPT._replace(f=None)])
+    one, two = CandidateCache(str(tmp_path / "new" / "folder"), {"candidates": 2}).read([b"one", b"two"])
+    assert repr(one) == repr(KEPT) and two.f is None
+    assert CandidateCache(str(tmp_path / "new" / "folder"), {"candidates": 3}).read([b"one"]) == [None]
+
+
+def test_a_folder_that_cannot_be_used(tmp_path):
+    (tmp_path / "file").touch()
+    with pytest.raises(ValueError, match="--cache-candidates .*file: cannot use .*sqlite .*; choose another folder"):
+        CandidateCache(str(tmp_path / "file"), {})
+    CandidateCache(str(tmp_path), {}).write([b"one"], [KEPT])
+    (file,) = tmp_path.glob("*.sqlite")
+    file.write_bytes(b"no database" * 1000)
+    with pytest.raises(ValueError, match="cannot use .*sqlite .file is not a database.; choose another folder"):
+        CandidateCache(str(tmp_path), {})
+
+
+def test_without_room_training_goes_on(tmp_path, caplog):
+    cache = CandidateCache(str(tmp_path), {})
+    cache._database.execute("PRAGMA max_page_count = 3")
+    for _ in range(2):
+        cache.write([bytes([i]) for i in range(100)], [KEPT] * 100)
+    (warning,) = [record.message for record in caplog.records if record.levelname == "WARNING"]
+    assert "database or disk is full; from now on candidates that it lacks are drawn each time" in warning
+    assert cache.read([b"\0"]) == [None]
+
+
+def test_a_sentence_is_known_by_its_number_and_its_sides():
+    sample = {
+        "id": torch.tensor([7, 8, 7]),
+        "net_input": {"src_tokens": torch.tensor([[1, 5, 2], [1, 5, 2], [6, 5, 2]])},
+        "target": torch.tensor([[4, 2, 1], [4, 2, 1], [4, 2, 1]]),
+    }
+    own = keys(sample, 1)
+    assert len(set(own)) == 3
+    padded = {**sample, "target": torch.tensor([[4, 2]] * 3)}
+    assert keys(padded, 1) == own
+
+
+@pytest.fixture
+def cached(build, baseline, tmp_path):  # noqa: F811
+    """A function that builds criterion, model and a sample as a training with a cache does."""
+
+    def make(*arguments):
+        options = ["--finetune-from-model", str(baseline), "--cache-candidates", str(tmp_path / "cache")]
+        criterion, network, task = build(*RISK, *options, *arguments)
+        return criterion, network, make_sample(task, PIECES)
+
+    return make
+
+
+def counted(criterion, monkeypatch) -> list:
+    """Whatever is drawn from now on."""
+    drawn = []
+    draw = criterion.objective.translator.draw
+    monkeypatch.setattr(criterion.objective.translator, "draw", lambda *given: drawn.append(draw(*given)) or drawn[-1])
+    return drawn
+
+
+@pytest.mark.parametrize("arguments", [[], ["--reference-among-candidates", "--reward", "bertscore,chrf"]])
+def test_a_sentence_is_drawn_once(cached, monkeypatch, arguments):
+    """The second time, and in another run, loss and gradient are the same without a drawing."""
+    first = None
+    for run in range(2):
+        criterion, network, sample = cached(*arguments)
+        drawn = counted(criterion, monkeypatch)
+        for update in range(2):
+            torch.manual_seed(10 * run + update)
+            loss, _, log = criterion(network, sample)
+            now = (loss.detach(), {name: float(value) for name, value in log.items()}, gradients(loss, network))
+            first = first or now
+            torch.testing.assert_close(now, first, rtol=0, atol=0)
+        assert len(drawn) == (1 if run == 0 else 0)
+
+
+def test_a_batch_of_old_and_new_sentences(cached, monkeypatch):
+    """Those that are known keep their candidates; afterwards all are known."""
+    criterion, network, sample = cached()
+    criterion(network, _only(sample, [0, 2]))
+    old = [kept.candidates for kept in criterion.objective.drawing._cache.read(keys(_only(sample, [0, 2]), 1))]
+    drawn = counted(criterion, monkeypatch)
+    torch.manual_seed(5)
+    loss = criterion(network, sample)[0]
+    assert [kept.candidates for kept in criterion.objective.drawing._cache.read(keys(sample, 1))[::2]] == old
+    assert torch.equal(criterion(network, sample)[0], loss) and len(drawn) == 1
+
+
+def _only(sample: dict, some: list[int]) -> dict:
+    """Some of a batch's sentences."""
+    net_input = {name: part[some] for name, part in sample["net_input"].items()}
+    return {**sample, "id": sample["id"][some], "target": sample["target"][some], "net_input": net_input}
+
+
+def test_other_options_have_other_candidates(cached, monkeypatch):
+    """What decides candidates or rewards makes another file; what weighs them, or the cross-entropy, does not."""
+    criterion, network, sample = cached()
+    criterion(network, sample)
+    for arguments, times in (
+        (["--risk-alpha", "2", "--cross-entropy-weight", "0.2", "--reward-scale", "min-max"], 0),
+        (["--sampled-candidates", "0"], 1),
+        (["--reward-matching", "one-to-one"], 1),
+        (["--bert-layer", "1"], 1),
+    ):
+        criterion, network, sample = cached(*arguments)
+        drawn = counted(criterion, monkeypatch)
+        criterion(network, sample)
+        assert len(drawn) == times, arguments
+
+
+def test_validation_draws_from_the_model_as_it_is(cached, monkeypatch):
+    criterion, network, sample = cached()
+    criterion(network, sample)
+    drawn = counted(criterion, monkeypatch)
+    criterion.eval()
+    criterion(network.eval(), sample)
+    assert len(drawn) == 1
+
+
+def test_nothing_is_kept_of_a_broken_model(cached):
+    criterion, network, sample = cached()
+    next(network.parameters()).data[:] = float("nan")
+    criterion(network, sample)
+    assert criterion.objective.drawing._cache.read(keys(sample, 1)) == [None] * 3
+
+
+def test_it_needs_the_model_that_draws(build, tmp_path):  # noqa: F811
+    with pytest.raises(ValueError, match="--cache-candidates needs --finetune-from-model"):
+        build(*RISK, "--cache-candidates", str(tmp_path))
+    with pytest.raises(ValueError, match="--cache-candidates: .*nothing.pt: No such file"):
+        build(*RISK, "--cache-candidates", str(tmp_path), "--finetune-from-model", str(tmp_path / "nothing.pt"))
+
+
+def test_candidates_as_text(foreign, minilm, tmp_path, monkeypatch):  # noqa: F811
+    """Their text is not made again, and gives the same rewards."""
+    (tmp_path / "model.pt").touch()
+    options = ["--finetune-from-model", str(tmp_path / "model.pt"), "--cache-candidates", str(tmp_path)]
+    criterion, network, _, sample = foreign("subword_nmt").build(*RISK, *options, lm=minilm)
+    loss = criterion(network, sample)[0]
+    monkeypatch.setattr(criterion.rewards, "texts", None)
+    assert torch.equal(criterion(network, sample)[0], loss)
+
+
+def parameters(folder) -> dict:
+    return torch.load(folder / "checkpoint_last.pt")["model"]
+
+
+@pytest.fixture
+def fine_tuned(corpus, baseline, tiny_lm):
+    """A function that trains in a folder with a cache: two epochs of four updates, with dropout."""
+
+    def run(folder, cache, *arguments):
+        return train(corpus, folder, *bertscore(tiny_lm("bert")), *RISK, "--cross-entropy-weight", "0.2", "--dropout",
+                     "0.1", "--batch-size", "65", "--max-update", "8", "--disable-validation",
+                     "--finetune-from-model", baseline, "--cache-candidates", cache, *arguments)  # fmt: skip
+
+    return run
+
+
+def test_an_interrupted_training_goes_on_exactly(fine_tuned, tmp_path):
+    """From a checkpoint of the first epoch, with what was drawn after it in the cache."""
+    done = fine_tuned(tmp_path / "whole", tmp_path / "cache", "--save-interval-updates", "2", "--keep-interval-updates",
+                      "-1")  # fmt: skip
+    assert "has the candidates of 0 sentences" in done.stdout + done.stderr
+    (tmp_path / "resumed").mkdir()
+    shutil.copy(tmp_path / "whole" / "checkpoint_1_2.pt", tmp_path / "resumed" / "checkpoint_last.pt")
+    done = fine_tuned(tmp_path / "resumed", tmp_path / "cache")
+    assert "has the candidates of 256 sentences" in done.stdout + done.stderr
+    torch.testing.assert_close(parameters(tmp_path / "resumed"), parameters(tmp_path / "whole"), rtol=0, atol=0)
+
+
+def test_candidates_can_be_drawn_ahead(fine_tuned, corpus, baseline, tmp_path):
+    """By an epoch at the learning rate 0, which leaves the model as it is."""
+    fine_tuned(tmp_path / "ahead", tmp_path / "cache", "--lr", "0", "--max-epoch", "1")
+    torch.testing.assert_close(parameters(tmp_path / "ahead"), torch.load(baseline)["model"], rtol=0, atol=0)
+    done = fine_tuned(tmp_path / "after", tmp_path / "cache")
+    assert "has the candidates of 256 sentences" in done.stdout + done.stderr
+    before, after = torch.load(baseline)["model"], parameters(tmp_path / "after")
+    assert any(not torch.equal(after[name], before[name]) for name in before)
+
+
+def test_hydra_train(hydra_train, tmp_path):  # noqa: F811
+    """In a YAML file, where the model to begin from stands in another section."""
+    options = {"objective": "risk", "soft_prediction": None, "soft_temperature": None}
+    hydra_train("run", 2, options | {"cache_candidates": str(tmp_path / "cache")})
+    assert len(list((tmp_path / "cache").glob("*.sqlite"))) == 1
