@@ -6,6 +6,7 @@ import logging
 import multiprocessing
 import os
 import socket
+import sqlite3
 import subprocess
 import sys
 from pathlib import Path
@@ -133,6 +134,25 @@ def test_two_workers_learn_what_one_learns(train, alone, backend, projection):
         assert update["bsz"] == its_update["bsz"] == 12 and its_update["gnorm"] > 0.3  # so much that it shows
         for name in ("loss", "f_bert", "nll_loss", "ce_loss", "accuracy", "entropy", "gnorm"):
             assert update[name] == pytest.approx(its_update[name], abs=2e-3, rel=2e-3), name
+
+
+def test_two_workers_keep_the_candidates_that_one_draws(train, baseline, tmp_path):
+    """In one file, which a single worker learns from as they do."""
+
+    def run(workers: int, cache: str):
+        return train(workers, "--update-freq", str(4 // workers), "--ddp-backend", "legacy_ddp", "--objective", "risk",
+                     "--candidates", "2", "--finetune-from-model", str(baseline),
+                     "--cache-candidates", str(tmp_path / cache)).parameters  # fmt: skip
+
+    expected = run(1, "alone")
+    for parameters in (run(2, "shared"), run(1, "shared")):
+        for name, parameter in expected.items():
+            torch.testing.assert_close(parameters[name], parameter, rtol=0, atol=1e-5)
+    files = [next((tmp_path / cache).iterdir()) for cache in ("alone", "shared")]
+    alone, shared = (dict(sqlite3.connect(file).execute("SELECT sentence, what FROM kept")) for file in files)
+    assert len(alone) == 24 and alone.keys() == shared.keys()
+    candidates = [{sentence: json.loads(what)[0] for sentence, what in kept.items()} for kept in (alone, shared)]
+    assert candidates[0] == candidates[1]
 
 
 NEEDS_GPU = pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
