@@ -80,6 +80,19 @@ def test_a_smaller_version_is_evenly_spaced(tmp_path):
     assert evenly_spaced(list("abcdefg"), 3) == ["a", "c", "e"] and evenly_spaced([], 2) == []
 
 
+def test_long_pairs_are_left_out_first(tmp_path):
+    """Of every split, whichever side is long; every third of the others is for validation."""
+    train = [("B", "b"), ("A A A A", "a"), ("A", "a a a a"), *[("C C C", "c c c")] * 5]
+    files = {}
+    for name, pairs in (("train", train), ("a", [("A A A A", "a"), ("D", "d")])):
+        for language, lines in zip(("de", "en"), zip(*pairs, strict=True), strict=True):
+            files[f"{name}.{language}"] = "".join(f"{line}\n" for line in lines)
+    corpus = PlainText(write_tree(tmp_path / "in", files), "de", "en")
+    extract(corpus, Splits(valid_every=3, test=("a",), max_words=3), str(tmp_path / "out"))
+    splits = written(tmp_path / "out")
+    assert splits["train"] == ["b", *["c c c"] * 3] and splits["valid"] == ["c c c"] * 2 and splits["test"] == ["d"]
+
+
 def test_wit3_as_in_the_paper(tmp_path):
     path = write_tree(tmp_path, {"de-en.tgz": pair_tgz()}) + "/de-en.tgz"
     splits = Splits(valid_every=3, test=("dev2010", "dev2012"))
@@ -129,6 +142,7 @@ def test_another_set_does_not_matter(tmp_path):
             {"at_most": {"dev": 5}, "valid": ("a",)},
             "--at-most names the split 'dev', but those written are train, valid$",
         ),
+        ({"max_words": 0}, "--max-words must be 1 or more, not 0"),
         ({"at_most": {"train": 0}}, "--at-most train=0: a split needs at least one pair"),
     ],
 )

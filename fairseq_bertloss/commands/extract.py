@@ -56,6 +56,9 @@ def add_splits(group: argparse._ArgumentGroup) -> None:
         metavar="SPLIT=N",
         help="keep at most N pairs of train, valid or test, evenly spaced",
     )
+    group.add_argument(
+        "--max-words", type=int, metavar="N", help="leave out every pair with more than N words on a side, in test too"
+    )
 
 
 def split_size(text: str) -> tuple[str, int]:
@@ -78,6 +81,7 @@ def run_extract(args: argparse.Namespace) -> None:
         test=tuple(args.test),
         halve_valid=args.halve_valid,
         at_most=dict(args.at_most),
+        max_words=args.max_words,
     )
     record, is_new = extract(open_corpus(args), splits, args.destdir, args.overwrite)
     report_folder(args.destdir, is_new)

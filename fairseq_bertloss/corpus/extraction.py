@@ -23,6 +23,8 @@ class Splits:
         test: sets for test, in this order.
         halve_valid: moves every other validation pair to test; excludes test.
         at_most: largest number of pairs of a split, which are evenly spaced in it.
+        max_words: largest number of words on a side of a pair; pairs with more are left out of every split, before
+            validation and test are chosen.
 
     Raises:
         ValueError: the choices contradict each other.
@@ -33,6 +35,7 @@ class Splits:
     test: Sequence[str] = ()
     halve_valid: bool = False
     at_most: Mapping[str, int] = field(default_factory=dict)
+    max_words: int | None = None
 
     def __post_init__(self):
         if self.valid_every is not None and self.valid_every < 2:
@@ -45,6 +48,8 @@ class Splits:
             raise ValueError(
                 "--halve-valid takes the test set from validation: it needs --valid or --valid-every, and no --test"
             )
+        if self.max_words is not None and self.max_words < 1:
+            raise ValueError(f"--max-words must be 1 or more, not {self.max_words}")
         self._check_sets()
         self._check_sizes()
 
@@ -107,7 +112,7 @@ def extract(corpus: Corpus, splits: Splits, destdir: str, overwrite: bool = Fals
 def split_pairs(corpus: Corpus, splits: Splits) -> tuple[dict[str, list[Pair]], int]:
     """The pairs of every split that is written, and how many training pairs were left out for an empty side.
 
-    Evaluation sets keep all their pairs, since a score counts every sentence.
+    Evaluation sets keep pairs with an empty side, since a score counts every sentence.
 
     Raises:
         ValueError: as for extract().
@@ -115,11 +120,11 @@ def split_pairs(corpus: Corpus, splits: Splits) -> tuple[dict[str, list[Pair]], 
     for name in splits.sets:
         if name not in corpus.sets():
             raise corpus.no_such_set(name)
-    read = corpus.pairs(TRAIN)
+    read = _short(corpus.pairs(TRAIN), splits.max_words)
     train = [pair for pair in read if all(pair)]
     empty = len(read) - len(train)
-    valid = [pair for name in splits.valid for pair in corpus.pairs(name)]
-    test = [pair for name in splits.test for pair in corpus.pairs(name)]
+    valid = [pair for name in splits.valid for pair in _short(corpus.pairs(name), splits.max_words)]
+    test = [pair for name in splits.test for pair in _short(corpus.pairs(name), splits.max_words)]
     if splits.valid_every:
         every = slice(splits.valid_every - 1, None, splits.valid_every)
         valid = train[every]
@@ -128,6 +133,13 @@ def split_pairs(corpus: Corpus, splits: Splits) -> tuple[dict[str, list[Pair]], 
         test = valid[1::2]
         valid = valid[::2]
     return bounded({TRAIN: train, "valid": valid, "test": test}, splits), empty
+
+
+def _short(pairs: Sequence[Pair], max_words: int | None) -> list[Pair]:
+    """Those without too many words on either side."""
+    if max_words is None:
+        return list(pairs)
+    return [pair for pair in pairs if all(len(side.split()) <= max_words for side in pair)]
 
 
 def bounded(pairs: Mapping[str, list[Pair]], splits: Splits) -> dict[str, list[Pair]]:
