@@ -1,8 +1,8 @@
-"""The figures of benchmarks/loss.py, as PNG or SVG."""
+"""The figures of benchmarks/loss.py and risk_growth.py, as PNG or SVG."""
 
 import contextlib
 import io
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -22,12 +22,12 @@ BAR = 0.21
 
 
 @contextlib.contextmanager
-def _figure(path: str, title: str) -> Iterator[tuple[Axes, Axes]]:
-    """Two panels side by side to draw in; written at the end."""
+def _figure(path: str, title: str, panels: int = 2) -> Iterator[Sequence[Axes]]:
+    """Panels side by side to draw in; written at the end."""
     with style.context(["default", STYLE]):
         figure = Figure(figsize=(1.25 * WIDTH, 3.2), layout="constrained")
         figure.suptitle(title, fontsize=7, color=GREY)
-        yield figure.subplots(1, 2)
+        yield figure.subplots(1, panels)
         file = io.BytesIO()
         figure.savefig(file, format=Path(path).suffix[1:], dpi=200)
     write(path, file.getvalue())
@@ -85,6 +85,22 @@ def growth(path: str, axis: str, points: Sequence[Point], title: str) -> None:
             axes.set_xticks(sizes, [point.label for point in points], rotation=30, ha="right")
         time.set(xlabel=axis, ylabel="seconds (median)")
         memory.set(xlabel=axis, ylabel="peak memory (GB)")
+
+
+def growth_of_time(path: str, growths: Mapping[str, Mapping[float, dict[str, float]]], title: str) -> None:
+    """Time of every row against several sizes, a panel each, both axes logarithmic, with the exponents.
+
+    Args:
+        path: ends with one of SUFFIXES.
+        growths: for each axis the seconds of every row by the size.
+        title: above the panels.
+    """
+    with _figure(path, title, len(growths)) as panels:
+        for axes, (axis, seconds) in zip(panels, growths.items(), strict=True):
+            rows = next(iter(seconds.values()))
+            _curves(axes, list(seconds), {row: [taken[row] for taken in seconds.values()] for row in rows})
+            axes.set_xticks(list(seconds), [f"{size:g}" for size in seconds])
+            axes.set(xlabel=axis, ylabel="seconds (median)")
 
 
 def _curves(axes: Axes, sizes: Sequence[float], rows: dict[str, list[float]]) -> None:

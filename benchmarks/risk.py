@@ -11,9 +11,12 @@ import argparse
 import statistics
 import time
 from collections import Counter
+from collections.abc import Callable, Sequence
+from functools import partial
 
 import torch
-from fairseq import options, tasks, utils
+from fairseq import options, utils
+from fairseq.data import LanguagePairDataset
 from fairseq.dataclass.utils import convert_namespace_to_omegaconf
 from loss_inputs import fairseq_batches
 from loss_measure import Machine
@@ -40,9 +43,20 @@ WAITS = ("aten::item", "aten::_local_scalar_dense", "aten::nonzero", "cudaStream
 
 
 class Updates:
-    """Trainings of one model on the same batches: by cross-entropy and by risk."""
+    """Trainings of one model on the same batches: by cross-entropy and by risk.
 
-    def __init__(self, args: argparse.Namespace, options_of_risk: list[str]):
+    Args:
+        args: data, checkpoint, lm and layer.
+        options_of_risk: more options of the criterion.
+        choose: gives the batches, as indices of a data set of the translation task.
+    """
+
+    def __init__(
+        self,
+        args: argparse.Namespace,
+        options_of_risk: Sequence[str],
+        choose: Callable[[LanguagePairDataset], list[Sequence[int]]],
+    ):
         fairseq_bertloss.register()
         self._model, task = load_model(args.checkpoint, args.data)
         device = next(self._model.parameters()).device
@@ -53,7 +67,10 @@ class Updates:
         self.risk = _criterion(
             task, args.data, "bertscore_loss", "--objective", "risk", "--bert-model", args.lm, *layer, *options_of_risk
         )
-        self._batches = _batches(task, args.max_tokens, args.batches, device)
+        task.load_dataset("train")
+        dataset = task.dataset("train")
+        samples = (dataset.collater([dataset[i] for i in batch]) for batch in choose(dataset))
+        self._batches = [utils.apply_to_sample(lambda tensor: tensor.to(device), sample) for sample in samples]
         self.parts = Counter()
         translator = self.risk.objective.translator
         translator.draw = self._timed(translator.draw, DRAWN)
@@ -132,30 +149,32 @@ def _criterion(task, data: str, name: str, *arguments: str):
     return task.build_criterion(config.criterion).train()
 
 
-def _batches(task: tasks.FairseqTask, max_tokens: int, number: int, device: torch.device) -> list[dict]:
+def spread(dataset: LanguagePairDataset, max_tokens: int, number: int) -> list[Sequence[int]]:
     """Batches that fairseq-train makes, at equal distances from the shortest sentences to the longest."""
-    task.load_dataset("train")
-    dataset = task.dataset("train")
     batches = fairseq_batches(dataset, max_tokens)
-    chosen = [batches[(2 * i + 1) * len(batches) // (2 * number)] for i in range(number)]
-    samples = (dataset.collater([dataset[i] for i in batch]) for batch in chosen)
-    return [utils.apply_to_sample(lambda tensor: tensor.to(device), sample) for sample in samples]
+    return [batches[(2 * i + 1) * len(batches) // (2 * number)] for i in range(number)]
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+def parser(description: str) -> argparse.ArgumentParser:
+    """What is needed to make updates."""
+    parser = argparse.ArgumentParser(description=description, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("data", help="folder that fairseq-preprocess wrote")
     parser.add_argument("--checkpoint", required=True)
     parser.add_argument("--lm", required=True)
     parser.add_argument("--layer", type=int)
-    parser.add_argument("--max-tokens", type=int, default=1792, help="tokens of a batch (%(default)s)")
-    parser.add_argument("--batches", type=int, default=4, help="batches of a round (%(default)s)")
     parser.add_argument(
         "--rounds", type=int, default=5, help="rounds that count, after one that does not (%(default)s)"
     )
-    parser.add_argument("--profile", action="store_true", help="what one update on each batch consists of")
-    args, options_of_risk = parser.parse_known_args()
-    updates = Updates(args, options_of_risk)
+    return parser
+
+
+def main() -> None:
+    command = parser(__doc__)
+    command.add_argument("--max-tokens", type=int, default=1792, help="tokens of a batch (%(default)s)")
+    command.add_argument("--batches", type=int, default=4, help="batches of a round (%(default)s)")
+    command.add_argument("--profile", action="store_true", help="what one update on each batch consists of")
+    args, options_of_risk = command.parse_known_args()
+    updates = Updates(args, options_of_risk, partial(spread, max_tokens=args.max_tokens, number=args.batches))
     updates.seconds(updates.cross_entropy), updates.seconds(updates.risk)
     ratios, parts = [], Counter()
     for _ in range(args.rounds):
