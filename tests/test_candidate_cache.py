@@ -1,6 +1,8 @@
 """--cache-candidates: what was drawn once is used again, and a training with it can be interrupted."""
 
 import shutil
+import sqlite3
+import subprocess
 
 import pytest
 import torch
@@ -12,7 +14,7 @@ from training import bertscore, train
 from fairseq_bertloss.training.candidate_cache import CandidateCache, Kept, keys
 
 RISK = ["--objective", "risk", "--candidates", "2", "--sampled-candidates", "1"]
-KEPT = Kept([[5, 6, 2], [2]], {"bertscore": [0.1, 1 / 3], "mine": [float("nan"), 7.0]}, [0.5, 2 / 3])
+KEPT = Kept(3, [[5, 6, 2], [2]], {"bertscore": [0.1, 1 / 3], "mine": [float("nan"), 7.0]}, [0.5, 2 / 3])
 
 
 def test_what_is_kept_comes_back(tmp_path):
@@ -28,33 +30,50 @@ def test_what_is_kept_comes_back(tmp_path):
 
 def test_a_folder_that_cannot_be_used(tmp_path):
     (tmp_path / "file").touch()
-    with pytest.raises(ValueError, match="--cache-candidates .*file: cannot use .*sqlite .*; choose another folder"):
+    with pytest.raises(ValueError, match="--cache-candidates .*file: cannot write there .*; choose another"):
         CandidateCache(str(tmp_path / "file"), {})
     CandidateCache(str(tmp_path), {}).write([b"one"], [KEPT])
     (file,) = tmp_path.glob("*.sqlite")
     file.write_bytes(b"no database" * 1000)
-    with pytest.raises(ValueError, match="cannot use .*sqlite .file is not a database.; choose another folder"):
+    with pytest.raises(ValueError, match="sqlite: file is not a database; remove the file, or choose another folder"):
         CandidateCache(str(tmp_path), {})
 
 
-def test_without_room_training_goes_on(tmp_path, caplog):
+def test_what_can_be_read_later_is_not_to_be_removed(tmp_path, monkeypatch):
+    """A file without room, or that another process holds."""
     cache = CandidateCache(str(tmp_path), {})
     cache._database.execute("PRAGMA max_page_count = 3")
-    for _ in range(2):
+    with pytest.raises(ValueError, match="database or disk is full; see whether the disk is full, another process"):
         cache.write([bytes([i]) for i in range(100)], [KEPT] * 100)
-    (warning,) = [record.message for record in caplog.records if record.levelname == "WARNING"]
-    assert "database or disk is full; from now on candidates that it lacks are drawn each time" in warning
-    assert cache.read([b"\0"]) == [None]
+    monkeypatch.setattr("fairseq_bertloss.training.candidate_cache.TIMEOUT", 0)
+    (file,) = tmp_path.glob("*.sqlite")
+    with sqlite3.connect(file) as other:
+        other.execute("BEGIN EXCLUSIVE")
+        with pytest.raises(ValueError, match="database is locked; see whether"):
+            CandidateCache(str(tmp_path), {})
+
+
+def test_the_log_tells_what_is_there(tmp_path, caplog):
+    caplog.set_level("INFO")
+    cache = CandidateCache(str(tmp_path), {})
+    cache.write([b"one", b"two"], [KEPT, KEPT._replace(updates=0)])
+    CandidateCache(str(tmp_path), {})
+    assert "has the candidates of 2 sentences, 1 of them drawn before the first update" in caplog.text
 
 
 def test_a_sentence_is_known_by_its_number_and_its_sides():
     sample = {
         "id": torch.tensor([7, 8, 7]),
-        "net_input": {"src_tokens": torch.tensor([[1, 5, 2], [1, 5, 2], [6, 5, 2]])},
+        "net_input": {
+            "src_tokens": torch.tensor([[1, 5, 2], [1, 5, 2], [6, 5, 2]]),
+            "prev_output_tokens": torch.tensor([[2, 4, 1]] * 3),
+        },
         "target": torch.tensor([[4, 2, 1], [4, 2, 1], [4, 2, 1]]),
     }
     own = keys(sample, 1)
     assert len(set(own)) == 3
+    into_another_language = {**sample["net_input"], "prev_output_tokens": torch.tensor([[9, 4, 1]] * 3)}
+    assert not set(keys({**sample, "net_input": into_another_language}, 1)) & set(own)
     padded = {**sample, "target": torch.tensor([[4, 2]] * 3)}
     assert keys(padded, 1) == own
 
@@ -113,6 +132,14 @@ def _only(sample: dict, some: list[int]) -> dict:
     return {**sample, "id": sample["id"][some], "target": sample["target"][some], "net_input": net_input}
 
 
+def test_a_sentence_that_stands_twice_in_a_batch(cached):
+    """It has the same candidates both times, so that the batch comes again as it was."""
+    criterion, network, sample = cached("--sampled-candidates", "3")
+    twice = _only(sample, [0, 1, 0])
+    first = criterion(network, twice)[0]
+    assert torch.equal(criterion(network, twice)[0], first)
+
+
 def test_other_options_have_other_candidates(cached, monkeypatch):
     """What decides candidates or rewards makes another file; what weighs them, or the cross-entropy, does not."""
     criterion, network, sample = cached()
@@ -122,6 +149,9 @@ def test_other_options_have_other_candidates(cached, monkeypatch):
         (["--sampled-candidates", "0"], 1),
         (["--reward-matching", "one-to-one"], 1),
         (["--bert-layer", "1"], 1),
+        (["--reward", "bertscore,chrf"], 1),
+        (["--reward", "bertscore:2,chrf"], 0),
+        (["--reward", "bertscore,chrf", "--candidates-as", "text"], 1),
     ):
         criterion, network, sample = cached(*arguments)
         drawn = counted(criterion, monkeypatch)
@@ -148,7 +178,7 @@ def test_nothing_is_kept_of_a_broken_model(cached):
 def test_it_needs_the_model_that_draws(build, tmp_path):  # noqa: F811
     with pytest.raises(ValueError, match="--cache-candidates needs --finetune-from-model"):
         build(*RISK, "--cache-candidates", str(tmp_path))
-    with pytest.raises(ValueError, match="--cache-candidates: .*nothing.pt: No such file"):
+    with pytest.raises(ValueError, match="--cache-candidates depends on .*nothing.pt, which cannot be read: No such"):
         build(*RISK, "--cache-candidates", str(tmp_path), "--finetune-from-model", str(tmp_path / "nothing.pt"))
 
 
@@ -186,16 +216,28 @@ def test_an_interrupted_training_goes_on_exactly(fine_tuned, tmp_path):
     (tmp_path / "resumed").mkdir()
     shutil.copy(tmp_path / "whole" / "checkpoint_1_2.pt", tmp_path / "resumed" / "checkpoint_last.pt")
     done = fine_tuned(tmp_path / "resumed", tmp_path / "cache")
-    assert "has the candidates of 256 sentences" in done.stdout + done.stderr
+    assert "has the candidates of 256 sentences, 65 of them drawn before" in done.stdout + done.stderr
     torch.testing.assert_close(parameters(tmp_path / "resumed"), parameters(tmp_path / "whole"), rtol=0, atol=0)
+    for updates in ("2", "8"):  # or with what it had drawn so far
+        fine_tuned(tmp_path / "halves", tmp_path / "other cache", "--max-update", updates)
+    torch.testing.assert_close(parameters(tmp_path / "halves"), parameters(tmp_path / "whole"), rtol=0, atol=0)
+
+
+def test_a_damaged_file_is_told_in_one_line(fine_tuned, tmp_path):
+    _, *command = fine_tuned(tmp_path / "run", tmp_path / "cache", "--max-update", "1").args
+    (file,) = (tmp_path / "cache").iterdir()
+    file.write_bytes(b"no database" * 1000)
+    done = subprocess.run(["fairseq-train", *command, "--max-update", "2"], capture_output=True, text=True)
+    assert done.stderr.splitlines()[-1].startswith("ValueError: --cache-candidates: ")
+    assert "Traceback" not in done.stderr
 
 
 def test_candidates_can_be_drawn_ahead(fine_tuned, corpus, baseline, tmp_path):
     """By an epoch at the learning rate 0, which leaves the model as it is."""
-    fine_tuned(tmp_path / "ahead", tmp_path / "cache", "--lr", "0", "--max-epoch", "1")
+    fine_tuned(tmp_path / "ahead", tmp_path / "cache", "--lr", "0", "--max-epoch", "1", "--max-update", "0")
     torch.testing.assert_close(parameters(tmp_path / "ahead"), torch.load(baseline)["model"], rtol=0, atol=0)
     done = fine_tuned(tmp_path / "after", tmp_path / "cache")
-    assert "has the candidates of 256 sentences" in done.stdout + done.stderr
+    assert "has the candidates of 256 sentences, 65 of them" in done.stdout + done.stderr
     before, after = torch.load(baseline)["model"], parameters(tmp_path / "after")
     assert any(not torch.equal(after[name], before[name]) for name in before)
 

@@ -10,7 +10,8 @@ from fairseq_bertloss.language_model.precision import is_faster_in_bfloat16
 from fairseq_bertloss.language_model.vocabulary import SpecialIds
 from fairseq_bertloss.loss.bertscore_loss import BERTScoreLoss
 from fairseq_bertloss.loss.text_reward import TextReward
-from fairseq_bertloss.training.candidate_cache import CandidateCache, of_file
+from fairseq_bertloss.training.candidate_cache import CandidateCache
+from fairseq_bertloss.training.candidate_settings import settings
 from fairseq_bertloss.training.candidates import (
     Generations,
     Translator,
@@ -35,22 +36,6 @@ from fairseq_bertloss.training.suitable import check_untagged, language_tags, ta
 from fairseq_bertloss.training.texts import TextReader
 
 logger = logging.getLogger(__name__)
-
-DECIDE_CANDIDATES = (
-    "bert_model",
-    "score",
-    "reward_matching",
-    "end_of_sentence",
-    "rescale_with_baseline",
-    "candidates",
-    "sampled_candidates",
-    "reference_among_candidates",
-    "candidate_generation_args",
-    "reward",
-)
-"""The options that decide what candidates are drawn and what they earn,"""
-FILES_OF_CANDIDATES = ("finetune_from_model", "bert_idf", "baseline_path", "raw_references")
-"""and those that name a file which does."""
 
 
 def build_generations(cfg: BERTScoreCriterionConfig, task) -> Generations | None:
@@ -223,27 +208,19 @@ def build_objective(
     parts = (translator, reader, rewards, cfg.reference_among_candidates)
     if not cfg.cache_candidates:
         return Risk(cfg, Drawing(*parts))
-    settings = _settings_of_candidates(cfg, task, rewards)
-    return Risk(cfg, CachedDrawing(*parts, task.target_dictionary.pad(), partial(_open_cache, cfg, rewards, settings)))
+    open_cache = partial(_open_cache, cfg, rewards, settings(cfg, task, rewards))
+    return Risk(cfg, CachedDrawing(*parts, task.target_dictionary.pad(), open_cache))
 
 
-def _settings_of_candidates(cfg: BERTScoreCriterionConfig, task, rewards: Rewards) -> dict[str, object]:
-    """What candidates and their rewards depend on beside the sentence and the language model's weights.
-
-    Raises:
-        ValueError: a file that they depend on cannot be read.
-    """
-    options = {name: str(getattr(cfg, name)) for name in DECIDE_CANDIDATES}
-    try:
-        files = {name: of_file(path) for name in FILES_OF_CANDIDATES if (path := getattr(cfg, name))}
-    except OSError as error:
-        raise ValueError(f"--cache-candidates: {error.filename}: {error.strerror}") from error
-    return {**options, **files, "symbols": task.target_dictionary.symbols, "text": str(rewards.texts)}
-
-
-def _open_cache(cfg: BERTScoreCriterionConfig, rewards: Rewards, settings: dict[str, object]) -> CandidateCache:
-    model = None if rewards.bertscore is None else rewards.bertscore.language_model.fingerprint()
-    return CandidateCache(cfg.cache_candidates, {**settings, "language model": model})
+def _open_cache(
+    cfg: BERTScoreCriterionConfig, rewards: Rewards, known: dict[str, object], device: torch.device
+) -> CandidateCache:
+    """Once the language model has its device and precision."""
+    if rewards.bertscore is None:
+        return CandidateCache(cfg.cache_candidates, known)
+    rewards.bertscore.to(device)
+    fingerprint = rewards.bertscore.language_model.fingerprint()
+    return CandidateCache(cfg.cache_candidates, {**known, "language model": fingerprint})
 
 
 def build_fitting(task, bertscore: BERTScoreLoss | TextReward | None, rewards: Rewards | None) -> Fitting:

@@ -22,6 +22,7 @@ from fairseq_bertloss.training.build import (
     build_rewards,
     target_specials,
 )
+from fairseq_bertloss.training.candidate_settings import check_places
 from fairseq_bertloss.training.config import BERTScoreCriterionConfig
 from fairseq_bertloss.training.first_line import first_line
 from fairseq_bertloss.training.first_validation import FirstValidation
@@ -55,6 +56,7 @@ class BERTScoreCriterion(FairseqCriterion):
         self.cross_entropy_weight = cfg.cross_entropy_weight
         self.label_smoothing = cfg.label_smoothing
         generations = build_generations(cfg, task)  # a mistake in options must not cost the language model's loading
+        check_places(cfg)
         self.rewards = build_rewards(cfg, task)
         self.bertscore = self.rewards.bertscore if self.rewards else build_bertscore(cfg, task, by_text=False)
         self.objective = build_objective(cfg, task, self.bertscore, self.rewards, generations)

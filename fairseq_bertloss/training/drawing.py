@@ -2,15 +2,17 @@
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from itertools import islice
 
 import torch
 from torch import Tensor, nn
 
+from fairseq_bertloss.one_line import in_one_line
 from fairseq_bertloss.training.candidate_cache import CandidateCache, Kept, digest, keys
 from fairseq_bertloss.training.candidates import Translator
+from fairseq_bertloss.training.log import updates_so_far
 from fairseq_bertloss.training.reading import Reader, Reading
 from fairseq_bertloss.training.rewards import Rewards, Values
-from fairseq_bertloss.training.target_sides import TargetSides
 
 
 class Drawing:
@@ -55,7 +57,7 @@ class CachedDrawing(Drawing):
     Args:
         translator, reader, rewards, with_reference: as of Drawing.
         pad: symbol.
-        open_cache: opens where they are kept, once the language model has its precision.
+        open_cache: opens where they are kept, once the language model has its precision; given the batch's device.
     """
 
     def __init__(
@@ -65,7 +67,7 @@ class CachedDrawing(Drawing):
         rewards: Rewards,
         with_reference: bool,
         pad: int,
-        open_cache: Callable[[], CandidateCache],
+        open_cache: Callable[[torch.device], CandidateCache],
     ):
         super().__init__(translator, reader, rewards, with_reference)
         self._pad = pad
@@ -73,36 +75,54 @@ class CachedDrawing(Drawing):
         self._cache: CandidateCache | None = None
 
     def __call__(self, model: nn.Module, sample: dict, chosen: Tensor) -> tuple[Reading, Values]:
-        """As of Drawing; raises ValueError for a cache that cannot be read as well."""
+        """As of Drawing; raises ValueError for a cache that cannot be read or written as well."""
         if not self.rewards.training:
             return super().__call__(model, sample, chosen)
-        if self._cache is None:
-            self._cache = self._open_cache()
+        device = sample["target"].device
         sentences = keys(sample, self._pad)
         own = [sentences[i] for i in chosen.tolist()]
-        kept = self._cache.read(own)
-        drawn = self._drawn(model, sample, chosen, kept, sentences)
-        reading = self._read(model, sample, chosen, drawn)
-        if None not in kept:
-            return reading, _values(kept, reading.features.device)
-        new = _by_sentence(self.rewards(reading, sample, chosen), reading.sides)
-        # A model with NaN in it has drawn nothing.
-        found = [i for i, sentence in enumerate(chosen.tolist()) if kept[i] is None and drawn[sentence]]
-        self._cache.write([own[i] for i in found], [new[i] for i in found])
-        return reading, _values([old or its for old, its in zip(kept, new, strict=True)], reading.features.device)
-
-    def _drawn(
-        self, model: nn.Module, sample: dict, chosen: Tensor, kept: Sequence[Kept | None], sentences: Sequence[bytes]
-    ) -> list[list[list[int]]]:
-        """The candidates of each sentence of the batch; none of those that are not chosen, unless others are drawn."""
-        drawn = [[] for _ in sentences]
-        if None in kept:
-            with _own_random_numbers(sentences, sample["target"].device):
-                drawn = self.translator.draw(model, sample)
+        with in_one_line():
+            if self._cache is None:
+                self._cache = self._open_cache(device)
+            kept = self._cache.read(own)
+        drawn = self._drawn(model, sample, sentences) if None in kept else [[] for _ in sentences]
         for i, one in zip(chosen.tolist(), kept, strict=True):
             if one is not None:
                 drawn[i] = one.candidates
-        return drawn
+        reading = self._read(model, sample, chosen, drawn)
+        if None in kept:
+            new = dict(reversed(list(zip(own, self._new(reading, sample, chosen), strict=True))))  # the first of each
+            # A model with NaN in it has drawn nothing.
+            found = [own[i] for i, sentence in enumerate(chosen.tolist()) if kept[i] is None and drawn[sentence]]
+            with in_one_line():
+                self._cache.write(found, [new[sentence] for sentence in found])
+            kept = [new[sentence] if one is None else one for sentence, one in zip(own, kept, strict=True)]
+        return reading, _values(kept, reading.features.device)
+
+    def _drawn(self, model: nn.Module, sample: dict, sentences: Sequence[bytes]) -> list[list[list[int]]]:
+        """Candidates of each sentence of the batch; one that stands there twice has the same, as when it is kept."""
+        with _own_random_numbers(sentences, sample["target"].device):
+            drawn = self.translator.draw(model, sample)
+        first = dict(reversed(list(zip(sentences, drawn, strict=True))))
+        return [first[sentence] for sentence in sentences]
+
+    def _new(self, reading: Reading, sample: dict, chosen: Tensor) -> list[Kept]:
+        """Of each sentence its candidates and what they are given."""
+        rewards, f = self.rewards(reading, sample, chosen)
+        sides = reading.sides
+        counts = torch.tensor(sides.sentence_of_candidate).bincount(minlength=len(sides.references)).tolist()
+        values = {name: iter(own.tolist()) for name, own in rewards.items()}
+        values_of_f = None if f is None else iter(f.tolist())
+        candidates = iter(sides.candidates)
+        return [
+            Kept(
+                int(updates_so_far()),
+                [list(sides.distinct[side].symbols) for side in islice(candidates, count)],
+                {name: list(islice(own, count)) for name, own in values.items()},
+                None if values_of_f is None else list(islice(values_of_f, count)),
+            )
+            for count in counts
+        ]
 
 
 @contextmanager
@@ -113,22 +133,6 @@ def _own_random_numbers(sentences: Sequence[bytes], device: torch.device) -> Ite
     with torch.random.fork_rng([device] if device.type == "cuda" else []):
         torch.manual_seed(seed)
         yield
-
-
-def _by_sentence(values: Values, sides: TargetSides) -> list[Kept]:
-    """Of each sentence its candidates and what they are given."""
-    counts = torch.tensor(sides.sentence_of_candidate).bincount(minlength=len(sides.references)).tolist()
-    rewards = {name: own.split(counts) for name, own in values.rewards.items()}
-    f = None if values.f is None else values.f.split(counts)
-    candidates = iter(sides.candidates)
-    return [
-        Kept(
-            [list(sides.distinct[next(candidates)].symbols) for _ in range(count)],
-            {name: own[sentence].tolist() for name, own in rewards.items()},
-            None if f is None else f[sentence].tolist(),
-        )
-        for sentence, count in enumerate(counts)
-    ]
 
 
 def _values(kept: Sequence[Kept], device: torch.device) -> Values:

@@ -145,8 +145,8 @@ def _check_candidates(cfg: BERTScoreCriterionConfig) -> None:
         raise ValueError(f"--sampled-candidates must not be negative, as {cfg.sampled_candidates} is")
     if cfg.cache_candidates and not cfg.finetune_from_model:
         raise ValueError(
-            "--cache-candidates needs --finetune-from-model: what is kept are translations of the model that a "
-            "training begins from"
+            "--cache-candidates needs --finetune-from-model: the model that a training begins from names the file of "
+            "its candidates"
         )
     if not 0 < cfg.risk_alpha < math.inf:
         raise ValueError(f"--risk-alpha must be positive and finite, not {cfg.risk_alpha}")
