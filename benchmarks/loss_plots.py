@@ -88,7 +88,7 @@ def growth(path: str, axis: str, points: Sequence[Point], title: str) -> None:
 
 
 def growth_of_time(path: str, growths: Mapping[str, Mapping[float, dict[str, float]]], title: str) -> None:
-    """Time of every row against several sizes, a panel each, both axes logarithmic, with the exponents.
+    """Time of every row against several sizes, a panel each, both axes logarithmic.
 
     Args:
         path: ends with one of SUFFIXES.
@@ -98,16 +98,23 @@ def growth_of_time(path: str, growths: Mapping[str, Mapping[float, dict[str, flo
     with _figure(path, title, len(growths)) as panels:
         for axes, (axis, seconds) in zip(panels, growths.items(), strict=True):
             rows = next(iter(seconds.values()))
-            _curves(axes, list(seconds), {row: [taken[row] for taken in seconds.values()] for row in rows})
+            _lines(axes, list(seconds), {row: [taken[row] for taken in seconds.values()] for row in rows})
             axes.set_xticks(list(seconds), [f"{size:g}" for size in seconds])
             axes.set(xlabel=axis, ylabel="seconds (median)")
+        lines = panels[0].get_legend_handles_labels()
+        panels[0].figure.legend(*lines, loc="outside lower center", ncols=3, fontsize=6)
 
 
 def _curves(axes: Axes, sizes: Sequence[float], rows: dict[str, list[float]]) -> None:
-    for (name, values), color, marker in zip(rows.items(), COLORS, MARKERS, strict=False):
-        axes.plot(sizes, values, color=color, marker=marker, label=f"{name}: exponent {exponent(sizes, values):.2f}")
-    axes.set(xscale="log", yscale="log")
+    """Lines, with their exponents in a legend."""
+    _lines(axes, sizes, {f"{name}: exponent {exponent(sizes, row):.2f}": row for name, row in rows.items()})
     axes.legend(fontsize=6)
+
+
+def _lines(axes: Axes, sizes: Sequence[float], rows: dict[str, list[float]]) -> None:
+    for (label, values), color, marker in zip(rows.items(), COLORS, MARKERS, strict=False):
+        axes.plot(sizes, values, color=color, marker=marker, label=label)
+    axes.set(xscale="log", yscale="log")
     axes.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
     axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
     axes.xaxis.set_minor_locator(NullLocator())

@@ -50,7 +50,7 @@ def test_growth(run, monkeypatch, tmp_path):
     ]
     together = [[float(cell) for cell in cells] for cells in re.findall(r"together \| (.+?) \| (.+?) \|", printed)]
     assert together[1][1] > together[1][0] > 0
-    assert "exponent" in (tmp_path / "growth.svg").read_text(encoding="utf-8")
+    assert "candidates drawn" in (tmp_path / "growth.svg").read_text(encoding="utf-8")
 
 
 def test_sentences_of_a_length(corpus, baseline):
