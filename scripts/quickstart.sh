@@ -27,19 +27,25 @@ train_baseline() {
     --total-num-update "$baseline_updates" --end-learning-rate 3e-5 --max-update "$baseline_updates"
 }
 
-# fine_tuned ROW TITLE CRITERION...: from the baseline to the translation of the test set, by an average of checkpoints.
+# fine_tuned ROW TITLE CRITERION...: from the baseline.
 fine_tuned() {
   local row=$1 title=$2
   shift 2
   step "$row" "$title: $fine_tuning_updates updates" fine_tune "$row" "$first" "$@" "${schedule[@]}"
-  step "average-$row" "Average the last checkpoints: $row" average_checkpoints "$row" "$first"
-  step "translate-$row" "Translate the test set: $row" translate "$row" "$first" test
+}
+
+# translated ROW: the test set, by an average of checkpoints.
+translated() {
+  step "average-$1" "Average the last checkpoints: $1" average_checkpoints "$1" "$first"
+  step "translate-$1" "Translate the test set: $1" translate "$1" "$first" test
 }
 
 fine_tune_others() {
   step translate-baseline "Translate the test set: baseline" translate baseline "$first" test
   fine_tuned control "Train the control, cross-entropy without dropout" "${cross_entropy[@]}" "${recipe_dropout[@]}"
+  translated control
   fine_tuned BERTTune "Fine-tune as BERTTune does, Gumbel-Softmax" "${bertscore[@]}"
+  translated BERTTune
   # There is time for these while the recipe trains; the whole curve finds their translations.
   step curve-others "Translate and score the checkpoints: control, BERTTune" curve control BERTTune
 }
@@ -55,11 +61,12 @@ write_table() {
 }
 
 score() {
+  translated recipe
   step compare "Score and compare: 500 sentences of the test set" write_table
+  step entropy "Measure the entropy of the models' probabilities" entropy
 }
 
-look_inside() {
-  step entropy "Measure the entropy of the models' probabilities" entropy
+draw_curve() {
   step curve "Translate and score the checkpoints: all" curve "${rows[@]}"
 }
 
@@ -70,7 +77,7 @@ step extract "Join German and English" extract
 step prepare "Tokenize and run fairseq-preprocess" prepare
 step baseline "Train the baseline: cross-entropy, $baseline_updates updates" train_baseline
 at_once fine_tune_recipe fine_tune_others
-at_once score look_inside
+at_once score draw_curve
 step report "Write the report" report
 say "Test set of 500 sentences; all tables are in $work/table.md"
 sed '/^$/q' "$work/table.md"

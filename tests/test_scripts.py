@@ -187,9 +187,14 @@ def of_rows(calls: list[str], command: str) -> dict[str, str]:
     return {re.findall(r"/quickstart/(\w+)/", call)[-1]: call for call in calls if call.startswith(command)}
 
 
+def trainings(calls: list[str]) -> dict[str, str]:
+    """The calls of fairseq-train, by the rows that they train."""
+    return {re.search(r"--save-dir \S+/(\w+) ", call)[1]: call for call in calls if call.startswith("fairseq-train")}
+
+
 def test_the_quickstarts_rows_differ_by_their_criterion_and_dropout_alone(quickstart):
     _, calls = quickstart(SEED="5", OMP_NUM_THREADS="3")
-    trained = {re.search(r"--save-dir \S+/(\w+) ", call)[1]: call for call in calls if call.startswith("fairseq-train")}
+    trained = trainings(calls)
     assert trained.keys() == {"baseline", "control", "BERTTune", "recipe"}
     assert all(" --dropout 0.3 " in call and " --seed 5 " in call for call in trained.values())
     bertscore = re.search("--criterion bertscore_loss --bert-model [^ ]+ --bert-layer 5", trained["recipe"])[0]
@@ -228,10 +233,10 @@ def test_what_the_quickstart_has_done_is_not_repeated(quickstart):
 def test_a_failure_in_either_of_two_lines_of_steps_at_once_is_the_quickstarts(quickstart, row, others):
     """What the other line has done meanwhile is not repeated."""
     done, calls = quickstart(FAILING=f"fairseq-train */{row} *")
-    assert done.returncode != 0 and of_rows(calls, "bertloss average").keys() == others
+    assert done.returncode != 0 and trainings(calls).keys() >= others
     assert not any(call.startswith("bertloss compare") for call in calls)
     done, calls = quickstart()
-    assert done.returncode == 0 and of_rows(calls, "bertloss average").keys() == {row}
+    assert done.returncode == 0 and trainings(calls).keys() == {row}
 
 
 @pytest.mark.parametrize("edited", ["quickstart.sh", "small_model.sh", "steps.sh", "progress.sh"])
