@@ -2,8 +2,10 @@
 
 import errno
 import gzip
+import hashlib
 import os
 import stat
+import tempfile
 import zlib
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager
@@ -70,6 +72,31 @@ def check_readable_again(path: str | os.PathLike) -> None:
             f"{path} is {kind}, which can be read only once, and is needed more than once: write its content to a file "
             "first (a file whose name ends in .gz is read as it is)"
         )
+
+
+def checksum(path: str) -> str:
+    """The SHA-256 checksum of a file that will be read again, in hexadecimal.
+
+    Raises:
+        ValueError: it can be read only once.
+    """
+    check_readable_again(path)
+    with open(path, "rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def make_writable(folder: str | os.PathLike, option: str) -> None:
+    """Makes a folder, and tries to write there.
+
+    Raises:
+        ValueError: it cannot be made or written to. The message begins with the option that named it.
+    """
+    try:
+        Path(folder).mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=folder):
+            pass
+    except OSError as error:
+        raise ValueError(f"{option}: cannot write there ({error}); choose another") from error
 
 
 def check_output(path: str | os.PathLike) -> None:

@@ -1,4 +1,4 @@
-"""--cache-candidates: what was drawn once is used again, and a training with it can be interrupted."""
+"""--cache-candidates (candidate_cache.py, candidate_settings.py, drawing.py): drawn once, used again, interrupted."""
 
 import shutil
 import sqlite3

@@ -6,9 +6,9 @@ import pytest
 from archives import write_tree
 from sacremoses import MosesTokenizer
 
-from fairseq_bertloss.corpus.folder import checksum
 from fairseq_bertloss.corpus.lines import read_lines
 from fairseq_bertloss.corpus.plain import PlainText, moses_detokenizer
+from fairseq_bertloss.files import checksum
 
 FILES = {
     "train.de": "Guten  Tag!\r\nAuf &amp; ab.\n",

@@ -6,8 +6,8 @@ import pytest
 from archives import TRAIN_PAIRS, mteval, pair_files, pair_tgz, tgz, write_tree
 
 from fairseq_bertloss.corpus.archive import Limits
-from fairseq_bertloss.corpus.folder import checksum
 from fairseq_bertloss.corpus.wit3 import Wit3
+from fairseq_bertloss.files import checksum
 
 INNER = "texts/de/en/de-en.tgz"
 SETS = ["train", "dev2010", "dev2012", "tst2010"]

@@ -120,11 +120,15 @@ def split_pairs(corpus: Corpus, splits: Splits) -> tuple[dict[str, list[Pair]], 
     for name in splits.sets:
         if name not in corpus.sets():
             raise corpus.no_such_set(name)
-    read = _short(corpus.pairs(TRAIN), splits.max_words)
+
+    def pairs(name: str) -> list[Pair]:
+        return _short(corpus.pairs(name), splits.max_words)
+
+    read = pairs(TRAIN)
     train = [pair for pair in read if all(pair)]
     empty = len(read) - len(train)
-    valid = [pair for name in splits.valid for pair in _short(corpus.pairs(name), splits.max_words)]
-    test = [pair for name in splits.test for pair in _short(corpus.pairs(name), splits.max_words)]
+    valid = [pair for name in splits.valid for pair in pairs(name)]
+    test = [pair for name in splits.test for pair in pairs(name)]
     if splits.valid_every:
         every = slice(splits.valid_every - 1, None, splits.valid_every)
         valid = train[every]

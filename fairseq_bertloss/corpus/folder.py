@@ -5,14 +5,13 @@ DIR is complete. The next run deletes what a killed one left in DIR.partial.
 """
 
 import fcntl
-import hashlib
 import json
 import os
 import shutil
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 
-from fairseq_bertloss.files import check_readable_again, naming
+from fairseq_bertloss.files import naming
 
 LOCK = ".lock"
 OLDER = ".older"
@@ -106,17 +105,6 @@ def differences(old: dict, new: dict, prefix: str = "") -> list[str]:
 def brief(value) -> str:
     """A setting as an error message shows it; the first digits of a checksum are enough there."""
     return "absent" if value is None else str(value)[:24]
-
-
-def checksum(path: str) -> str:
-    """The SHA-256 checksum of a file that will be read again, in hexadecimal.
-
-    Raises:
-        ValueError: it can be read only once.
-    """
-    check_readable_again(path)
-    with open(path, "rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 @contextmanager

@@ -15,10 +15,11 @@ import zipfile
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
 
-from fairseq_bertloss.corpus.folder import build_once, checksum
+from fairseq_bertloss.corpus.folder import build_once
 from fairseq_bertloss.corpus.lines import fold, normalize
 from fairseq_bertloss.corpus.raw import SPLITS, TRAIN, Pair, write_splits
 from fairseq_bertloss.corpus.source import chinese_words
+from fairseq_bertloss.files import checksum
 from fairseq_bertloss.text.languages import closest, language_of
 
 RECORD = "homeassistant.json"

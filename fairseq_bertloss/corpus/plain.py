@@ -6,10 +6,10 @@ bertloss extract FOLDER --corpus plain --source-lang de --target-lang en --valid
 import os
 from collections.abc import Callable, Iterable
 
-from fairseq_bertloss.corpus.folder import checksum
 from fairseq_bertloss.corpus.lines import normalize, read_pairs
 from fairseq_bertloss.corpus.raw import Corpus, Pair
 from fairseq_bertloss.corpus.source import recorded_rules, rules_of
+from fairseq_bertloss.files import checksum
 
 FULL_STOP = "\uffff"
 """Stands for a full stop that the detokenizer must leave alone; no text has this code point."""

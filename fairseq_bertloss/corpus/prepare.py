@@ -17,13 +17,13 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from itertools import chain
 
-from fairseq_bertloss.corpus.folder import build_once, checksum
+from fairseq_bertloss.corpus.folder import build_once
 from fairseq_bertloss.corpus.lines import batches, is_composed, read_lines, read_pairs, write_lines
 from fairseq_bertloss.corpus.parallel import ordered_pool
 from fairseq_bertloss.corpus.raw import SPLITS, TRAIN, Pair
 from fairseq_bertloss.corpus.settings import Settings
 from fairseq_bertloss.corpus.source import CODES, RECORD, SourceText, SubwordApplier, learn_bpe, recorded_rules
-from fairseq_bertloss.files import check_not_split
+from fairseq_bertloss.files import check_not_split, checksum
 from fairseq_bertloss.language_model.tokenization import tokenize
 from fairseq_bertloss.language_model.vocabulary import dictionary_symbols, load_tokenizer, write_dictionary
 from fairseq_bertloss.progress import progress

@@ -15,10 +15,10 @@ from collections.abc import Iterable
 from functools import cached_property
 
 from fairseq_bertloss.corpus.archive import LIMITS, Folder, Limits, Tarball
-from fairseq_bertloss.corpus.folder import checksum
 from fairseq_bertloss.corpus.mteval import aligned_segments, read_segments
 from fairseq_bertloss.corpus.raw import TRAIN, Corpus, Pair
 from fairseq_bertloss.corpus.train_tags import aligned_talks, read_talks
+from fairseq_bertloss.files import checksum
 
 
 class Wit3(Corpus):

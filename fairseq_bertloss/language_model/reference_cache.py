@@ -14,13 +14,14 @@ import hashlib
 import logging
 import os
 import shutil
-import tempfile
 import uuid
 import zlib
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 import numpy as np
+
+from fairseq_bertloss.files import make_writable
 
 logger = logging.getLogger(__name__)
 
@@ -61,12 +62,7 @@ class ReferenceCache:
         self._index = _Index()
         self._own: Path | None = None
         self._appends = True
-        try:
-            self._folder.mkdir(parents=True, exist_ok=True)
-            with tempfile.TemporaryFile(dir=self._folder):
-                pass
-        except OSError as error:
-            raise ValueError(f"--cache-references {folder}: cannot write there ({error}); choose another") from error
+        make_writable(self._folder, f"--cache-references {folder}")
 
     def reserve(self, sentences: int, tokens: int) -> int:
         """Estimates the size of a whole cache, logs it, and refuses one that there is no room for.

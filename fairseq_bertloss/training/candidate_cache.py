@@ -13,13 +13,13 @@ import hashlib
 import json
 import logging
 import sqlite3
-import tempfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 
+from fairseq_bertloss.files import make_writable
 from fairseq_bertloss.training.target_sides import first_symbols
 
 logger = logging.getLogger(__name__)
@@ -55,7 +55,7 @@ class CandidateCache:
     """
 
     def __init__(self, folder: str, settings: Mapping[str, object]):
-        check_folder(folder)
+        make_writable(folder, f"{OPTION} {folder}")
         made_of = json.dumps({"format": FORMAT, **settings}, sort_keys=True)
         self._path = Path(folder, f"{hashlib.blake2b(made_of.encode(), digest_size=KEY_BYTES).hexdigest()}.sqlite")
         try:
@@ -112,20 +112,6 @@ class CandidateCache:
             else "remove the file, or choose another folder"
         )
         return ValueError(f"{OPTION}: {self._path}: {error}; {remedy}")
-
-
-def check_folder(folder: str) -> None:
-    """Makes the folder.
-
-    Raises:
-        ValueError: it cannot be made or written to.
-    """
-    try:
-        Path(folder).mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryFile(dir=folder):
-            pass
-    except OSError as error:
-        raise ValueError(f"{OPTION} {folder}: cannot write there ({error}); choose another") from error
 
 
 def keys(sample: dict, pad: int) -> list[bytes]:

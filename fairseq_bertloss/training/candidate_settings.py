@@ -1,9 +1,11 @@
 """What the candidates of a sentence and their rewards depend on beside the sentence: what names a file of them."""
 
-import hashlib
 import inspect
+from collections.abc import Iterator
+from contextlib import contextmanager
 
-from fairseq_bertloss.training.candidate_cache import KEY_BYTES, OPTION, check_folder
+from fairseq_bertloss.files import check_readable_again, checksum, make_writable
+from fairseq_bertloss.training.candidate_cache import OPTION
 from fairseq_bertloss.training.config import BERTScoreCriterionConfig
 from fairseq_bertloss.training.reward_functions import users_function
 from fairseq_bertloss.training.reward_weights import BERTSCORE, BUILT_IN, MOVERSCORE, reward_weights
@@ -34,11 +36,13 @@ def check_places(cfg: BERTScoreCriterionConfig) -> None:
     """Makes the folder, and looks for the model.
 
     Raises:
-        ValueError: the folder cannot be written to, or a file cannot be read.
+        ValueError: the folder cannot be written to, or a file is not there or can be read only once.
     """
     if cfg.cache_candidates:
-        check_folder(cfg.cache_candidates)
-        _digests_of_files(cfg)
+        make_writable(cfg.cache_candidates, f"{OPTION} {cfg.cache_candidates}")
+        for path in _files(cfg).values():
+            with _telling(path):
+                check_readable_again(path)
 
 
 def settings(cfg: BERTScoreCriterionConfig, task, rewards: Rewards) -> dict[str, object]:
@@ -61,7 +65,7 @@ def settings(cfg: BERTScoreCriterionConfig, task, rewards: Rewards) -> dict[str,
         "languages": [source_language(task), target_language(task)],
         "symbols": task.target_dictionary.symbols,
         **{name: str(getattr(cfg, name)) for name in OPTIONS},
-        **_digests_of_files(cfg),
+        **{name: _digest_of(path) for name, path in _files(cfg).items()},
     }
 
 
@@ -79,13 +83,19 @@ def _made_by(name: str, cfg: BERTScoreCriterionConfig) -> str | None:
     return None if source is None else _digest_of(source)
 
 
-def _digests_of_files(cfg: BERTScoreCriterionConfig) -> dict[str, str]:
-    return {name: _digest_of(path) for name in FILES if (path := getattr(cfg, name))}
+def _files(cfg: BERTScoreCriterionConfig) -> dict[str, str]:
+    return {name: path for name in FILES if (path := getattr(cfg, name))}
 
 
 def _digest_of(path: str) -> str:
+    with _telling(path):
+        return checksum(path)
+
+
+@contextmanager
+def _telling(path: str) -> Iterator[None]:
+    """Says what the file is for, if it cannot be read."""
     try:
-        with open(path, "rb") as file:
-            return hashlib.file_digest(file, lambda: hashlib.blake2b(digest_size=KEY_BYTES)).hexdigest()
+        yield
     except OSError as error:
         raise ValueError(f"{OPTION} depends on {path}, which cannot be read: {error.strerror}") from error

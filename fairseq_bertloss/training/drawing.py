@@ -3,6 +3,7 @@
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from itertools import islice
+from typing import TypeVar
 
 import torch
 from torch import Tensor, nn
@@ -13,6 +14,8 @@ from fairseq_bertloss.training.candidates import Translator
 from fairseq_bertloss.training.log import updates_so_far
 from fairseq_bertloss.training.reading import Reader, Reading
 from fairseq_bertloss.training.rewards import Rewards, Values
+
+T = TypeVar("T")
 
 
 class Drawing:
@@ -91,7 +94,7 @@ class CachedDrawing(Drawing):
                 drawn[i] = one.candidates
         reading = self._read(model, sample, chosen, drawn)
         if None in kept:
-            new = dict(reversed(list(zip(own, self._new(reading, sample, chosen), strict=True))))  # the first of each
+            new = _first(own, self._new(reading, sample, chosen))
             # A model with NaN in it has drawn nothing.
             found = [own[i] for i, sentence in enumerate(chosen.tolist()) if kept[i] is None and drawn[sentence]]
             with in_one_line():
@@ -103,7 +106,7 @@ class CachedDrawing(Drawing):
         """Candidates of each sentence of the batch; one that stands there twice has the same, as when it is kept."""
         with _own_random_numbers(sentences, sample["target"].device):
             drawn = self.translator.draw(model, sample)
-        first = dict(reversed(list(zip(sentences, drawn, strict=True))))
+        first = _first(sentences, drawn)
         return [first[sentence] for sentence in sentences]
 
     def _new(self, reading: Reading, sample: dict, chosen: Tensor) -> list[Kept]:
@@ -123,6 +126,11 @@ class CachedDrawing(Drawing):
             )
             for count in counts
         ]
+
+
+def _first(sentences: Sequence[bytes], values: Sequence[T]) -> dict[bytes, T]:
+    """Of each sentence the value where it stands first."""
+    return dict(reversed(list(zip(sentences, values, strict=True))))
 
 
 @contextmanager
