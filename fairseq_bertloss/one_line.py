@@ -5,11 +5,17 @@ with in_one_line():
 """
 
 import logging
+import queue
 import sys
+import threading
+import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 
 logger = logging.getLogger(__name__)
+
+LONGEST_WAIT = 10
+"""Seconds that the end waits for the batch that is being read."""
 
 
 @contextmanager
@@ -34,6 +40,25 @@ def _print_without_traceback(refused: ValueError) -> None:
         if error is refused:
             error.__cause__ = None  # what it came of would be printed with its own traceback
             error, trace = error.with_traceback(None), None
+            _stop_reading_ahead()
         usual(kind, error, trace)
 
     sys.excepthook = hook
+
+
+def _stop_reading_ahead() -> None:
+    """Ends fairseq's threads that read batches ahead.
+
+    Should the interpreter end while one of them is inside of torch, the process is aborted: "terminate called without
+    an active exception" would stand below what is wrong.
+    """
+    iterators = sys.modules.get("fairseq.data.iterators")  # not imported: nothing is read
+    if iterators is None:
+        return
+    until = time.monotonic() + LONGEST_WAIT
+    for thread in threading.enumerate():
+        if isinstance(thread, iterators.BackgroundConsumer):
+            thread._max_len = 0  # the batch that it reads now is its last
+            while thread.is_alive() and time.monotonic() < until:
+                with suppress(queue.Empty):  # it may wait for room
+                    thread._queue.get(timeout=0.05)

@@ -54,3 +54,27 @@ def test_what_keeps_its_traceback(last, lines):
 def test_debugging_shows_it():
     program = "import logging; logging.basicConfig(level='DEBUG')\n" + PROGRAM
     assert "Traceback" in run(sys.executable, "-c", program).stderr
+
+
+READING = """
+import sys, torch
+from fairseq.data.iterators import BufferedIterator
+
+class Batches:
+    def __len__(self):
+        return 10**6
+
+    def __iter__(self):
+        while True:
+            yield torch.cat([torch.ones(1) for _ in range(300)])
+
+next(BufferedIterator(int(sys.argv[1]), Batches()))
+"""
+
+
+@pytest.mark.parametrize("batches_ahead", ["1", "1000000"])
+def test_batches_that_are_read_meanwhile(batches_ahead):
+    """By a thread, which waits for room in a queue or is inside of torch: the process ends by the error alone."""
+    program = PROGRAM + READING + "with in_one_line(): raise ValueError('refused')"
+    done = run(sys.executable, "-c", program, batches_ahead)
+    assert done.returncode == 1 and done.stderr.splitlines()[-1] == "ValueError: refused"
