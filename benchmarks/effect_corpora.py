@@ -9,7 +9,7 @@ from pathlib import Path
 import effect_commands
 from effect_pieces import Pieces
 
-from fairseq_bertloss.corpus.lines import fold, write_lines
+from fairseq_bertloss.corpus.lines import letters, write_lines
 from fairseq_bertloss.corpus.plain import PlainText
 from fairseq_bertloss.corpus.raw import Pair
 
@@ -128,20 +128,16 @@ def _isolated(subsets: dict[str, dict[str, list[Pair]]]) -> dict[str, dict[str, 
         for name, own in subsets[subset].items():
             kept[subset][name] = []
             for pair in own:
-                letters = tuple(map(_letters, pair))
-                is_new = letters not in pairs and not any(map(frozenset.__contains__, held_out, letters))
+                key = tuple(map(letters, pair))
+                is_new = key not in pairs and not any(map(frozenset.__contains__, held_out, key))
                 if is_new:
                     kept[subset][name].append(pair)
-                    pairs.add(letters)
+                    pairs.add(key)
             gone = len(own) - len(kept[subset][name])
             print(f"{subset}, {name}: {len(own)} pairs less {gone} that stand elsewhere too", file=sys.stderr)
-        for side, letters in zip(seen, zip(*pairs, strict=True), strict=True):
-            side.update(letters)
+        for side, texts in zip(seen, zip(*pairs, strict=True), strict=True):
+            side.update(texts)
     return {subset: kept[subset] for subset in SUBSETS}
-
-
-def _letters(text: str) -> str:
-    return re.sub(r"[\W_]+", "", fold(text))
 
 
 def _homeassistant(source_lang: str, work: Path) -> Path:

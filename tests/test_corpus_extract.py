@@ -93,6 +93,37 @@ def test_long_pairs_are_left_out_first(tmp_path):
     assert splits["train"] == ["b", *["c c c"] * 3] and splits["valid"] == ["c c c"] * 2 and splits["test"] == ["d"]
 
 
+def test_disjoint_splits(tmp_path, capsys):
+    """By either side of a pair, letters alone; before a split is made smaller."""
+    train = [("Eins!", "one"), ("zwei", "Tŵo."), ("drei", "three"), ("?!", "?!"), ("?", "?"), ("vier", "four"),
+             ("vier", "four")]  # fmt: skip
+    sets = {"train": train, "a": [("eins", "1"), ("?!", "what"), ("x", "three")], "b": [("x", "TWO"), ("y", "y")]}
+    files = {}
+    for name, pairs in sets.items():
+        for language, lines in zip(("de", "en"), zip(*pairs, strict=True), strict=True):
+            files[f"{name}.{language}"] = "".join(f"{line}\n" for line in lines)
+    path = write_tree(tmp_path / "in", files)
+    options = ["--valid", "a", "--test", "b", "--disjoint", "--at-most", "test=1"]
+    assert cli.main(command(path, "plain", tmp_path / "out", *options)) == 0
+    assert capsys.readouterr().err.splitlines()[1:] == [
+        "left out of train: 3 pairs that stand in validation or test",
+        "left out of valid: 1 pairs that stand in test",
+        "train: 4 pairs, valid: 2 pairs, test: 1 pairs",
+    ]
+    english = {name: (tmp_path / "out" / f"{name}.en").read_text().split() for name in ("train", "valid", "test")}
+    assert english == {"train": ["three", "?", "four", "four"], "valid": ["1", "what"], "test": ["TWO"]}
+
+
+def test_a_folder_of_an_earlier_version(tmp_path):
+    """Which had no --disjoint stays as it is."""
+    corpus = numbered(tmp_path / "in", train=3)
+    extract(corpus, Splits(), str(tmp_path / "out"))
+    record = json.loads((tmp_path / "out" / "extract.json").read_text("utf-8"))
+    del record["splits"]["disjoint"]
+    (tmp_path / "out" / "extract.json").write_text(json.dumps(record), "utf-8")
+    assert not extract(corpus, Splits(), str(tmp_path / "out"))[1]
+
+
 def test_wit3_as_in_the_paper(tmp_path):
     path = write_tree(tmp_path, {"de-en.tgz": pair_tgz()}) + "/de-en.tgz"
     splits = Splits(valid_every=3, test=("dev2010", "dev2012"))

@@ -59,6 +59,12 @@ def add_splits(group: argparse._ArgumentGroup) -> None:
     group.add_argument(
         "--max-words", type=int, metavar="N", help="leave out every pair with more than N words on a side, in test too"
     )
+    group.add_argument(
+        "--disjoint",
+        action="store_true",
+        help="leave out of training what stands in validation or test, and out of validation what stands in test, on "
+        "either side and whatever the case, accents and punctuation",
+    )
 
 
 def split_size(text: str) -> tuple[str, int]:
@@ -72,6 +78,7 @@ def split_size(text: str) -> tuple[str, int]:
 def run_extract(args: argparse.Namespace) -> None:
     """Writes the splits of a corpus and reports how many pairs they have."""
     from fairseq_bertloss.corpus.extraction import Splits, extract
+    from fairseq_bertloss.corpus.raw import TRAIN
 
     if len(dict(args.at_most)) < len(args.at_most):
         raise ValueError("--at-most names a split twice")
@@ -82,11 +89,14 @@ def run_extract(args: argparse.Namespace) -> None:
         halve_valid=args.halve_valid,
         at_most=dict(args.at_most),
         max_words=args.max_words,
+        disjoint=args.disjoint,
     )
     record, is_new = extract(open_corpus(args), splits, args.destdir, args.overwrite)
     report_folder(args.destdir, is_new)
     if record["empty_training_pairs"]:
         report(f"left out of training: {record['empty_training_pairs']} pairs with an empty side")
+    for split, count in record.get("pairs_that_stand_elsewhere", {}).items():
+        report(f"left out of {split}: {count} pairs that stand in {'validation or ' if split == TRAIN else ''}test")
     report_pairs(record["counts"])
 
 

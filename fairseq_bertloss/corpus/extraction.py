@@ -6,8 +6,10 @@ bertloss extract PATH --corpus wit3 --source-lang de --target-lang en --destdir 
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
+from itertools import compress
 
 from fairseq_bertloss.corpus.folder import build_once
+from fairseq_bertloss.corpus.lines import letters
 from fairseq_bertloss.corpus.raw import SPLITS, TRAIN, Corpus, Pair, write_splits
 
 RECORD = "extract.json"
@@ -25,6 +27,8 @@ class Splits:
         at_most: largest number of pairs of a split, which are evenly spaced in it.
         max_words: largest number of words on a side of a pair; pairs with more are left out of every split, before
             validation and test are chosen.
+        disjoint: leaves out of training what validation or test has on either side, and out of validation what test
+            has, by letters and digits alone, whatever their case and accents.
 
     Raises:
         ValueError: the choices contradict each other.
@@ -36,6 +40,7 @@ class Splits:
     halve_valid: bool = False
     at_most: Mapping[str, int] = field(default_factory=dict)
     max_words: int | None = None
+    disjoint: bool = False
 
     def __post_init__(self):
         if self.valid_every is not None and self.valid_every < 2:
@@ -98,19 +103,24 @@ def extract(corpus: Corpus, splits: Splits, destdir: str, overwrite: bool = Fals
     """
     settings = {
         **corpus.settings,
-        "splits": {**asdict(splits), "valid": list(splits.valid), "test": list(splits.test)},
+        "splits": {
+            **asdict(splits),
+            "valid": list(splits.valid),
+            "test": list(splits.test),
+            "disjoint": splits.disjoint or None,  # as of a folder that an earlier version wrote
+        },
         "inputs": corpus.checksums(splits.sets),
     }
 
     def build(folder: str, _lock: int) -> dict:
-        pairs, empty = split_pairs(corpus, splits)
-        return {"counts": write_splits(folder, corpus.languages, pairs), "empty_training_pairs": empty}
+        pairs, left_out = split_pairs(corpus, splits)
+        return {"counts": write_splits(folder, corpus.languages, pairs), **left_out}
 
     return build_once(destdir, RECORD, settings, build, overwrite)
 
 
-def split_pairs(corpus: Corpus, splits: Splits) -> tuple[dict[str, list[Pair]], int]:
-    """The pairs of every split that is written, and how many training pairs were left out for an empty side.
+def split_pairs(corpus: Corpus, splits: Splits) -> tuple[dict[str, list[Pair]], dict[str, int | dict[str, int]]]:
+    """The pairs of every split that is written, and for the record how many were left out.
 
     Evaluation sets keep pairs with an empty side, since a score counts every sentence.
 
@@ -126,7 +136,7 @@ def split_pairs(corpus: Corpus, splits: Splits) -> tuple[dict[str, list[Pair]], 
 
     read = pairs(TRAIN)
     train = [pair for pair in read if all(pair)]
-    empty = len(read) - len(train)
+    left_out: dict[str, int | dict[str, int]] = {"empty_training_pairs": len(read) - len(train)}
     valid = [pair for name in splits.valid for pair in pairs(name)]
     test = [pair for name in splits.test for pair in pairs(name)]
     if splits.valid_every:
@@ -136,7 +146,10 @@ def split_pairs(corpus: Corpus, splits: Splits) -> tuple[dict[str, list[Pair]], 
     if splits.halve_valid:
         test = valid[1::2]
         valid = valid[::2]
-    return bounded({TRAIN: train, "valid": valid, "test": test}, splits), empty
+    chosen = {TRAIN: train, "valid": valid, "test": test}
+    if splits.disjoint:
+        chosen, left_out["pairs_that_stand_elsewhere"] = disjoint(chosen)
+    return bounded(chosen, splits), left_out
 
 
 def _short(pairs: Sequence[Pair], max_words: int | None) -> list[Pair]:
@@ -144,6 +157,23 @@ def _short(pairs: Sequence[Pair], max_words: int | None) -> list[Pair]:
     if max_words is None:
         return list(pairs)
     return [pair for pair in pairs if all(len(side.split()) <= max_words for side in pair)]
+
+
+def disjoint(pairs: Mapping[str, list[Pair]]) -> tuple[dict[str, list[Pair]], dict[str, int]]:
+    """The splits without the text of one in another, and how many pairs training and validation lose by that.
+
+    Either side of a pair counts. Test keeps all that it has; what stands there twice does so in the corpus as well.
+    """
+    seen: tuple[set[str], set[str]] = (set(), set())
+    kept = {}
+    for split in ("test", "valid", TRAIN):
+        keys = [tuple(map(letters, pair)) for pair in pairs[split]]
+        is_new = [not any(map(set.__contains__, seen, key)) for key in keys]
+        kept[split] = list(compress(pairs[split], is_new))
+        for key in compress(keys, is_new):
+            for side, text in zip(seen, key, strict=True):
+                side.add(text)
+    return kept, {split: len(pairs[split]) - len(kept[split]) for split in (TRAIN, "valid")}
 
 
 def bounded(pairs: Mapping[str, list[Pair]], splits: Splits) -> dict[str, list[Pair]]:

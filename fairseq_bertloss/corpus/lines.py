@@ -117,6 +117,12 @@ def fold(line: str) -> str:
     return "".join(char for char in decomposed if not unicodedata.combining(char)).replace("ı", "i")
 
 
+def letters(line: str) -> str:
+    """What is left of `fold` without spaces, punctuation and other marks; where that is nothing, the folded line."""
+    folded = fold(line)
+    return "".join(filter(str.isalnum, folded)) or folded
+
+
 def batches(items: Iterable, size: int) -> Iterator[list]:
     """The items in lists of length `size`; the last one may be shorter."""
     items = iter(items)
