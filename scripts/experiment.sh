@@ -11,7 +11,7 @@
 #     SEEDS="1 2 3"       seeds of training; with SMALL=1 the first alone, unless they are given
 #     ROWS="..."          fine-tunings: of the paper's experiment control softmax sparsemax gumbel_softmax (and
 #                         entmax15), and the recipe with its control, no-dropout-control recipe; all but entmax15 by
-#                         default
+#                         default, with SMALL=1 gumbel_softmax no-dropout-control recipe
 #     LM=NAME LAYER=N     another scoring model than configs/ has, and its layer (bert-score's for a known name)
 #     MOVERSCORE_LM=NAME  another model for MoverScore
 #     TRAINING="..."      more options of fairseq-train; "--max-tokens 2048 --update-freq 2" for a smaller GPU

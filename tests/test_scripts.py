@@ -337,15 +337,15 @@ def test_bad_calls(script, arguments, environment, message, calls):
 def test_a_slice_of_ones_own_corpus(script):
     corpus = dict(CORPUS="folder", CORPUS_KIND="plain", SPLITS="--valid dev --test tst", SMALL="1", DOWNLOAD="0")
     _, calls = script("prepare.sh", "de-en", **corpus)
-    assert "--valid dev --test tst --at-most train=20000 valid=100 test=200 --destdir" in calls[1]
+    assert "--disjoint --at-most train=40000 valid=200 test=500 --valid dev --test tst --destdir" in calls[1]
 
 
 def test_small_experiment(script, shared):
     done, calls = script("prepare.sh", "en-tr", SMALL="1", DATA=str(shared / "data"))
     assert "--corpus plain" in calls[1] and str(shared / "data" / "news-tatoeba.en-tr") in calls[1]
-    assert "--at-most train=20000 valid=100 test=200" in calls[1] and "--expected-pairs" not in calls[2]
+    assert "--disjoint --at-most train=40000 valid=200 test=500" in calls[1] and "--expected-pairs" not in calls[2]
     done, calls = script("train_baseline.sh", "en-tr", SMALL="1", SEEDS="1", DATA=str(shared / "data"))
     words = calls[0].split()
     options = dict(pairwise(words))  # the last of each, which counts
     last = {option: options[option] for option in ("--max-tokens", "--lr", "--encoder-layers")}
-    assert last == {"--max-tokens": "2048", "--lr": "3e-3", "--encoder-layers": "2"}
+    assert last == {"--max-tokens": "1024", "--lr": "3e-3", "--encoder-layers": "2"}
