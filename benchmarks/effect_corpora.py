@@ -9,7 +9,8 @@ from pathlib import Path
 import effect_commands
 from effect_pieces import Pieces
 
-from fairseq_bertloss.corpus.lines import letters, write_lines
+from fairseq_bertloss.corpus.held_out import HeldOut, key
+from fairseq_bertloss.corpus.lines import write_lines
 from fairseq_bertloss.corpus.plain import PlainText
 from fairseq_bertloss.corpus.raw import Pair
 
@@ -119,24 +120,21 @@ def _isolated(subsets: dict[str, dict[str, list[Pair]]]) -> dict[str, dict[str, 
 
     Test comes first, then validation: what stands there is taken from the others. Texts are the same by their letters.
     """
-    seen: tuple[set[str], set[str]] = (set(), set())
+    held_out = HeldOut()
     kept = {}
     for subset in ("test", "valid", "train"):
-        held_out = [frozenset(side) for side in seen]
-        pairs = set()
+        distinct = set()
         kept[subset] = {}
         for name, own in subsets[subset].items():
             kept[subset][name] = []
             for pair in own:
-                key = tuple(map(letters, pair))
-                is_new = key not in pairs and not any(map(frozenset.__contains__, held_out, key))
-                if is_new:
+                own_key = key(pair)
+                if own_key not in distinct and own_key not in held_out:
                     kept[subset][name].append(pair)
-                    pairs.add(key)
+                    distinct.add(own_key)
             gone = len(own) - len(kept[subset][name])
             print(f"{subset}, {name}: {len(own)} pairs less {gone} that stand elsewhere too", file=sys.stderr)
-        for side, texts in zip(seen, zip(*pairs, strict=True), strict=True):
-            side.update(texts)
+        held_out.add(distinct)
     return {subset: kept[subset] for subset in SUBSETS}
 
 

@@ -1,4 +1,4 @@
-"""corpus/extraction.py and `bertloss extract`: which pairs go where, and a folder that is whole or not there."""
+"""corpus/extraction.py, held_out.py and `bertloss extract`: which pairs go where, in a folder whole or not there."""
 
 import json
 
@@ -20,6 +20,15 @@ def numbered(folder, **sizes: int) -> PlainText:
         files[f"{name}.de"] = "".join(f"{name.upper()} {i}\n" for i in range(1, size + 1)).replace("TRAIN 4\n", "\n")
         files[f"{name}.en"] = "".join(f"{name} {i}\n" for i in range(1, size + 1))
     return PlainText(write_tree(folder, files), "de", "en")
+
+
+def write_pairs(folder, **sets: list[tuple[str, str]]) -> str:
+    """The files of plain text of each set's pairs; returns the folder."""
+    files = {}
+    for name, pairs in sets.items():
+        for language, lines in zip(("de", "en"), zip(*pairs, strict=True), strict=True):
+            files[f"{name}.{language}"] = "".join(f"{line}\n" for line in lines)
+    return write_tree(folder, files)
 
 
 def written(folder) -> dict[str, list[str]]:
@@ -83,11 +92,8 @@ def test_a_smaller_version_is_evenly_spaced(tmp_path):
 def test_long_pairs_are_left_out_first(tmp_path):
     """Of every split, whichever side is long; every third of the others is for validation."""
     train = [("B", "b"), ("A A A A", "a"), ("A", "a a a a"), *[("C C C", "c c c")] * 5]
-    files = {}
-    for name, pairs in (("train", train), ("a", [("A A A A", "a"), ("D", "d")])):
-        for language, lines in zip(("de", "en"), zip(*pairs, strict=True), strict=True):
-            files[f"{name}.{language}"] = "".join(f"{line}\n" for line in lines)
-    corpus = PlainText(write_tree(tmp_path / "in", files), "de", "en")
+    path = write_pairs(tmp_path / "in", train=train, a=[("A A A A", "a"), ("D", "d")])
+    corpus = PlainText(path, "de", "en")
     extract(corpus, Splits(valid_every=3, test=("a",), max_words=3), str(tmp_path / "out"))
     splits = written(tmp_path / "out")
     assert splits["train"] == ["b", *["c c c"] * 3] and splits["valid"] == ["c c c"] * 2 and splits["test"] == ["d"]
@@ -98,11 +104,7 @@ def test_disjoint_splits(tmp_path, capsys):
     train = [("Eins!", "one"), ("zwei", "Tŵo."), ("drei", "three"), ("?!", "?!"), ("?", "?"), ("vier", "four"),
              ("vier", "four")]  # fmt: skip
     sets = {"train": train, "a": [("eins", "1"), ("?!", "what"), ("x", "three")], "b": [("x", "TWO"), ("y", "y")]}
-    files = {}
-    for name, pairs in sets.items():
-        for language, lines in zip(("de", "en"), zip(*pairs, strict=True), strict=True):
-            files[f"{name}.{language}"] = "".join(f"{line}\n" for line in lines)
-    path = write_tree(tmp_path / "in", files)
+    path = write_pairs(tmp_path / "in", **sets)
     options = ["--valid", "a", "--test", "b", "--disjoint", "--at-most", "test=1"]
     assert cli.main(command(path, "plain", tmp_path / "out", *options)) == 0
     assert capsys.readouterr().err.splitlines()[1:] == [

@@ -87,7 +87,7 @@ def test_the_mixed_corpora(corpora, shared, name, tmp_path):
     assert list(read["valid"]) == list(read["test"]) == named
     assert all(len(pairs) > 150 for subset in ("valid", "test") for pairs in read[subset].values())
     trained, validated, tested = (
-        [{corpora.letters(pair[side]) for own in read[subset].values() for pair in own} for side in (0, 1)]
+        [{corpora.key(pair)[side] for own in read[subset].values() for pair in own} for side in (0, 1)]
         for subset in ("train", "valid", "test")
     )
     for side in (0, 1):

@@ -6,10 +6,9 @@ bertloss extract PATH --corpus wit3 --source-lang de --target-lang en --destdir 
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
-from itertools import compress
 
 from fairseq_bertloss.corpus.folder import build_once
-from fairseq_bertloss.corpus.lines import letters
+from fairseq_bertloss.corpus.held_out import HeldOut, key
 from fairseq_bertloss.corpus.raw import SPLITS, TRAIN, Corpus, Pair, write_splits
 
 RECORD = "extract.json"
@@ -164,15 +163,12 @@ def disjoint(pairs: Mapping[str, list[Pair]]) -> tuple[dict[str, list[Pair]], di
 
     Either side of a pair counts. Test keeps all that it has; what stands there twice does so in the corpus as well.
     """
-    seen: tuple[set[str], set[str]] = (set(), set())
+    held_out = HeldOut()
     kept = {}
     for split in ("test", "valid", TRAIN):
-        keys = [tuple(map(letters, pair)) for pair in pairs[split]]
-        is_new = [not any(map(set.__contains__, seen, key)) for key in keys]
-        kept[split] = list(compress(pairs[split], is_new))
-        for key in compress(keys, is_new):
-            for side, text in zip(seen, key, strict=True):
-                side.add(text)
+        kept[split] = [pair for pair in pairs[split] if key(pair) not in held_out]
+        if split != TRAIN:
+            held_out.add(map(key, kept[split]))
     return kept, {split: len(pairs[split]) - len(kept[split]) for split in (TRAIN, "valid")}
 
 
